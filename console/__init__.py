@@ -1,0 +1,3 @@
+"""The Django app: what an admin decided and what an operation did; never mailbox content."""
+
+from __future__ import annotations
