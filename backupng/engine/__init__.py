@@ -1,0 +1,1 @@
+"""The engine: reads mail servers, writes Backup Paths, restores. No Django here."""
