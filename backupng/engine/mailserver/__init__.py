@@ -1,0 +1,1 @@
+"""The only port: mail servers, read as sources and written as destinations."""

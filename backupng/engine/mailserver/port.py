@@ -1,0 +1,130 @@
+"""The one port of the engine: what it asks of a mail server, read and write.
+
+Two servers answer it: `zimbra` (a real one) and `sandbox` (the embedded one). One contract suite,
+`tests/engine/mailserver_contract.py`, runs on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from backupng.engine.errors import ItemError
+from backupng.engine.model import (
+    AccountId,
+    Digest,
+    DirectoryEntry,
+    EntryKind,
+    ItemId,
+    ItemKind,
+    ItemState,
+    Mailbox,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobReference:
+    """Where one blob of an item lies on the mail server, and what its row says of it."""
+
+    item_id: ItemId
+    mod_content: int
+    locator: str
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the ids that an item refers to have gone: the pipeline's rename step.
+
+    `folder` is the item's new folder, `items` maps old item ids to new ones, `accounts` old account
+    ids to new ones. An id that is in none of them has no counterpart.
+    """
+
+    folder: ItemId
+    items: Mapping[ItemId, ItemId]
+    accounts: Mapping[AccountId, AccountId]
+
+
+Blobs = Callable[[Digest], Iterable[bytes]]
+"""Gives the plain bytes of a blob by its digest. Raises ReadError or BrokenItem."""
+
+
+class Source(Protocol):
+    """A mail server as it is read. Raises MailServerUnreachable when it does not answer."""
+
+    @property
+    def server_id(self) -> str:
+        """The `zimbraId` of the server's directory entry."""
+
+    @property
+    def server_name(self) -> str:
+        """The server's host name."""
+
+    def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
+        """Yield all entries of a kind; of accounts, those whose mail lies on this server."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Let everything read inside be of one moment; kept short, for the server's sake."""
+
+    def mailbox(self, account: AccountId) -> Mailbox | None:
+        """Return an account's mailbox; None if it was never opened."""
+
+    def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
+        """Return the change number of every live item and user tag, by id."""
+
+    def states(
+        self, mailbox: Mailbox, items: Iterable[ItemId]
+    ) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
+        """Yield the present state of the given items that still exist, errors among them.
+
+        `start` is the server's own claim of when the row last changed, to the second.
+        """
+
+    def blobs_of(self, state: ItemState) -> Iterator[BlobReference]:
+        """Yield the blobs that a state read from here needs, those of its older versions too."""
+
+    def blob(self, mailbox: Mailbox, reference: BlobReference) -> Iterator[bytes]:
+        """Yield the plain bytes of a blob. Raises ReadError or BrokenItem."""
+
+
+class Destination(Protocol):
+    """A mail server as it is written to."""
+
+    @property
+    def holds(self) -> frozenset[ItemKind]:
+        """The kinds of items it can hold; others are unrestored, with that cause."""
+
+    def entry(self, kind: EntryKind, name: str) -> DirectoryEntry | None:
+        """Return an entry by its name, an account also by alias or id; None if there is none."""
+
+    def create_account(
+        self, name: str, attributes: Mapping[str, tuple[bytes, ...]]
+    ) -> DirectoryEntry:
+        """Create an account with a new id. Raises MailServerRefused or BadRequest."""
+
+    def add_child(self, account: DirectoryEntry, child: DirectoryEntry) -> None:
+        """Add an identity or signature to an account. Raises InvalidItem."""
+
+    def open(self, account: DirectoryEntry) -> AbstractContextManager[MailboxWriter]:
+        """Open the account's mailbox for injection: quota lifted until it is closed."""
+
+
+class MailboxWriter(Protocol):
+    """A destination mailbox during one restore. Every method raises InvalidItem for a refusal."""
+
+    def put_tag(self, state: ItemState) -> bool:
+        """Make a tag; an existing one of that name takes the colour. False if it was there."""
+
+    def put_folder(self, state: ItemState, parent: ItemId) -> tuple[ItemId, bool]:
+        """Make a folder or search folder below `parent`; one of that name is reused and takes
+        colour and flags. Returns its id and whether it is new.
+        """
+
+    def put_item(self, state: ItemState, places: Places, blobs: Blobs) -> ItemId:
+        """Inject one item, its older versions included; returns its new id."""
+
+    def read_back(self, items: Iterable[ItemId]) -> Mapping[ItemId, Digest | None]:
+        """Return the digest of each of these items that is there now."""

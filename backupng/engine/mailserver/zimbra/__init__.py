@@ -1,0 +1,1 @@
+"""Zimbra and Carbonio: their database, metadata, volumes, directory and SOAP."""
