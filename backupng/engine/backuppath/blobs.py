@@ -1,0 +1,125 @@
+"""Compressed, content-addressed blobs: plain bytes <-> what lies under `items/` (pure).
+
+A blob is one zstandard frame or one gzip member; its name is the digest of the plain bytes, so
+every read verifies what it delivers. Readers tell the codec by its magic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO
+
+import zstandard
+
+from backupng.engine.errors import BrokenItem, InvalidItem, ReadError
+from backupng.engine.model import Digest, spell_digest
+
+CHUNK = 1 << 17
+LARGEST_BLOB = 2 << 30
+_WIDEST_WINDOW = 8 << 20
+_BITE = 1 << 10
+"""Packed bytes unpacked at once: no block of them, however hostile, becomes more than 32 MiB."""
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class BlobCodec(StrEnum):
+    """How new blobs are compressed (property `ZxBackup_BlobCodec`)."""
+
+    ZSTD = "zstd"
+    GZIP = "gzip"
+
+
+UNPACK = {BlobCodec.ZSTD: "zstd -dc", BlobCodec.GZIP: "gunzip -c"}
+"""The command that prints a blob's plain bytes."""
+
+
+@dataclass(slots=True)
+class Packer:
+    """Compresses plain bytes and takes their digest on the way."""
+
+    codec: BlobCodec = BlobCodec.ZSTD
+    level: int = 3
+
+    def pack(self, plain: Iterable[bytes], write: Callable[[bytes], object]) -> tuple[Digest, int]:
+        """Hand `plain` compressed to `write`; return its digest and length in plain bytes.
+
+        Raises InvalidItem for more than a reader would take.
+        """
+        digest, length = hashlib.sha256(), 0
+        packing = self._compressor()
+        for chunk in plain:
+            length += len(chunk)
+            if length > LARGEST_BLOB:
+                raise InvalidItem(f"its content is larger than {LARGEST_BLOB} bytes")
+            digest.update(chunk)
+            write(packing.compress(chunk))
+        write(packing.flush())
+        return spell_digest(digest.digest()), length
+
+    def _compressor(self) -> zlib._Compress | zstandard.ZstdCompressionObj:
+        if self.codec is BlobCodec.GZIP:
+            return zlib.compressobj(self.level, zlib.DEFLATED, 31)
+        return zstandard.ZstdCompressor(level=self.level, write_checksum=True).compressobj()
+
+
+def codec_of(file: BinaryIO, digest: Digest) -> BlobCodec:
+    """Tell the codec of a blob's file by its first bytes; the file is rewound.
+
+    Raises BrokenItem if they are neither's.
+    """
+    magic = file.read(4)
+    file.seek(0)
+    if magic == _ZSTD_MAGIC:
+        return BlobCodec.ZSTD
+    if magic[:2] == _GZIP_MAGIC:
+        return BlobCodec.GZIP
+    raise BrokenItem(f"the blob {digest} is neither zstandard nor gzip")
+
+
+def unpack(file: BinaryIO, digest: Digest) -> Iterator[bytes]:
+    """Yield the plain bytes of a blob file in chunks and close it.
+
+    Raises BrokenItem, at the end at the latest, when they are not those that `digest` names;
+    whoever writes them somewhere keeps the result only after the last chunk.
+    """
+    found, length = hashlib.sha256(), 0
+    with file:
+        try:
+            chunks = _unzstd(file) if codec_of(file, digest) is BlobCodec.ZSTD else _gunzip(file)
+            for chunk in chunks:
+                length += len(chunk)
+                if length > LARGEST_BLOB:
+                    raise BrokenItem(f"the blob {digest} unpacks to more than the format allows")
+                found.update(chunk)
+                yield chunk
+        except (zstandard.ZstdError, zlib.error, EOFError) as error:
+            raise BrokenItem(f"the blob {digest} cannot be unpacked: {error}") from error
+        except OSError as error:
+            raise ReadError(f"the blob {digest} cannot be read: {error.strerror}") from error
+    if spell_digest(found.digest()) != digest:
+        raise BrokenItem(f"the blob {digest} holds other bytes than its name says")
+
+
+def _unzstd(file: BinaryIO) -> Iterator[bytes]:
+    # Not stream_reader, which passes over whatever follows the frame.
+    unpacking = zstandard.ZstdDecompressor(max_window_size=_WIDEST_WINDOW).decompressobj()
+    while not unpacking.eof and (data := file.read(_BITE)):
+        yield unpacking.decompress(data)
+    if not unpacking.eof or unpacking.unused_data or file.read(1):
+        raise EOFError("the frame is cut short or followed by something else")
+
+
+def _gunzip(file: BinaryIO) -> Iterator[bytes]:
+    # The gzip module would join a second member and swallow trailing NULs.
+    unpacking = zlib.decompressobj(31)
+    data = file.read(CHUNK)
+    while data and not unpacking.eof:
+        yield unpacking.decompress(data, CHUNK)
+        data = unpacking.unconsumed_tail or file.read(CHUNK)
+    if not unpacking.eof or unpacking.unused_data or data:
+        raise EOFError("the member is cut short or followed by something else")

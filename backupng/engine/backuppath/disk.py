@@ -1,0 +1,64 @@
+"""The disk below the tree: its refusals as our errors, and what its `syncfs` is worth."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backupng.engine.errors import BackupPathUnwritable, ReadError
+
+_REPORTING = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x2FC12FC1, 0x01021994})
+"""Superblock magics of ext, XFS, btrfs, ZFS and tmpfs: there `syncfs` tells of its errors."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn every refusal of the disk into the error of the one file."""
+    try:
+        yield
+    except OSError as error:
+        raise ReadError(f"{path} cannot be read: {reason(error)}.") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn every refusal of the disk into the one error that stops the whole operation."""
+    try:
+        yield
+    except OSError as error:
+        raise BackupPathUnwritable(
+            f"{path} cannot be written: {reason(error)}.",
+            code="no_space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "",
+            hint="Nothing was half written. Make room or repair the disk, then run it again.",
+        ) from error
+
+
+def reason(error: OSError) -> str:
+    """Return what the disk said, to stand inside a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
+def can_sync_whole(descriptor: int) -> bool:
+    """Say whether `syncfs` reports errors here: Linux 5.8 or later and a file system that does."""
+    version = re.match(r"(\d+)\.(\d+)", platform.release())
+    if version is None or (int(version[1]), int(version[2])) < (5, 8):
+        return False
+    # struct statfs begins with the file system's magic as a long.
+    buffer = ctypes.create_string_buffer(256)
+    if _libc.fstatfs(descriptor, buffer) != 0:
+        return False
+    return (ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF) in _REPORTING
+
+
+def sync_whole(descriptor: int) -> None:
+    """Make everything written to the file system of that descriptor durable. Raises OSError."""
+    if _libc.syncfs(descriptor) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,0 +1,86 @@
+"""Histories and blobs read from a tree: whole, checked, and only what a writer can have written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from backupng.engine.backuppath import blobs, layout, metadata, values
+from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.errors import BrokenItem, ReadError
+from backupng.engine.model import Digest, EntryState, ItemState, MailboxState
+
+State = TypeVar("State", ItemState, EntryState, MailboxState)
+Parse = Callable[[Mapping[str, Any]], State]
+
+
+def read_states(tree: Tree, path: PurePosixPath, parse: Parse[State]) -> tuple[State, ...]:
+    """Return the states of the history at `path`, oldest first; empty if there is none.
+
+    Raises ReadError when the file cannot be read, BrokenItem when it is damaged.
+    """
+    lines = intact_lines(tree, path)
+    try:
+        return tuple(states_of(tree, lines.bodies, parse))
+    except BrokenItem as error:
+        raise BrokenItem(f"{tree.root / path} is damaged: {error}.") from error
+
+
+def intact_lines(tree: Tree, path: PurePosixPath) -> metadata.Lines:
+    """Return the lines of the history at `path`. Raises ReadError, or BrokenItem if damaged."""
+    lines = _lines(tree, path)
+    if lines.damage:
+        # A writer may have cut a torn tail, and written there, while we were reading.
+        lines = _lines(tree, path)
+    if lines.damage:
+        raise BrokenItem(f"{tree.root / path} is damaged: {lines.damage}.")
+    return lines
+
+
+def states_of(
+    tree: Tree, bodies: Iterable[bytes], parse: Parse[State], *, first: int = 1
+) -> Iterator[State]:
+    """Yield the states that bodies spell, the first of them being number `first` of its history."""
+    before: State | None = None
+    room = values.LONGEST_FILE
+    for number, data in enumerate(bodies, first):
+        body = values.load_body(data)
+        if type(body.get("n")) is not int or body["n"] != number:
+            raise BrokenItem(f"line {number} bears another number")
+        if values.MORE in body:
+            bulk = _bulk(tree, body.pop(values.MORE), room)
+            room -= len(bulk)
+            body = values.load_body(bulk, longest=values.LONGEST_FILE) | body
+        state = parse(body)
+        if before is not None and state.start < before.start:
+            # Lines order the history; a clock that ran backwards does not.
+            state = replace(state, start=before.start)
+        before = state
+        yield state
+
+
+def read_blob(tree: Tree, digest: Digest) -> Iterator[bytes]:
+    """Yield a blob's plain bytes; verified, see `blobs.unpack`. Raises ReadError if missing."""
+    # A digest may come from a row that somebody else wrote: it must not lead anywhere else.
+    file = tree.open(layout.blob_file(digest)) if layout.is_digest(digest) else None
+    if file is None:
+        raise ReadError(f"the blob {digest} is missing from {tree.root}")
+    yield from blobs.unpack(file, digest)
+
+
+def _lines(tree: Tree, path: PurePosixPath) -> metadata.Lines:
+    data = tree.read(path, limit=values.LONGEST_FILE) or b""
+    return metadata.read_lines(data, layout.chain_seed(path))
+
+
+def _bulk(tree: Tree, digest: object, room: int) -> bytes:
+    if not layout.is_digest(digest):
+        raise BrokenItem("a state names an impossible blob")
+    bulk = bytearray()
+    for chunk in read_blob(tree, Digest(values.text(digest))):
+        bulk += chunk
+        if len(bulk) > room:
+            raise BrokenItem("its states are larger than the format allows")
+    return bytes(bulk)

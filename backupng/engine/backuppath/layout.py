@@ -1,0 +1,124 @@
+"""Where things lie in a Backup Path: path arithmetic only."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from urllib.parse import quote, unquote
+
+from backupng.engine.model import AccountId, Digest, EntryKind, ItemId
+
+FORMAT = PurePosixPath("format")
+LOCK = PurePosixPath(".lock")
+STAGING = PurePosixPath(".staging")
+ACCOUNTS = PurePosixPath("accounts")
+SERVER = PurePosixPath("server")
+BLOBS = PurePosixPath("items")
+CHECKPOINT = PurePosixPath("checkpoint")
+
+ENTRY_FOLDERS = {
+    EntryKind.DOMAIN: SERVER / "domains",
+    EntryKind.COS: SERVER / "cos",
+    EntryKind.LIST: SERVER / "lists",
+    EntryKind.SERVER: SERVER / "servers",
+}
+"""Where entries other than accounts lie; an account's entry is the file `account` in its folder."""
+
+_ITEM = re.compile(r"[1-9][0-9]{0,9}")
+_ITEM_BUCKET = re.compile(r"[0-9]{2}")
+_DIGEST = re.compile(r"[A-Za-z0-9+,]{43}=")
+_BLOB_BUCKET = re.compile(r"[A-Za-z0-9+,]{2}")
+_BIGGEST_ITEM = 2**31 - 1
+
+
+def id_name(entry_id: str) -> str:
+    """Spell an id as a file name: UUIDs as they are, other characters percent-encoded."""
+    return quote(entry_id, safe="").replace(".", "%2E")
+
+
+def id_of(name: str) -> str | None:
+    """Return the id that `name` spells, or None if no id is spelled that way."""
+    # A name that is no ASCII may not even be text; no id is spelled so.
+    entry_id = unquote(name) if name.isascii() else ""
+    return entry_id if entry_id and id_name(entry_id) == name else None
+
+
+def account_folder(account: AccountId) -> PurePosixPath:
+    """Return the folder that holds all of one account."""
+    return ACCOUNTS / id_name(account)
+
+
+def account_file(account: AccountId) -> PurePosixPath:
+    """Return the history of the account's directory entry."""
+    return account_folder(account) / "account"
+
+
+def mailbox_file(account: AccountId) -> PurePosixPath:
+    """Return the history of what scans found in the mailbox as a whole."""
+    return account_folder(account) / "mailbox"
+
+
+def items_folder(account: AccountId) -> PurePosixPath:
+    """Return the folder of an account's item histories."""
+    return account_folder(account) / "items"
+
+
+def item_file(account: AccountId, item: ItemId) -> PurePosixPath:
+    """Return an item's history: item 2057 lies at `items/57/2057`, item 5 at `items/05/5`."""
+    return items_folder(account) / f"{item % 100:02d}" / str(item)
+
+
+def is_item_bucket(name: str) -> bool:
+    """Say whether a folder of that name below an account's `items` may hold histories."""
+    return _ITEM_BUCKET.fullmatch(name) is not None
+
+
+def item_of(bucket: str, name: str) -> ItemId | None:
+    """Return the item id that a file of a bucket spells, or None for a foreign file."""
+    if not _ITEM.fullmatch(name) or int(name) > _BIGGEST_ITEM:
+        return None
+    return ItemId(int(name)) if f"{int(name) % 100:02d}" == bucket else None
+
+
+def entry_file(kind: EntryKind, entry_id: str) -> PurePosixPath:
+    """Return the history of a directory entry."""
+    if kind is EntryKind.ACCOUNT:
+        return account_file(AccountId(entry_id))
+    return ENTRY_FOLDERS[kind] / id_name(entry_id)
+
+
+def blob_file(digest: Digest) -> PurePosixPath:
+    """Return where the blob of that SHA-256 digest lies."""
+    return BLOBS / digest[:2] / digest
+
+
+def is_digest(text: object) -> bool:
+    """Say whether `text` is a SHA-256 digest as blobs are named by."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def is_blob_bucket(name: str) -> bool:
+    """Say whether a folder of that name below `items` may hold blobs."""
+    return _BLOB_BUCKET.fullmatch(name) is not None
+
+
+def checkpoint_file(server_id: str) -> PurePosixPath:
+    """Return the file that says how far this server's backup has come."""
+    return CHECKPOINT / id_name(server_id)
+
+
+def lock_folder(history: PurePosixPath) -> PurePosixPath:
+    """Return the folder whose lock a writer holds while it appends to that history."""
+    depth = 1 if history.parts[0] == SERVER.name else 2
+    return PurePosixPath(*history.parts[:depth])
+
+
+def chain_seed(path: PurePosixPath) -> str:
+    """Return the text whose CRC-32 begins the chain of the history at `path`.
+
+    For an item that is `ng1/<account id>/<item id>`, for any other history `ng1/` and its path.
+    """
+    parts = path.parts
+    if parts[0] == ACCOUNTS.name and len(parts) == 5:
+        return f"ng1/{unquote(parts[1])}/{parts[4]}"
+    return f"ng1/{path}"

@@ -1,0 +1,149 @@
+r"""Text of a history file <-> its states (pure).
+
+A history is a text file, one state a line, only ever appended to:
+
+    <body> #<8 hex digits>\n
+
+`body` is one JSON object; the digits are the CRC-32 over the digits of the line before (of the
+first line: the CRC-32 of the file's seed) and the body. FORMAT.md §3 and §4 are the norm.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backupng.engine.backuppath import values
+from backupng.engine.backuppath.layout import is_digest
+from backupng.engine.errors import BrokenItem
+from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, to_ms
+
+_SEAL_LENGTH = len(" #00000000")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What a history file holds: its bodies up to the first flaw, and which flaw.
+
+    `good` is the length in bytes of the intact part, `digits` the sum its last line ends with.
+    `torn` is true when only the last line is cut short, as a killed writer leaves it; `damage` is a
+    sentence when anything else is wrong.
+    """
+
+    bodies: tuple[bytes, ...]
+    good: int
+    digits: str
+    torn: bool = False
+    damage: str = ""
+
+
+def first_digits(seed: str) -> str:
+    """Return the digits that the first line of a history chains to."""
+    return f"{zlib.crc32(seed.encode('utf-8')):08x}"
+
+
+def seal(digits: str, body: bytes) -> tuple[bytes, str]:
+    """Return the line for `body` after a line that ended in `digits`, and its own digits."""
+    own = f"{zlib.crc32(body, zlib.crc32(digits.encode('ascii'))):08x}"
+    return body + b" #" + own.encode("ascii") + b"\n", own
+
+
+def read_lines(data: bytes, seed: str) -> Lines:
+    """Read a whole history; never raises: what is wrong with it is part of the answer."""
+    bodies: list[bytes] = []
+    digits, good, damage = first_digits(seed), 0, ""
+    while (end := data.find(b"\n", good)) >= 0:
+        body, own = _unseal(data[good:end], digits)
+        if body is None:
+            damage = f"line {len(bodies) + 1} fails its checksum"
+            break
+        bodies.append(body)
+        digits, good = own, end + 1
+    # No kill leaves a byte behind a whole line: one that stands there was the line break.
+    if end < 0 and _unseal(data[good:-1], digits)[0] is not None:
+        damage = f"line {len(bodies) + 1} has lost its line break"
+    torn = not damage and good < len(data)
+    return Lines(tuple(bodies), good, digits, torn=torn, damage=damage)
+
+
+def _unseal(line: bytes, digits: str) -> tuple[bytes | None, str]:
+    """Return the body of a line without its break, None if it fails its sum, and its digits."""
+    body = line[:-_SEAL_LENGTH]
+    sealed, own = seal(digits, body)
+    return (body if sealed[:-1] == line else None), own
+
+
+def spell_state(state: ItemState, number: int) -> dict[str, Any]:
+    """Return the body of `state` as line `number` of its history; empty fields are left out."""
+    body: dict[str, Any] = {
+        "n": number,
+        "mod": state.mod,
+        "t": to_ms(state.start),
+        "pos": state.source,
+        "type": state.kind.value,
+    }
+    if state.deleted:
+        return body | {"deleted": True}
+    readable: dict[str, Any] = {
+        "folder": state.folder_id,
+        "name": state.name,
+        "subject": state.subject,
+        "from": state.sender,
+        "to": state.recipients,
+        "flags": state.flags or None,
+        "unread": state.unread or None,
+        "tags": list(state.tags) or None,
+        "color": state.color or None,
+        "date": state.date or None,
+        "size": state.size,
+        "digest": state.digest,
+        "fields": dict(state.fields) or None,
+        "row": dict(state.row) or None,
+        "side": {table: [dict(row) for row in rows] for table, rows in state.side_rows.items()}
+        or None,
+    }
+    return body | {key: value for key, value in readable.items() if value is not None}
+
+
+def parse_state(item: ItemId, body: Mapping[str, Any]) -> ItemState:
+    """Return the state that `body` spells.
+
+    Raises BrokenItem for a body that no writer of this format can have written.
+    """
+    try:
+        return ItemState(
+            item_id=item,
+            kind=ItemKind(body["type"]),
+            mod=values.integer(body["mod"]),
+            start=values.moment(body["t"]),
+            source=values.text(body.get("pos", "")),
+            deleted=values.flag(body.get("deleted", False)),
+            folder_id=None if "folder" not in body else ItemId(values.integer(body["folder"])),
+            name=values.optional_text(body.get("name")),
+            subject=values.optional_text(body.get("subject")),
+            sender=values.optional_text(body.get("from")),
+            recipients=values.optional_text(body.get("to")),
+            flags=values.text(body.get("flags", "")),
+            unread=values.flag(body.get("unread", False)),
+            tags=tuple(values.text(tag) for tag in values.array(body.get("tags", []))),
+            color=values.integer(body.get("color", 0)),
+            date=values.integer(body.get("date", 0)),
+            size=None if "size" not in body else values.integer(body["size"]),
+            digest=None if "digest" not in body else _digest(body["digest"]),
+            fields=values.texts(body.get("fields", {})),
+            row=values.row(body.get("row", {})),
+            side_rows={
+                table: tuple(values.row(row) for row in values.array(rows))
+                for table, rows in values.mapping(body.get("side", {})).items()
+            },
+        )
+    except (KeyError, ValueError) as error:
+        raise BrokenItem(f"a state of item {item} has missing or impossible values") from error
+
+
+def _digest(value: object) -> Digest:
+    if not is_digest(value):
+        raise ValueError(value)
+    return Digest(values.text(value))

@@ -1,0 +1,246 @@
+"""class BackupPath: one tree on disk; its Writer is the one way to add to it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from backupng.engine.backuppath import histories, layout, metadata, provisioning
+from backupng.engine.backuppath.blobs import BlobCodec, Packer, codec_of
+from backupng.engine.backuppath.disk import reading
+from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.writer import Writer
+from backupng.engine.errors import (
+    BackupPathBusy,
+    BadRequest,
+    NotABackupPath,
+    ReadError,
+    UnsupportedFormat,
+)
+from backupng.engine.model import (
+    AccountId,
+    Digest,
+    EntryKind,
+    EntryState,
+    ItemId,
+    ItemState,
+    MailboxState,
+)
+
+__all__ = ["BackupPath", "BlobFile", "Writer"]
+
+_SMALL_FILE = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFile:
+    """Where a blob lies and how it is compressed."""
+
+    path: Path
+    codec: BlobCodec
+
+
+class BackupPath:
+    """A Backup Path opened for reading; `writer` adds to it."""
+
+    def __init__(self, tree: Tree, form: provisioning.Format) -> None:
+        self.tree = tree
+        self.form = form
+
+    @classmethod
+    def open(cls, root: Path) -> BackupPath:
+        """Open the tree at `root`; `format` is read before anything else.
+
+        Raises BadRequest (path_missing, path_not_readable), NotABackupPath, UnsupportedFormat or
+        BackupPathBroken.
+        """
+        tree = Tree(root)
+        try:
+            return cls(tree, _read_format(tree))
+        except BaseException:
+            tree.close()
+            raise
+
+    @classmethod
+    def open_or_create(
+        cls, root: Path, *, server_id: str, server_name: str, now: datetime
+    ) -> BackupPath:
+        """Open the tree of this server, making it in a folder that exists and is empty.
+
+        Raises also BackupPathBusy when the tree is another server's, NotABackupPath when the folder
+        holds something else.
+        """
+        form = provisioning.Format(
+            tree_id=str(uuid.uuid4()), server_id=server_id, server_name=server_name, created=now
+        )
+        tree = Tree(root)
+        try:
+            if _is_empty(tree):
+                _create(tree, form)
+        finally:
+            tree.close()
+        path = cls.open(root)
+        if path.form.server_id != server_id:
+            path.close()
+            raise BackupPathBusy(
+                f"{root} is the Backup Path of the server {path.form.server_name}.",
+                hint="Give this server a folder of its own: setProperty ZxBackup_DestPath.",
+            )
+        return path
+
+    def close(self) -> None:
+        """Close the tree."""
+        self.tree.close()
+
+    def __enter__(self) -> BackupPath:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Reading
+
+    def accounts(self) -> list[AccountId]:
+        """List the accounts that the tree has a folder of, sorted by id."""
+        with _as_a_whole():
+            found = [layout.id_of(name) for name in self.tree.names(layout.ACCOUNTS)]
+        return [AccountId(account) for account in found if account is not None]
+
+    def items(self, account: AccountId) -> Iterator[ItemId]:
+        """Yield the ids of all items the account ever had in the backup."""
+        folder = layout.items_folder(account)
+        for bucket in filter(layout.is_item_bucket, self.tree.names(folder)):
+            for name in self.tree.names(folder / bucket):
+                item = layout.item_of(bucket, name)
+                if item is not None:
+                    yield item
+
+    def history(self, account: AccountId, item: ItemId) -> tuple[ItemState, ...]:
+        """Return an item's states, oldest first; empty for an item unknown here.
+
+        Raises ReadError or BrokenItem when the file cannot be read or is damaged; a torn last line,
+        as a kill leaves it, is no damage.
+        """
+        parse = partial(metadata.parse_state, item)
+        return histories.read_states(self.tree, layout.item_file(account, item), parse)
+
+    def last_state(self, account: AccountId, item: ItemId) -> ItemState | None:
+        """Return the item's newest state, or None."""
+        history = self.history(account, item)
+        return history[-1] if history else None
+
+    def entry_ids(self, kind: EntryKind) -> list[str]:
+        """List the ids of all entries of a kind, sorted."""
+        if kind is EntryKind.ACCOUNT:
+            return list(self.accounts())
+        with _as_a_whole():
+            found = [layout.id_of(name) for name in self.tree.names(layout.ENTRY_FOLDERS[kind])]
+        return [entry_id for entry_id in found if entry_id is not None]
+
+    def entry_history(self, kind: EntryKind, entry_id: str) -> tuple[EntryState, ...]:
+        """Return a directory entry's states, oldest first. Raises as `history` does."""
+        parse = partial(provisioning.parse_entry, kind, entry_id)
+        return histories.read_states(self.tree, layout.entry_file(kind, entry_id), parse)
+
+    def mailbox_history(self, account: AccountId) -> tuple[MailboxState, ...]:
+        """Return what scans found in the mailbox as a whole, oldest first."""
+        parse = partial(provisioning.parse_mailbox, account)
+        return histories.read_states(self.tree, layout.mailbox_file(account), parse)
+
+    def blob(self, digest: Digest) -> Iterator[bytes]:
+        """Yield a blob's plain bytes; verified, see `blobs.unpack`. Raises ReadError if missing."""
+        return histories.read_blob(self.tree, digest)
+
+    def find_blob(self, digest: Digest) -> BlobFile | None:
+        """Return where a blob lies and its codec, None if it is not there."""
+        if not layout.is_digest(digest):
+            return None
+        path = layout.blob_file(digest)
+        file = self.tree.open(path)
+        if file is None:
+            return None
+        with file, reading(self.tree.root / path):
+            return BlobFile(self.tree.root / path, codec_of(file, digest))
+
+    def count_blobs(self) -> int:
+        """Return how many blobs the tree holds, by their names alone."""
+        with _as_a_whole():
+            buckets = filter(layout.is_blob_bucket, self.tree.names(layout.BLOBS))
+            names = (name for each in buckets for name in self.tree.names(layout.BLOBS / each))
+            return sum(layout.is_digest(name) for name in names)
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """Return what the server's checkpoint says; empty before the first scan has ended."""
+        path = layout.checkpoint_file(self.form.server_id)
+        data = _read_small(self.tree, path)
+        where = str(self.tree.root / path)
+        return {} if data is None else provisioning.parse_checkpoint(data, where=where)
+
+    # Writing
+
+    @contextmanager
+    def writer(self, role: str, *, packer: Packer | None = None) -> Iterator[Writer]:
+        """Open the tree for writing under `role`, the name of its folder below `.staging`.
+
+        Raises BackupPathBusy while the tree is repaired or migrated, and at the end the first error
+        that is left in `Writer.refused`: what nobody has taken note of does not pass silently.
+        """
+        if self.form.read_only:
+            raise UnsupportedFormat(
+                f"{self.tree.root} uses a newer format that this version can only read.",
+                hint="Use a newer version of Backup NG.",
+            )
+        with self.tree.locked_for_writing(), self.tree.staging(role):
+            if _read_format(self.tree) != self.form:
+                raise BackupPathBusy(
+                    f"{self.tree.root} was migrated or replaced a moment ago.", hint="Run it again."
+                )
+            writer = Writer(
+                self.tree, server_id=self.form.server_id, role=role, packer=packer or Packer()
+            )
+            yield writer
+        for _, _, error in writer.refused:
+            raise error
+
+
+def _create(tree: Tree, form: provisioning.Format) -> None:
+    with tree.locked_alone(), tree.staging("create"):
+        # Somebody else may have been first.
+        if _is_empty(tree):
+            tree.replace(layout.FORMAT, provisioning.spell_format(form), role="create")
+
+
+def _is_empty(tree: Tree) -> bool:
+    # A creator killed before `format` leaves only names with a dot behind.
+    with _as_a_whole():
+        return all(name.startswith(".") for name in tree.names(PurePosixPath()))
+
+
+def _read_format(tree: Tree) -> provisioning.Format:
+    data = _read_small(tree, layout.FORMAT)
+    if data is None:
+        raise NotABackupPath(
+            f"{tree.root} is no Backup Path: it holds no file `format`.",
+            hint="A first SmartScan makes one in an empty folder.",
+        )
+    return provisioning.parse_format(data, where=str(tree.root / layout.FORMAT))
+
+
+def _read_small(tree: Tree, path: PurePosixPath) -> bytes | None:
+    with _as_a_whole():
+        return tree.read(path, limit=_SMALL_FILE)
+
+
+@contextmanager
+def _as_a_whole() -> Iterator[None]:
+    """End the operation where the tree as a whole cannot be read."""
+    try:
+        yield
+    except ReadError as error:
+        raise BadRequest(str(error), code="path_not_readable") from error
