@@ -70,7 +70,7 @@ class Source(Protocol):
         """Let everything read inside be of one moment; kept short, for the server's sake."""
 
     def mailbox(self, account: AccountId) -> Mailbox | None:
-        """Return an account's mailbox; None if it was never opened."""
+        """Return an account's mailbox; None if it was never opened. Raises BrokenItem."""
 
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""
@@ -84,7 +84,10 @@ class Source(Protocol):
         """
 
     def blobs_of(self, state: ItemState) -> Iterator[BlobReference]:
-        """Yield the blobs that a state read from here needs, those of its older versions too."""
+        """Yield the blobs that a state read from here needs, those of its older versions too.
+
+        Raises BrokenItem for a row that names one by half.
+        """
 
     def blob(self, mailbox: Mailbox, reference: BlobReference) -> Iterator[bytes]:
         """Yield the plain bytes of a blob. Raises ReadError or BrokenItem."""

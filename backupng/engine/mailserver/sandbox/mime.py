@@ -1,0 +1,124 @@
+"""What a mail server learns from a message when it takes delivery: the content of its row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backupng.engine.mailserver.sandbox import utf16
+from backupng.engine.mailserver.sandbox.addresses import parse_address, parse_addresses
+from backupng.engine.mailserver.sandbox.fragment import html_to_text, make_fragment
+from backupng.engine.mailserver.sandbox.headers import Headers, decode_words
+from backupng.engine.mailserver.sandbox.parts import (
+    Part,
+    body_parts,
+    decoded_text,
+    has_attachment,
+    read_parts,
+)
+from backupng.engine.mailserver.sandbox.subject import describe_subject
+
+_ADDRESS_UNITS = 128
+"""Length of the columns `sender` and `recipients`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFacts:
+    """What a message says about itself.
+
+    `sender` and `to` are header values, unfolded, encoded words left as they are, as the metadata
+    keeps them; the columns hold what lists sort by. `prefix` and `raw_subject` lead from
+    `subject_column` back to `subject`. Message ids carry no angle brackets. `priority` is -1 for
+    low, 1 for high.
+    """
+
+    subject: str
+    subject_column: str
+    prefix: str | None
+    raw_subject: str | None
+    sender: str
+    sender_column: str | None
+    to: str | None
+    recipients_column: str | None
+    fragment: str
+    has_attachment: bool
+    priority: int
+    message_id: str | None
+    references: tuple[str, ...]
+
+
+def describe(raw: bytes) -> MessageFacts:
+    """Describe a message; any bytes are one, garbage is a message without headers."""
+    root = read_parts(raw)
+    headers = root.headers
+    subject = headers.first("subject")
+    described = describe_subject(decode_words(subject) if subject is not None else None)
+    sender = _sender(headers)
+    to = ", ".join(headers.all("to")) if headers.first("to") is not None else None
+    recipients = ", ".join(address.sort_text for address in parse_addresses(to or ""))
+    return MessageFacts(
+        subject=described.full,
+        subject_column=described.column,
+        prefix=described.prefix,
+        raw_subject=described.raw,
+        sender=sender,
+        sender_column=utf16.column(parse_address(sender).sort_text, _ADDRESS_UNITS) or None,
+        to=to,
+        recipients_column=utf16.column(recipients, _ADDRESS_UNITS) or None,
+        fragment=_fragment(raw, root),
+        has_attachment=has_attachment(root),
+        priority=_priority(headers),
+        message_id=next(iter(_ids(headers, "message-id")), None),
+        references=_references(headers),
+    )
+
+
+def message_metadata(facts: MessageFacts) -> dict[str, str]:
+    """Return the metadata map of a message or chat at its delivery (`zimbra-store.md` §8.6)."""
+    metadata = {"f": facts.fragment, "s": facts.sender}
+    optional = {"t": facts.to, "p": facts.prefix, "r": facts.raw_subject}
+    return metadata | {key: text for key, text in optional.items() if text is not None}
+
+
+def _sender(headers: Headers) -> str:
+    sender = headers.first("from")
+    if sender is None:
+        sender = headers.first("sender") or ""
+    return utf16.trim(sender[:-2]) if sender.endswith("<>") else sender
+
+
+def _fragment(raw: bytes, root: Part) -> str:
+    texts = (_words(raw, part) for part in body_parts(root, prefer_html=False))
+    invitation = any(part.content_type == "text/calendar" for part in root.walk())
+    return make_fragment(" ".join(filter(None, texts)), invitation=invitation)
+
+
+def _words(raw: bytes, part: Part) -> str:
+    if part.content_type == "text/html":
+        return html_to_text(decoded_text(raw, part))
+    is_plain = part.is_text and part.content_type != "text/calendar"
+    return decoded_text(raw, part) if is_plain else ""
+
+
+def _priority(headers: Headers) -> int:
+    number = (headers.first("x-priority") or "").strip()[:1]
+    if number and number in "12345":
+        return {"1": 1, "2": 1, "3": 0}.get(number, -1)
+    word = (headers.first("importance") or "").strip().lower()
+    if word.startswith("high"):
+        return 1
+    return -1 if word.startswith("low") else 0
+
+
+def _references(headers: Headers) -> tuple[str, ...]:
+    ids = [*_ids(headers, "references"), *_ids(headers, "in-reply-to")]
+    return tuple(dict.fromkeys(ids))
+
+
+def _ids(headers: Headers, name: str) -> list[str]:
+    """Return the message ids of a header without brackets; comments are left out."""
+    found = []
+    for value in headers.all(name):
+        for word in value.replace(">", "> ").split():
+            address = parse_address(word).email or word.strip("<>")
+            found.append(address)
+    return [utf16.clean(word) for word in found if word]

@@ -1,0 +1,102 @@
+"""A mail server as it is read: database, directory and blob volumes put together.
+
+The same code for a real server and for the sandbox; they differ in the connections given to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from backupng.engine.errors import ItemError, ReadError
+from backupng.engine.mailserver.port import BlobReference
+from backupng.engine.mailserver.zimbra import volumes
+from backupng.engine.mailserver.zimbra.rows import Database, MailboxReader, blob_references
+from backupng.engine.model import (
+    AccountId,
+    DirectoryEntry,
+    EntryKind,
+    ItemId,
+    ItemState,
+    Mailbox,
+)
+
+
+class Directory(Protocol):
+    """The directory of a mail server as it is read."""
+
+    def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
+        """Yield all entries of a kind, children with their account."""
+
+
+class MailServerSource:
+    """Implements `port.Source` over a database, a directory and the volumes on this machine."""
+
+    def __init__(
+        self,
+        database: Database,
+        directory: Directory,
+        *,
+        server: DirectoryEntry,
+        home: Path | None = None,
+    ) -> None:
+        self._db = database
+        self._reader = MailboxReader(database)
+        self._directory = directory
+        self._home = home
+        self._volumes: dict[int, volumes.Volume] = {}
+        self.server_id = server.entry_id
+        self.server_name = server.name
+
+    def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
+        """Yield all entries of a kind; of accounts, those whose mail lies on this server."""
+        for entry in self._directory.entries(kind):
+            host = entry.first("zimbraMailHost", self.server_name)
+            if kind is not EntryKind.ACCOUNT or host == self.server_name:
+                yield entry
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Let everything read inside be of one moment."""
+        return self._db.snapshot()
+
+    def mailbox(self, account: AccountId) -> Mailbox | None:
+        """Return an account's mailbox; None if it was never opened. Raises BrokenItem."""
+        return self._reader.mailbox(account)
+
+    def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
+        """Return the change number of every live item and user tag, by id."""
+        return self._reader.heads(mailbox)
+
+    def states(
+        self, mailbox: Mailbox, items: Iterable[ItemId]
+    ) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
+        """Yield the present state of the given items that still exist, errors among them."""
+        return self._reader.states(mailbox, items)
+
+    def blobs_of(self, state: ItemState) -> Iterator[BlobReference]:
+        """Yield the blobs that a state read from here needs. Raises BrokenItem."""
+        return blob_references(state)
+
+    def blob(self, mailbox: Mailbox, reference: BlobReference) -> Iterator[bytes]:
+        """Yield the plain bytes of a blob. Raises ReadError or BrokenItem."""
+        volume = self._volume(volumes.volume_id_of(reference.locator))
+        path = volumes.find_blob(
+            volume,
+            mailbox.mailbox_id,
+            item_id=reference.item_id,
+            mod_content=reference.mod_content,
+        )
+        with volumes.open_blob(path, reference.size) as file:
+            while chunk := file.read(volumes.CHUNK_BYTES):
+                yield chunk
+
+    def _volume(self, volume_id: int) -> volumes.Volume:
+        if volume_id not in self._volumes:
+            rows = self._reader.volume_rows()
+            found = (volumes.volume_of_row(row, home=self._home) for row in rows)
+            self._volumes = {volume.volume_id: volume for volume in found}
+        if volume_id not in self._volumes:
+            raise ReadError(f"the volume {volume_id} is not on this server")
+        return self._volumes[volume_id]
