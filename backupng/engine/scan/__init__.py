@@ -1,0 +1,1 @@
+"""Inward: what the mail server holds becomes item states in the Backup Path."""
