@@ -1,0 +1,122 @@
+"""Inject: make a plan's states on the destination, then read back what is really there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import ItemError
+from backupng.engine.mailserver.port import MailboxWriter, Places
+from backupng.engine.mailserver.zimbra.metadata import decode_column
+from backupng.engine.model import AccountId, Digest, ItemId, ItemKind, ItemState, from_ms
+from backupng.engine.restore.rename import FIRST_USER_ID, ROOTS, Plan, unknown_folder
+
+_TICK_EVERY: Final = 25
+_NEVER: Final = from_ms(0)
+CANNOT_HOLD: Final = "cannot be held by this mail server"
+NOT_FOUND: Final = "not found after writing"
+
+
+@dataclass(slots=True)
+class Injection:
+    """One account's plan on its way into a mailbox.
+
+    Afterwards `restored` maps old ids of folders and items to new ones, `tags_made` are the new
+    tags, `skipped` those that were there already, and `unrestored` lists the others with their
+    cause; together they are the plan.
+    """
+
+    path: BackupPath
+    writer: MailboxWriter
+    holds: frozenset[ItemKind]
+    accounts: Mapping[AccountId, AccountId]
+    tick: Callable[[int, int], None]
+    restored: dict[ItemId, ItemId] = field(default_factory=dict)
+    tags_made: list[ItemId] = field(default_factory=list)
+    skipped: list[ItemId] = field(default_factory=list)
+    unrestored: list[tuple[ItemId, str]] = field(default_factory=list)
+    grants_lost: int = 0
+    _places: dict[ItemId, ItemId] = field(default_factory=dict)
+    _digests: dict[ItemId, Digest | None] = field(default_factory=dict)
+    _done: int = 0
+    _total: int = 0
+
+    def run(self, plan: Plan) -> None:
+        """Make tags, then folders, then items, then read back."""
+        self._total = plan.size
+        self._places = {root: root for root in ROOTS}
+        self.grants_lost = sum(_grants(state) for state in (*plan.system, *plan.folders))
+        for state in plan.tags:
+            self._attempt(state, self._put_tag)
+        for state in (*plan.system, *plan.folders):
+            self._attempt(state, self._put_folder)
+        for state in plan.items:
+            self._attempt(state, self._put_item)
+        self._read_back()
+
+    def _attempt(self, state: ItemState, put: Callable[[ItemState], None]) -> None:
+        if state.kind not in self.holds:
+            self.unrestored.append((state.item_id, CANNOT_HOLD))
+            return
+        try:
+            put(state)
+        except ItemError as error:
+            self.unrestored.append((state.item_id, error.cause))
+        self._done += state.item_id >= FIRST_USER_ID
+        if self._done % _TICK_EVERY == 0:
+            self.tick(self._done, self._total)
+
+    def _put_tag(self, state: ItemState) -> None:
+        made = self.writer.put_tag(state)
+        (self.tags_made if made else self.skipped).append(state.item_id)
+
+    def _put_folder(self, state: ItemState) -> None:
+        folder, new = self.writer.put_folder(state, self._place(state.folder_id))
+        self._places[state.item_id] = folder
+        if state.item_id < FIRST_USER_ID:
+            return
+        if new:
+            self.restored[state.item_id] = folder
+            self._digests[folder] = None
+        else:
+            self.skipped.append(state.item_id)
+
+    def _put_item(self, state: ItemState) -> None:
+        places = Places(
+            folder=self._place(state.folder_id), items=self.restored, accounts=self.accounts
+        )
+        item = self.writer.put_item(state, places, self.path.blob)
+        self.restored[state.item_id] = item
+        self._digests[item] = state.digest
+
+    def _place(self, folder: ItemId | None) -> ItemId:
+        """Return where a folder has gone; one that nobody knows any more is made at the top."""
+        old = folder or ItemId(0)
+        if old not in self._places:
+            lost = ItemState(
+                item_id=ItemId(max(old, FIRST_USER_ID)),
+                kind=ItemKind.FOLDER,
+                mod=0,
+                start=_NEVER,
+                name=unknown_folder(folder),
+            )
+            self._places[old], _ = self.writer.put_folder(lost, ROOTS[0])
+        return self._places[old]
+
+    def _read_back(self) -> None:
+        """Believe only what the destination shows: what is missing or differs is unrestored."""
+        found = self.writer.read_back(sorted(self._digests))
+        by_new = {new: old for old, new in self.restored.items()}
+        for item, digest in self._digests.items():
+            if item in found and found[item] == digest:
+                continue
+            self.unrestored.append((by_new[item], NOT_FOUND))
+            del self.restored[by_new[item]]
+
+
+def _grants(state: ItemState) -> int:
+    access = decode_column(state.row.get("metadata")).get("aclm")
+    grants = access.get("g") if isinstance(access, dict) else None
+    return len(grants) if isinstance(grants, list) else 0

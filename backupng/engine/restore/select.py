@@ -1,0 +1,114 @@
+"""Select: which states a restore brings back. Reads the Backup Path, decides nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BadRequest, ItemError
+from backupng.engine.model import AccountId, EntryKind, EntryState, ItemId, ItemState
+
+ALL_TIME = datetime.max.replace(tzinfo=UTC)
+"""The moment after every state: what `last` selects by."""
+
+
+class _State(Protocol):
+    @property
+    def start(self) -> datetime: ...
+    @property
+    def deleted(self) -> bool: ...
+
+
+_Any = TypeVar("_Any", bound=_State)
+
+
+@dataclass(slots=True)
+class Selection:
+    """The states of one account at one moment, and the items whose history cannot be read."""
+
+    states: list[ItemState] = field(default_factory=list)
+    unreadable: list[tuple[ItemId, ItemError]] = field(default_factory=list)
+
+
+def end_of_second(moment: datetime) -> datetime:
+    """Return the moment before which everything of that second lies."""
+    return moment.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def state_at(history: Sequence[_Any], before: datetime) -> _Any | None:
+    """Return the last state that began before that moment, deletions included; None if none did."""
+    found = None
+    for state in history:
+        if state.start >= before:
+            break
+        found = state
+    return found
+
+
+def living_at(history: Sequence[_Any], before: datetime) -> _Any | None:
+    """Return the state just before that moment if the thing was alive then."""
+    found = state_at(history, before)
+    return None if found is None or found.deleted else found
+
+
+def select_account(path: BackupPath, account: AccountId, before: datetime) -> Selection:
+    """Return every item of the account that was alive just before that moment."""
+    selection = Selection()
+    for item in path.items(account):
+        try:
+            state = living_at(path.history(account, item), before)
+        except ItemError as error:
+            selection.unreadable.append((item, error))
+        else:
+            if state is not None:
+                selection.states.append(state)
+    return selection
+
+
+def find_account(path: BackupPath, name: str) -> tuple[AccountId, tuple[EntryState, ...]]:
+    """Return the account of that address, alias or id in the backup, with its entry's history.
+
+    A bare local part means that of the only domain. A living account comes before deleted ones of
+    the same name. Raises BadRequest (no_such_account, ambiguous_account).
+    """
+    living: list[tuple[AccountId, tuple[EntryState, ...]]] = []
+    deleted: list[tuple[AccountId, tuple[EntryState, ...]]] = []
+    for account, history in account_histories(path):
+        if account == name:
+            return account, history
+        if _goes_by(history[-1], name):
+            (deleted if history[-1].deleted else living).append((account, history))
+    found = living or deleted
+    if not found:
+        raise BadRequest(
+            f"There is no account {name} in the Backup Path {path.tree.root}.",
+            code="no_such_account",
+            hint="backupng backup getAvailableAccounts lists those there are.",
+        )
+    if len(found) > 1:
+        ids = ", ".join(account for account, _ in found)
+        raise BadRequest(
+            f"Several accounts go by the name {name}: {ids}.",
+            code="ambiguous_account",
+            hint="Give the id instead of the name.",
+        )
+    return found[0]
+
+
+def account_histories(path: BackupPath) -> Iterator[tuple[AccountId, tuple[EntryState, ...]]]:
+    """Yield every account of the backup with its entry's history."""
+    for entry_id in path.entry_ids(EntryKind.ACCOUNT):
+        history = path.entry_history(EntryKind.ACCOUNT, entry_id)
+        if history:
+            yield AccountId(entry_id), history
+
+
+def _goes_by(state: EntryState, name: str) -> bool:
+    wanted = name.lower()
+    names = {state.entry.name.lower(), *(a.lower() for a in state.entry.values("zimbraMailAlias"))}
+    return wanted in names or (
+        "@" not in wanted and wanted == state.entry.name.lower().partition("@")[0]
+    )
