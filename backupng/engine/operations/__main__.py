@@ -1,0 +1,144 @@
+"""The process of one operation: one JSON line in, JSON lines out.
+
+It reads its line from standard input up to the end of file and writes to standard output
+`{"event": "progress", "phase", "done", "total"}`, `{"event": "log", "line"}` and at last one
+`{"event": "end", "state", "error", "report"}`. It lives no longer than the process that started it,
+and SIGTERM asks it to end at the next safe point.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+from backupng.engine.errors import BackupError, OperationError, Stopped
+from backupng.engine.operations import OPERATIONS, parameters, tether
+from backupng.engine.operations.base import Report
+from backupng.engine.operations.context import ServerContext
+
+_PROGRESS_PAUSE_S = 0.2
+
+
+class Channel:
+    """Writes events, and progress no more often than every `_PROGRESS_PAUSE_S`."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: dict[str, Any] | None = None
+        self._next_progress = 0.0
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Write a progress event, now or with whatever is written next."""
+        self._waiting = {"event": "progress", "phase": phase, "done": done, "total": total}
+        if time.monotonic() >= self._next_progress:
+            self._write_waiting()
+
+    def write(self, event: str, **values: Any) -> None:
+        """Write an event, after the progress that waits."""
+        self._write_waiting()
+        self._write({"event": event, **values})
+
+    def _write_waiting(self) -> None:
+        if self._waiting is not None:
+            self._write(self._waiting)
+            self._waiting = None
+            self._next_progress = time.monotonic() + _PROGRESS_PAUSE_S
+
+    def _write(self, event: dict[str, Any]) -> None:
+        self._stream.write(json.dumps(event).encode() + b"\n")
+        self._stream.flush()
+
+
+class StopRequest:
+    """Remembers that SIGTERM came."""
+
+    def __init__(self) -> None:
+        self.made = False
+        signal.signal(signal.SIGTERM, self._make)
+
+    def _make(self, _signal: int, _frame: object) -> None:
+        self.made = True
+
+
+class WatchedContext(ServerContext):
+    """A context whose progress and log go to the parent, and that passes on its wish to stop."""
+
+    def __init__(self, line: Mapping[str, Any], *, channel: Channel, stop: StopRequest) -> None:
+        super().__init__(line, clock=_clock)
+        self._channel = channel
+        self._stop = stop
+
+    def tick(self, done: int, total: int, *, phase: str) -> None:
+        """Report progress. Raises Stopped when an admin has asked for the end."""
+        self._channel.progress(phase, done, total)
+        if self._stop.made:
+            raise Stopped("The operation was stopped before its end.")
+
+    def log(self, line: str) -> None:
+        """Add a line to the operation's log."""
+        self._channel.write("log", line=line)
+
+
+def main() -> int:
+    """Run the operation of the line on standard input; 0 when its end was reported."""
+    tether.die_with_parent()
+    os.umask(0o027)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop = StopRequest()
+    line = json.loads(sys.stdin.buffer.read())
+    if os.getppid() != line["parent"]:
+        # The parent died before the kernel knew that we belong to it.
+        return 1
+    channel = Channel(sys.stdout.buffer)
+    channel.write("end", **_run(line, channel, stop))
+    return 0
+
+
+def _run(line: Mapping[str, Any], channel: Channel, stop: StopRequest) -> dict[str, Any]:
+    """Run the operation and return its end, whatever happens in it."""
+    name = line["operation"]["command"]
+    try:
+        with WatchedContext(line, channel=channel, stop=stop) as ctx:
+            report = _perform(name, line["operation"]["parameters"], ctx)
+    except Stopped as error:
+        return {"state": "stopped", "error": _spell_error(error), "report": {}}
+    except BackupError as error:
+        return {"state": "failed", "error": _spell_error(error), "report": {}}
+    except Exception as error:  # noqa: BLE001 - a defect must end one operation, not its record
+        traceback.print_exc()
+        message = f"{name} ended by a defect of the program: {type(error).__name__}."
+        return {
+            "state": "failed",
+            "error": {"code": "defect", "message": message, "hint": ""},
+            "report": {},
+        }
+    return {"state": "successful", "error": None, "report": report.as_json()}
+
+
+def _perform(name: str, texts: Mapping[str, str], ctx: ServerContext) -> Report:
+    if name not in OPERATIONS:
+        raise OperationError(
+            f"This version knows no operation {name}.", hint="It was queued by another version."
+        )
+    operation = parameters.parse(OPERATIONS[name], texts, ctx.zone)
+    operation.check(ctx)
+    return operation.run(ctx)
+
+
+def _spell_error(error: BackupError) -> dict[str, str]:
+    return {"code": error.code, "message": str(error), "hint": error.hint}
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

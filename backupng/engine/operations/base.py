@@ -1,0 +1,198 @@
+"""What every command is: a frozen dataclass of its parameters, one `check` and one `run`.
+
+A field without a default is mandatory and typed by position, one with a default is optional and
+typed as `name value`. The type of a field is a key of `words.WORDS`: grammar, help page, queue row,
+wizard and mail are all derived from these dataclasses.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, get_type_hints
+
+from backupng.engine.backuppath.blobs import Packer
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BackupError
+from backupng.engine.mailserver.port import Destination, Source
+from backupng.engine.model import ItemId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The properties of one server that the engine acts on, resolved by the console."""
+
+    zone: str = "UTC"
+    packer: Packer = field(default_factory=Packer)
+    skip_lists: bool = False
+    space_threshold_mb: int = 2048
+
+
+class Context(Protocol):
+    """What an operation may use: the mail server, its Backup Path, the clock, a way to report."""
+
+    @property
+    def now(self) -> datetime:
+        """The moment, aware, UTC."""
+
+    @property
+    def settings(self) -> Settings:
+        """The server's properties."""
+
+    @property
+    def source(self) -> Source:
+        """The mail server, read."""
+
+    @property
+    def destination(self) -> Destination:
+        """The mail server, written."""
+
+    @property
+    def path(self) -> BackupPath:
+        """The server's Backup Path, opened. Raises BadRequest or BackupPathError."""
+
+    def owned_path(self) -> BackupPath:
+        """Return the server's Backup Path for a scan: made if its folder is empty."""
+
+    def tick(self, done: int, total: int, *, phase: str) -> None:
+        """Report progress. Raises Stopped when an admin has asked for the end."""
+
+    def log(self, line: str) -> None:
+        """Add a line to the operation's log."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What an operation did, in numbers and lists.
+
+    `counters` keep their order; `unrestored` maps account name to (item id, cause); `notes` are
+    sentences for the admin (warnings). Losses are anything listed in `unrestored` or `unreadable`.
+    """
+
+    counters: dict[str, int] = field(default_factory=dict)
+    unrestored: dict[str, list[tuple[ItemId, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    unreadable: dict[str, list[tuple[ItemId, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, name: str, more: int = 1) -> None:
+        """Add to a counter."""
+        self.counters[name] = self.counters.get(name, 0) + more
+
+    @property
+    def losses(self) -> bool:
+        """True when something that should have been saved or restored was not."""
+        return bool(self.unrestored or self.unreadable)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as the end event and the queue row carry it."""
+        return {
+            "losses": self.losses,
+            "counters": dict.fromkeys(ALWAYS_COUNTED, 0) | self.counters,
+            "unrestored": {name: list(items) for name, items in self.unrestored.items()},
+            "unreadable": {name: list(items) for name, items in self.unreadable.items()},
+            "notes": self.notes,
+        }
+
+
+ALWAYS_COUNTED = (
+    "planned",
+    "restored",
+    "skipped",
+    "unrestored",
+    "accounts_scanned",
+    "items_new",
+    "items_updated",
+    "items_deleted",
+    "read_errors",
+)
+"""Counters that every operation's answer carries, zero where they mean nothing to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a command as grammar and help page see it."""
+
+    name: str
+    type: Any
+    values: str
+    default: str
+    mandatory: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command of the command line: its parameters are its fields.
+
+    `command` is its name, `title` its name in words, `summary` the first line of its help page,
+    `examples` are whole lines as an admin types them.
+    """
+
+    command: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    examples: ClassVar[tuple[str, ...]]
+    aliases: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def parameters(cls) -> tuple[Parameter, ...]:
+        """Return the parameters in order, mandatory ones first."""
+        types = get_type_hints(cls)
+        return tuple(
+            Parameter(
+                name=each.name,
+                type=types[each.name],
+                values=each.metadata.get("values", ""),
+                default=each.metadata.get("default", _shown(each.default)),
+                mandatory=each.default is MISSING and each.default_factory is MISSING,
+            )
+            for each in fields(cls)
+        )
+
+
+def _shown(default: object) -> str:
+    """Spell a default for the help page; empty lists and absent values stay empty."""
+    if default is MISSING or default in (None, "", ()):
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Command):
+    """Work that is queued, one at a time per server, in a process of its own.
+
+    `after_interruption` tells an admin what to do when it was cut off.
+    """
+
+    after_interruption: ClassVar[str] = "Run it again: what is done already is not done twice."
+
+    def check(self, ctx: Context) -> None:
+        """Refuse what cannot be met, before anything is queued. Raises BadRequest."""
+
+    def run(self, ctx: Context) -> Report:
+        """Do it. Called after `check`; raises OperationError when it cannot go on."""
+        raise NotImplementedError
+
+
+class IncompleteAnswer(BackupError):
+    """A lookup's answer of which a part cannot be had: shown, and the command fails."""
+
+    code = "incomplete"
+
+    def __init__(self, message: str, response: dict[str, Any], *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.response = response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup(Command):
+    """A question answered at once, never queued."""
+
+    def answer(self, ctx: Context) -> dict[str, Any]:
+        """Return the `response` of the JSON envelope. Raises IncompleteAnswer."""
+        raise NotImplementedError

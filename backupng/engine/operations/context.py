@@ -1,0 +1,124 @@
+"""class ServerContext: the Context of one command, built from the line that names its server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from backupng.engine.backuppath.blobs import BlobCodec, Packer
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import MailServerError
+from backupng.engine.mailserver.port import Destination, Source
+from backupng.engine.mailserver.sandbox.destination import SandboxDestination
+from backupng.engine.mailserver.sandbox.server import Sandbox
+from backupng.engine.operations.base import Settings
+
+Clock = Callable[[], datetime]
+"""Tells the moment, aware, UTC."""
+
+
+class ServerContext:
+    """What the line names: mail server, Backup Path, properties; a context manager that closes it.
+
+    The line is a dict of JSON values:
+    `server` (name, kind, connection, backup_path), `settings` (zone, blob_codec, compression_level,
+    skip_lists, space_threshold_mb), and for an operation's process also `operation` (id, command,
+    parameters as texts) and `parent` (process id).
+
+    Server and Backup Path are opened at their first use: a question to the Backup Path is answered
+    while the mail server is down. Nobody watches: `tick` and `log` do nothing here.
+    """
+
+    def __init__(self, line: Mapping[str, Any], *, clock: Clock) -> None:
+        self._server = line["server"]
+        self._clock = clock
+        self._stack = ExitStack()
+        self._path: BackupPath | None = None
+        self._owned = False
+        self.settings = _settings(line["settings"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def now(self) -> datetime:
+        """The moment, aware, UTC."""
+        return self._clock()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The server's time zone: dates in texts are its local times."""
+        try:
+            return ZoneInfo(self.settings.zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise MailServerError(f"There is no time zone {self.settings.zone}.") from error
+
+    @cached_property
+    def source(self) -> Source:
+        """The mail server, read."""
+        return self._mail_server.source()
+
+    @cached_property
+    def destination(self) -> Destination:
+        """The mail server, written."""
+        return SandboxDestination(self._mail_server, self._clock)
+
+    @property
+    def path(self) -> BackupPath:
+        """The server's Backup Path, opened. Raises BadRequest or BackupPathError."""
+        if self._path is None:
+            self._path = self._stack.enter_context(BackupPath.open(self._root))
+        return self._path
+
+    def owned_path(self) -> BackupPath:
+        """Return the server's Backup Path for a scan: made if its folder is empty."""
+        if self._path is None or not self._owned:
+            path = BackupPath.open_or_create(
+                self._root,
+                server_id=self.source.server_id,
+                server_name=self.source.server_name,
+                now=self.now,
+            )
+            self._path, self._owned = self._stack.enter_context(path), True
+        return self._path
+
+    def tick(self, done: int, total: int, *, phase: str) -> None:
+        """Report progress."""
+
+    def log(self, line: str) -> None:
+        """Add a line to the operation's log."""
+
+    @cached_property
+    def _mail_server(self) -> Sandbox:
+        return self._stack.enter_context(open_mail_server(self._server))
+
+    @property
+    def _root(self) -> Path:
+        return Path(self._server["backup_path"])
+
+
+def open_mail_server(server: Mapping[str, Any]) -> Sandbox:
+    """Open the mail server that the line's `server` names. Raises MailServerError."""
+    if server["kind"] != "sandbox":
+        raise MailServerError(
+            f"The server {server['name']} is of the kind {server['kind']}, "
+            "which this version cannot reach."
+        )
+    return Sandbox.open(Path(server["connection"]["folder"]))
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    return Settings(
+        zone=values["zone"],
+        packer=Packer(BlobCodec(values["blob_codec"]), values["compression_level"]),
+        skip_lists=values["skip_lists"],
+        space_threshold_mb=values["space_threshold_mb"],
+    )

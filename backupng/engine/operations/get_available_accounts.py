@@ -1,0 +1,80 @@
+"""getAvailableAccounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.model import AccountId, EntryState, to_ms
+from backupng.engine.operations.base import Context, Lookup
+from backupng.engine.operations.moments import before_of
+from backupng.engine.operations.words import LAST, NO_WORDS, Moment, Words
+from backupng.engine.restore.select import account_histories, state_at
+
+_TIMESTAMPS = ("%Y%m%d%H%M%S.%fZ", "%Y%m%d%H%M%SZ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetAvailableAccounts(Lookup):
+    """List the accounts of a Backup Path."""
+
+    command: ClassVar[str] = "getAvailableAccounts"
+    title: ClassVar[str] = "Available accounts"
+    summary: ClassVar[str] = "Available accounts: lists the accounts that can be restored"
+    examples: ClassVar[tuple[str, ...]] = (
+        "backupng backup getAvailableAccounts domains example.com hide_deleted true",
+    )
+
+    date: Moment = field(default=LAST, metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
+    backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
+    domains: Words = field(default=NO_WORDS, metadata={"default": "all"})
+    hide_deleted: bool = field(default=False, metadata={"values": "true|false"})
+
+    def answer(self, ctx: Context) -> dict[str, Any]:
+        """Return the accounts known at the date, by address."""
+        if self.backup_path is None:
+            return self._answer(ctx.path, ctx)
+        with BackupPath.open(self.backup_path) as path:
+            return self._answer(path, ctx)
+
+    def _answer(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
+        before = before_of(self.date, ctx.now)
+        found = [
+            _shown(path, account, history, state)
+            for account, history in account_histories(path)
+            if (state := state_at(history, before)) is not None and self._wanted(state)
+        ]
+        return {"accounts": sorted(found, key=lambda each: (each["name"], each["created"]))}
+
+    def _wanted(self, state: EntryState) -> bool:
+        domain = state.entry.name.partition("@")[2]
+        return not (self.hide_deleted and state.deleted) and (
+            not self.domains or domain in self.domains
+        )
+
+
+def _shown(
+    path: BackupPath, account: AccountId, history: Sequence[EntryState], state: EntryState
+) -> dict[str, Any]:
+    return {
+        "name": state.entry.name,
+        "id": account,
+        "server": state.entry.first("zimbraMailHost", path.form.server_name),
+        "status": state.entry.first("zimbraAccountStatus", "active"),
+        "created": to_ms(_created(state) or history[0].start),
+        "deleted": to_ms(state.start) if state.deleted else None,
+    }
+
+
+def _created(state: EntryState) -> datetime | None:
+    text = state.entry.first("zimbraCreateTimestamp")
+    for form in _TIMESTAMPS:
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None

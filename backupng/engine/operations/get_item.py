@@ -1,0 +1,163 @@
+"""getItem."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+from backupng.engine.backuppath.blobs import UNPACK
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BadRequest, ItemError, ReadError
+from backupng.engine.mailserver.zimbra.codes import SystemFolder
+from backupng.engine.model import FOLDER_LIKE, AccountId, ItemId, ItemState, to_ms
+from backupng.engine.operations.base import Context, IncompleteAnswer, Lookup
+from backupng.engine.operations.moments import before_of
+from backupng.engine.operations.words import LAST, AccountNameOrId, Moment
+from backupng.engine.restore.select import find_account, state_at
+
+_NEXT = timedelta(milliseconds=1)
+_TOPS = frozenset({int(SystemFolder.ROOT), int(SystemFolder.USER_ROOT)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetItem(Lookup):
+    """Show one item's states as the backup holds them."""
+
+    command: ClassVar[str] = "getItem"
+    title: ClassVar[str] = "Item"
+    summary: ClassVar[str] = "Item: shows the states of one item in the backup, and its blob"
+    examples: ClassVar[tuple[str, ...]] = (
+        "backupng backup getItem john@example.com 49965 dump_blob true",
+        "backupng backup getItem admin@example.com 24700 backup_path /mnt/import/ date all",
+    )
+
+    account: AccountNameOrId
+    item: int
+    backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
+    dump_blob: bool = field(default=False, metadata={"values": "true|false"})
+    date: Moment = field(default=LAST, metadata={"values": '"dd/MM/yyyy HH:mm:ss"|all|last'})
+
+    def answer(self, ctx: Context) -> dict[str, Any]:
+        """Return the account and the item's states, oldest first."""
+        if self.backup_path is None:
+            return self._answer(ctx.path, ctx)
+        with BackupPath.open(self.backup_path) as path:
+            return self._answer(path, ctx)
+
+    def _answer(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
+        account, entries = find_account(path, self.account)
+        history = path.history(account, ItemId(self.item)) if self.item < 2**31 else ()
+        if not history:
+            raise BadRequest(
+                f"{entries[-1].entry.name} has no item {self.item} in the backup.",
+                code="no_such_item",
+                hint=f"It has {sum(1 for _ in path.items(account))} items there.",
+            )
+        chosen = self._chosen(history, ctx)
+        states = [_shown(path, account, history, *each) for each in chosen]
+        response = {
+            "account": {"id": account, "name": entries[-1].entry.name},
+            "item": self.item,
+            "itemStates": states,
+        }
+        try:
+            _require_blobs(states)
+            if self.dump_blob:
+                states[-1]["blob_base64"] = _dump(path, _content(history, chosen[-1][0]))
+        except ItemError as error:
+            raise IncompleteAnswer(
+                f"Item {self.item}: {error}.",
+                response,
+                hint="date all shows older states, whose blobs may be intact.",
+            ) from error
+        return response
+
+    def _chosen(
+        self, history: Sequence[ItemState], ctx: Context
+    ) -> list[tuple[ItemState, datetime]]:
+        """Return the states to show, each with the moment its folders are looked up for."""
+        if self.date.keyword == "all":
+            return [(state, state.start + _NEXT) for state in history]
+        before = before_of(self.date, ctx.now)
+        state = state_at(history, before)
+        if state is None:
+            raise BadRequest(
+                f"Item {self.item} was not in the backup yet at that time.",
+                code="before_first_backup",
+                hint="date all shows every state.",
+                first=to_ms(history[0].start),
+            )
+        return [(state, before)]
+
+
+def _shown(
+    path: BackupPath,
+    account: AccountId,
+    history: Sequence[ItemState],
+    state: ItemState,
+    before: datetime,
+) -> dict[str, Any]:
+    """Return one element of `itemStates`; a deletion shows the content of the last living state."""
+    content = _content(history, state)
+    blob = path.find_blob(content.digest) if content.digest else None
+    ends = {before.mod: after.start for before, after in pairwise(history)}
+    folder_like = content.kind in FOLDER_LIKE
+    return {
+        "start_date": to_ms(state.start),
+        "end_date": to_ms(ends[state.mod]) if state.mod in ends else None,
+        "type": state.kind.value,
+        "deleted": state.deleted,
+        "folder": _folder_path(path, account, content.folder_id, before),
+        "name": content.name,
+        "subject": None if folder_like else content.subject,
+        "flags": content.flags,
+        "unread": content.unread,
+        "tags": list(content.tags),
+        "size": content.size,
+        "digest": content.digest,
+        "blob_path": str(blob.path) if blob else None,
+        "unpack": f"{UNPACK[blob.codec]} {shlex.quote(str(blob.path))}" if blob else None,
+    }
+
+
+def _content(history: Sequence[ItemState], state: ItemState) -> ItemState:
+    """Return the state itself, or of a deletion the last living one before it."""
+    living = [each for each in history if not each.deleted and each.mod <= state.mod]
+    return living[-1] if state.deleted and living else state
+
+
+def _folder_path(
+    path: BackupPath, account: AccountId, folder: ItemId | None, before: datetime
+) -> str:
+    """Return the folder's path as it was just before that moment; a newer folder's as it began."""
+    names: list[str] = []
+    seen: set[ItemId] = set()
+    while folder is not None and folder not in _TOPS and folder not in seen:
+        seen.add(folder)
+        history = path.history(account, folder)
+        if not history:
+            break
+        then = state_at(history, before) or history[0]
+        then = _content(history, then)
+        names.append(then.name or "")
+        folder = then.folder_id
+    return "/" + "/".join(reversed(names))
+
+
+def _require_blobs(states: Sequence[Mapping[str, Any]]) -> None:
+    missing = [each["digest"] for each in states if each["digest"] and not each["blob_path"]]
+    if missing:
+        raise ReadError(f"the blob {missing[0]} is missing from the Backup Path")
+
+
+def _dump(path: BackupPath, state: ItemState) -> str | None:
+    if state.digest is None:
+        return None
+    data = b"".join(path.blob(state.digest))
+    return base64.b64encode(data).decode("ascii")

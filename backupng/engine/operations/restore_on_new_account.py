@@ -1,0 +1,178 @@
+"""doRestoreOnNewAccount."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BadRequest, ItemError
+from backupng.engine.mailserver.port import Destination
+from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, EntryState
+from backupng.engine.operations.base import Context, Operation, Report
+from backupng.engine.operations.moments import before_of, require_scanned, spelled
+from backupng.engine.operations.words import (
+    NO_ADDRESSES,
+    AccountName,
+    AccountNameOrId,
+    Addresses,
+    Moment,
+    is_address,
+)
+from backupng.engine.restore.inject import Injection
+from backupng.engine.restore.provision import CHILDREN_CARRIED, attributes_for
+from backupng.engine.restore.rename import order
+from backupng.engine.restore.select import find_account, select_account, state_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOnNewAccount(Operation):
+    """Make a new account and fill it with what another one held at a moment."""
+
+    command: ClassVar[str] = "doRestoreOnNewAccount"
+    title: ClassVar[str] = "Restore on New Account"
+    summary: ClassVar[str] = (
+        "Restore on New Account: puts a mailbox as it was at a moment into a new account"
+    )
+    examples: ClassVar[tuple[str, ...]] = (
+        'backupng backup dorestoreonnewaccount John NewJohn "28/09/2021 10:15:10"',
+    )
+
+    after_interruption: ClassVar[str] = (
+        "The new account is incomplete: delete it, then run the restore again."
+    )
+
+    source_account: AccountNameOrId
+    destination_account: AccountName
+    date: Moment = field(metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
+    restore_chat_buddies: bool | None = field(default=None, metadata={"values": "true|false"})
+    notifications: Addresses = NO_ADDRESSES
+    hide_in_gal: bool = field(default=False, metadata={"values": "true|false"})
+
+    def check(self, ctx: Context) -> None:
+        """Refuse what cannot be met: unknown source, taken or foreign destination, wrong date."""
+        self._prepare(ctx)
+
+    def run(self, ctx: Context) -> Report:
+        """Select, rename, inject, read back."""
+        report = Report()
+        prepared = self._prepare(ctx)
+        ctx.tick(0, 0, phase="reading the backup")
+        selection = select_account(ctx.path, prepared.account, prepared.before)
+        plan = order(selection.states)
+        entry = self._create(ctx, prepared, report)
+        with ctx.destination.open(entry) as writer:
+            injection = Injection(
+                path=ctx.path,
+                writer=writer,
+                holds=ctx.destination.holds,
+                accounts={prepared.account: AccountId(entry.entry_id)},
+                tick=lambda done, total: ctx.tick(done, total, phase="restoring items"),
+            )
+            injection.run(plan)
+        unrestored = [(item, error.cause) for item, error in selection.unreadable]
+        unrestored += injection.unrestored
+        if unrestored:
+            report.unrestored[prepared.entry.name] = sorted(unrestored)
+        report.counters = {
+            "planned": plan.size + len(selection.unreadable),
+            "restored": len(injection.restored) + len(injection.tags_made),
+            "skipped": len(injection.skipped),
+            "unrestored": len(unrestored),
+            "folders": len(plan.folders),
+            "tags": len(plan.tags),
+            "mountpoints_not_carried": len(plan.shares),
+            "grants_not_carried": injection.grants_lost,
+        }
+        self._note(ctx, report, prepared)
+        return report
+
+    def _prepare(self, ctx: Context) -> _Prepared:
+        require_scanned(ctx.path)
+        before = before_of(self.date, ctx.now)
+        account, history = find_account(ctx.path, self.source_account)
+        first = _first_moment(ctx.path, account, history)
+        if before <= first:
+            raise BadRequest(
+                f"{history[0].entry.name} was not in the backup yet at that time.",
+                code="before_first_backup",
+                hint=f"The first moment is {spelled(first, ctx.settings.zone)}.",
+                first=int(first.timestamp() * 1000),
+            )
+        state = state_at(history, before) or history[0]
+        name = _full_name(self.destination_account, state.entry)
+        _check_destination(ctx.destination, name)
+        return _Prepared(account, state.entry, before, settings_of=state.start, name=name)
+
+    def _create(self, ctx: Context, prepared: _Prepared, report: Report) -> DirectoryEntry:
+        source = prepared.entry
+        attributes = attributes_for(source, hide_in_gal=self.hide_in_gal)
+        cos = source.first("zimbraCOSId")
+        if cos and ctx.destination.entry(EntryKind.COS, cos) is None:
+            del attributes["zimbraCOSId"]
+            report.notes.append(
+                f"The class of service {cos} is gone; the domain's default is used."
+            )
+        entry = ctx.destination.create_account(prepared.name, attributes)
+        for child in source.children:
+            if child.kind in CHILDREN_CARRIED:
+                try:
+                    ctx.destination.add_child(entry, child)
+                except ItemError as error:
+                    report.notes.append(f"The {child.kind} {child.name} was not carried: {error}")
+        return entry
+
+    def _note(self, ctx: Context, report: Report, prepared: _Prepared) -> None:
+        read_at = spelled(prepared.settings_of, ctx.settings.zone)
+        report.notes.append(f"Account settings are those read at {read_at}.")
+        if self.restore_chat_buddies:
+            report.notes.append("There is no chat here: restore_chat_buddies has no effect.")
+        shares = report.counters["mountpoints_not_carried"] + report.counters["grants_not_carried"]
+        if shares:
+            report.notes.append(f"{shares} shares name the old account and were not carried over.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What the checks found: whom to restore, as of when, with which settings, as whom."""
+
+    account: AccountId
+    entry: DirectoryEntry
+    before: datetime
+    settings_of: datetime
+    name: str
+
+
+def _first_moment(
+    path: BackupPath, account: AccountId, history: tuple[EntryState, ...]
+) -> datetime:
+    """Return when the backup first knew the account: before that it promises nothing."""
+    scans = path.mailbox_history(account)
+    return min(history[0].start, scans[0].start) if scans else history[0].start
+
+
+def _full_name(name: str, source: DirectoryEntry) -> str:
+    """Return the address of the new account: a bare local part means the source's domain."""
+    domain = source.name.partition("@")[2]
+    return (name if "@" in name else f"{name}@{domain}").lower()
+
+
+def _check_destination(destination: Destination, name: str) -> None:
+    domain = name.partition("@")[2]
+    if not is_address(name):
+        raise BadRequest(
+            f"{name!r} is no mail address.", hint="A new account is named local-part@domain."
+        )
+    if destination.entry(EntryKind.DOMAIN, domain) is None:
+        raise BadRequest(
+            f"The domain {domain} does not exist.",
+            code="no_such_domain",
+            hint="Take an address in one of the server's domains.",
+        )
+    if destination.entry(EntryKind.ACCOUNT, name) is not None:
+        raise BadRequest(
+            f"The account {name} exists.",
+            code="already_exists",
+            hint="A Restore on New Account makes its account itself: choose another name.",
+        )

@@ -1,0 +1,182 @@
+"""getItem, getAvailableAccounts, getBackupInfo: shapes word for word, and what they refuse."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backupng.engine.errors import BackupError
+from backupng.engine.model import to_ms
+from backupng.engine.operations.base import IncompleteAnswer
+from backupng.engine.operations.get_available_accounts import GetAvailableAccounts
+from backupng.engine.operations.get_backup_info import GetBackupInfo
+from backupng.engine.operations.get_item import GetItem
+from backupng.engine.operations.words import LAST, AccountNameOrId, Moment
+from tests.cast import ALICE, BOB, DAVE, Office, message, office
+
+ALL = Moment(keyword="all")
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path) as made:
+        yield made
+
+
+def get_item(
+    mail: Office, item: int, *, date: Moment = LAST, dump_blob: bool = False
+) -> list[dict[str, Any]]:
+    lookup = GetItem(account=AccountNameOrId(ALICE), item=item, date=date, dump_blob=dump_blob)
+    states: list[dict[str, Any]] = lookup.answer(mail)["itemStates"]
+    return states
+
+
+def test_get_item_shows_the_last_state(mail: Office) -> None:
+    mail.client.create_folder(ALICE, "/Inbox/Work")
+    item = mail.client.deliver(ALICE, message("Offer"), folder="/Inbox/Work")
+    mail.client.tag(ALICE, item, "Urgent")
+    mail.scan()
+
+    (state,) = get_item(mail, item)
+
+    digest = mail.history(ALICE, item)[0].digest
+    blob_path = mail.backup_path / "items" / digest[:2] / digest
+    assert state == {
+        "start_date": to_ms(mail.now - SECOND),
+        "end_date": None,
+        "type": "message",
+        "deleted": False,
+        "folder": "/Inbox/Work",
+        "name": None,
+        "subject": "Offer",
+        "flags": "",
+        "unread": True,
+        "tags": ["Urgent"],
+        "size": len(message("Offer")),
+        "digest": digest,
+        "blob_path": str(blob_path),
+        "unpack": f"zstd -dc {blob_path}",
+    }
+
+
+def test_get_item_shows_all_states_oldest_first_and_a_deletion_with_its_last_content(
+    mail: Office,
+) -> None:
+    item = mail.client.deliver(ALICE, message("Offer"), folder="/Inbox")
+    mail.scan()
+    mail.client.move(ALICE, item, "/Trash")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    mail.scan()
+
+    states = get_item(mail, item, date=ALL)
+
+    assert [state["folder"] for state in states] == ["/Inbox", "/Trash", "/Trash"]
+    assert [state["deleted"] for state in states] == [False, False, True]
+    assert [state["end_date"] for state in states] == [
+        states[1]["start_date"],
+        states[2]["start_date"],
+        None,
+    ]
+    assert states[2]["subject"] == "Offer"
+
+
+def test_get_item_shows_a_folder_path_as_it_was_then(mail: Office) -> None:
+    mail.client.create_folder(ALICE, "/Old")
+    folder = mail.client.create_folder(ALICE, "/Old/Inner")
+    item = mail.client.deliver(ALICE, message("Offer"), folder="/Old/Inner")
+    mail.scan()
+    then = Moment(at=mail.now)
+    mail.later(hours=1)
+    mail.client.move(ALICE, folder, "/Inbox")
+    mail.client.flag(ALICE, item, ["+flagged"])
+    mail.scan()
+
+    assert get_item(mail, item, date=then)[0]["folder"] == "/Old/Inner"
+    assert get_item(mail, item)[0]["folder"] == "/Inbox/Inner"
+
+
+def test_get_item_dumps_the_blob(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Offer"), folder="/Inbox")
+    mail.scan()
+
+    (state,) = get_item(mail, item, dump_blob=True)
+
+    assert base64.b64decode(state["blob_base64"]) == message("Offer")
+
+
+def test_get_item_shows_the_states_even_if_the_blob_is_gone(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Offer"), folder="/Inbox")
+    mail.scan()
+    (blob,) = mail.backup_path.glob("items/*/*")
+    blob.unlink()
+
+    with pytest.raises(IncompleteAnswer, match="missing") as incomplete:
+        get_item(mail, item, dump_blob=True)
+
+    (state,) = incomplete.value.response["itemStates"]
+    assert (state["subject"], state["blob_path"]) == ("Offer", None)
+
+
+def test_get_item_says_what_it_does_not_know(mail: Office) -> None:
+    mail.scan()
+    with pytest.raises(BackupError) as unknown:
+        get_item(mail, 9999)
+    assert unknown.value.code == "no_such_item"
+    assert "items" in unknown.value.hint
+
+
+def test_available_accounts_tell_deleted_from_living(mail: Office) -> None:
+    mail.scan()
+    first = to_ms(mail.now - SECOND)
+    mail.client.delete_account(BOB)
+    mail.scan()
+
+    accounts = GetAvailableAccounts().answer(mail)["accounts"]
+
+    bob = next(each for each in accounts if each["name"] == BOB)
+    assert [each["name"] for each in accounts] == [ALICE, BOB, DAVE]
+    assert bob == {
+        "name": BOB,
+        "id": bob["id"],
+        "server": "mail1",
+        "status": "active",
+        "created": first,
+        "deleted": to_ms(mail.now - SECOND),
+    }
+    living = GetAvailableAccounts(hide_deleted=True).answer(mail)["accounts"]
+    assert [each["name"] for each in living] == [ALICE, DAVE]
+
+
+def test_backup_info_counts_what_is_there(mail: Office) -> None:
+    mail.client.deliver(ALICE, message("Offer"), folder="/Inbox")
+    mail.scan()
+
+    info = GetBackupInfo().answer(mail)
+
+    assert info["path"] == str(mail.backup_path)
+    assert (info["format"], info["server_name"], info["initialised"]) == ("1.0", "mail1", True)
+    assert (info["accounts"], info["accounts_deleted"], info["blobs"]) == (3, 0, 1)
+
+
+def test_another_path_can_be_looked_into(mail: Office, tmp_path: Path) -> None:
+    mail.scan()
+    elsewhere = mail.backup_path.rename(tmp_path / "copy")
+
+    info = GetBackupInfo(backup_path=elsewhere).answer(mail)
+
+    assert info["path"] == str(elsewhere)
+
+
+def test_a_folder_that_is_no_backup_path_is_refused(mail: Office, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(BackupError) as refused:
+        GetBackupInfo(backup_path=tmp_path / "other").answer(mail)
+    assert refused.value.code == "path_not_a_backup"
