@@ -1,0 +1,280 @@
+"""The module `backup`: its commands, and how their answers read."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from backupng.engine.errors import BackupError, OperationError
+from backupng.engine.operations import LOOKUPS, OPERATIONS
+from backupng.engine.operations.base import Command
+from backupng.engine.operations.words import Words
+from console import connect, properties, queue
+from console.cli import output
+from console.cli.base import Console, ConsoleCommand
+from console.models import QueuedOperation, State
+
+_ALWAYS_SHOWN = {
+    "doSmartScan": (
+        "accounts_scanned",
+        "items_new",
+        "items_updated",
+        "items_deleted",
+        "read_errors",
+    )
+}
+_RESTORE_COUNTERS = ("planned", "restored", "skipped", "unrestored")
+"""Counters that are shown when they are zero."""
+_LABELS = {
+    "restored": "Restored Items",
+    "skipped": "Skipped Items",
+    "unrestored": "Unrestored Items",
+}
+_NONE = Words(())
+_UTC = ZoneInfo("UTC")
+_ACCOUNT_FIELDS = ("name", "id", "server", "status", "created", "deleted")
+
+
+# Properties
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetProperty(ConsoleCommand):
+    """Show properties of a server."""
+
+    command: ClassVar[str] = "getProperty"
+    title: ClassVar[str] = "Properties"
+    summary: ClassVar[str] = "Properties: shows how the backup of a server is set up"
+    examples: ClassVar[tuple[str, ...]] = (
+        "backupng backup getProperty",
+        "backupng backup getProperty verbose true property_name ZxBackup_DestPath",
+    )
+    on_server: ClassVar[bool] = True
+
+    verbose: bool = False
+    property_name: Words = _NONE
+
+    def perform(self, console: Console) -> dict[str, Any]:
+        """Return the values, those that can only be read if they are named or `verbose` is true."""
+        named = [properties.find(name) for name in self.property_name]
+        chosen = named or [
+            each for each in properties.PROPERTIES if self.verbose or not each.read_only
+        ]
+        values = connect.values(console.chosen)
+        measured: dict[str, Any] = {}
+        if any(each.read_only for each in chosen):
+            measured = connect.measured(console.chosen)
+        found = {
+            each.name: measured[each.name] if each.read_only else values[each.name].value
+            for each in chosen
+        }
+        response: dict[str, Any] = {"properties": {name: _plain(found[name]) for name in found}}
+        if self.verbose:
+            response["details"] = {each.name: _details(each, values, found) for each in chosen}
+        return response
+
+    def text(self, response: dict[str, Any]) -> str:
+        """Print a line for each property, or a block for each where it is verbose."""
+        if details := response.get("details"):
+            blocks = (f"{name}\n{output.indented(_tree(details[name]))}" for name in details)
+            return "\n".join(blocks)
+        values = response["properties"]
+        width = max(map(len, values), default=0) + 3
+        return "".join(
+            f"{name.ljust(width)}{output.spell_value(name, values[name], _UTC)}\n"
+            for name in values
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetProperty(ConsoleCommand):
+    """Set a property of a server, at once."""
+
+    command: ClassVar[str] = "setProperty"
+    title: ClassVar[str] = "Set a property"
+    summary: ClassVar[str] = "Set a property: changes how the backup of a server is set up, at once"
+    examples: ClassVar[tuple[str, ...]] = ("backupng backup setProperty ZxBackup_BlobCodec gzip",)
+    on_server: ClassVar[bool] = True
+
+    property_name: str
+    property_value: str
+
+    def perform(self, console: Console) -> dict[str, Any]:
+        """Set it and return its new value."""
+        name = properties.find(self.property_name).name
+        connect.set_property(console.chosen, name, self.property_value)
+        console.chosen.refresh_from_db()
+        return {"properties": {name: _plain(connect.values(console.chosen)[name].value)}}
+
+    def text(self, _response: dict[str, Any]) -> str:
+        """Print `ok`."""
+        return "ok\n"
+
+
+def _details(
+    each: properties.Property, values: Mapping[str, properties.Value], found: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "value": _plain(found[each.name]),
+        "type": each.type_label,
+        "default": _plain(each.default),
+        "source": "measured" if each.read_only else values[each.name].source,
+        "meaning": each.meaning,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: paths are text."""
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def _tree(block: Mapping[str, Any]) -> str:
+    return output.tree(block, _UTC)
+
+
+COMMANDS: dict[str, type[Command]] = {
+    **OPERATIONS,
+    **LOOKUPS,
+    GetProperty.command: GetProperty,
+    SetProperty.command: SetProperty,
+}
+
+
+# Lookups
+
+
+def lookup_text(command: str, response: Mapping[str, Any], zone: ZoneInfo) -> str | bytes | None:
+    """Return what text mode prints for a lookup; None for the plain tree."""
+    if command == "getAvailableAccounts":
+        return _accounts_text(response, zone)
+    if command == "getItem":
+        return _item_text(response, zone)
+    return None
+
+
+def _accounts_text(response: Mapping[str, Any], zone: ZoneInfo) -> str:
+    """One line per account."""
+    rows = [_ACCOUNT_FIELDS] + [
+        tuple(output.spell_value(name, account[name], zone) for name in _ACCOUNT_FIELDS)
+        for account in response["accounts"]
+    ]
+    widths = [max(map(len, column)) + 3 for column in zip(*rows, strict=True)]
+    lines = (
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _item_text(response: Mapping[str, Any], zone: ZoneInfo) -> bytes:
+    """The states as a tree, then the blob's bytes if they were asked for."""
+    states = [dict(state) for state in response["itemStates"]]
+    blobs = [state.pop("blob_base64", None) for state in states]
+    first = ("start_date", "type", "deleted", "blob_path", "unpack", "end_date")
+    ordered = [
+        {key: state[key] for key in (*first, *state) if key == "end_date" or state[key] is not None}
+        for state in states
+    ]
+    text = output.tree({"itemStates": ordered}, zone).encode("utf-8", "backslashreplace")
+    return text + b"".join(b"\nblob\n" + base64.b64decode(blob) for blob in blobs if blob)
+
+
+# Operations
+
+
+def monitor_command(row: QueuedOperation) -> str:
+    """Return the command that follows an operation."""
+    return f"backupng backup monitor {row.pk} operation_host {row.server.name}"
+
+
+def started(row: QueuedOperation) -> dict[str, Any]:
+    """Return the response to a queued operation."""
+    return {
+        "operationId": str(row.pk),
+        "name": _title(row),
+        "state": row.shown_state,
+        "status": row.shown_state,
+        "position": queue.position(row),
+        "host": row.server.name,
+        "monitorCommand": monitor_command(row),
+    }
+
+
+def started_text(row: QueuedOperation) -> str:
+    """Return the operation block of a queued operation."""
+    found = started(row)
+    shown = {
+        "id": found["operationId"],
+        **{key: found[key] for key in ("name", "state", "position", "host")},
+        "monitor command": found["monitorCommand"],
+    }
+    return output.tree({"operation": shown}, row.server.zone_info)
+
+
+def ended(row: QueuedOperation) -> dict[str, Any]:
+    """Return the response for an operation that has ended."""
+    report = row.outcome.get("report", {})
+    return {
+        "operationId": str(row.pk),
+        "name": _title(row),
+        "state": row.shown_state,
+        "status": row.shown_state,
+        "losses": row.losses,
+        "counters": report.get("counters", {}),
+        "host": row.server.name,
+        "monitorCommand": monitor_command(row),
+        "report": {name: report.get(name) for name in ("unrestored", "unreadable", "notes")}
+        | {"error": row.outcome.get("error")},
+    }
+
+
+def ended_error(row: QueuedOperation) -> BackupError | None:
+    """Return why an operation did not succeed; None if it did."""
+    if row.state == State.SUCCESSFUL:
+        return None
+    error = row.outcome.get("error") or {
+        "code": row.state,
+        "message": f"The operation is {row.shown_state.lower()}.",
+        "hint": "",
+    }
+    return OperationError(error["message"], code=error["code"], hint=error["hint"])
+
+
+def ended_text(row: QueuedOperation) -> str:
+    """Return the result block: state, counters, and every item that was lost."""
+    report = row.outcome.get("report", {})
+    state = row.shown_state + (", with losses" if row.losses else "")
+    result: dict[str, Any] = {"state": state, **_counters(row, report.get("counters", {}))}
+    blocks: dict[str, Any] = {"result": result}
+    for name in ("unrestored", "unreadable"):
+        if report.get(name):
+            blocks[f"{name} items"] = list(_losses(name, report[name]))
+    return "\n" + output.tree(blocks, row.server.zone_info)
+
+
+def _title(row: QueuedOperation) -> str:
+    return OPERATIONS[row.command].title if row.command in OPERATIONS else row.command
+
+
+def _counters(row: QueuedOperation, counters: Mapping[str, int]) -> dict[str, int]:
+    always = _ALWAYS_SHOWN.get(row.command, _RESTORE_COUNTERS)
+    return {
+        _LABELS.get(name, name): number
+        for name, number in counters.items()
+        if number or name in always
+    }
+
+
+def _losses(name: str, lost: Mapping[str, list[tuple[int, str]]]) -> Iterator[dict[str, str]]:
+    """Yield one block per account, as the mails have it: the ids, then how often each cause."""
+    for account, items in sorted(lost.items()):
+        causes = Counter(cause for _, cause in items)
+        yield {
+            "account": account,
+            f"{name} items": ",".join(str(item) for item, _ in sorted(items)),
+            "why": ", ".join(f"{cause} {number}" for cause, number in sorted(causes.items())),
+        }

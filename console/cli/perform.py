@@ -1,0 +1,219 @@
+"""Runs a parsed call: chooses the servers, asks the engine or the queue, spells the answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.utils import timezone
+
+from backupng.engine.errors import BackupError, BadRequest
+from backupng.engine.operations import parameters, words
+from backupng.engine.operations.base import Command, IncompleteAnswer, Lookup, Operation
+from console import connect, properties, queue
+from console.cli import backup, following, output
+from console.cli.base import Console, ConsoleCommand
+from console.cli.grammar import Call, Switches, Usage
+from console.cli.output import Answer
+from console.cli.terminal import Terminal
+from console.models import QueuedOperation, Server
+
+ALL_SERVERS = "all_servers"
+LOCALHOST = "localhost"
+_BROADCAST = frozenset({"doSmartScan"})
+"""Operations that may be started on all servers at once."""
+_UTC = ZoneInfo("UTC")
+_Command = TypeVar("_Command", bound=Command)
+
+
+def perform(call: Call, switches: Switches, terminal: Terminal) -> list[Answer]:
+    """Run a call on the servers meant and return what each of them answers. Raises BackupError."""
+    command = call.command
+    if switches.offline and not issubclass(command, Lookup):
+        raise Usage(f"{command.command} needs the mail server, so it cannot be run with --offline.")
+    if issubclass(command, ConsoleCommand) and not command.on_server:
+        return [_perform_here(command, call, terminal)]
+    servers = choose(switches.host, command)
+    if issubclass(command, Operation):
+        return _operate(command, call, servers, switches=switches, terminal=terminal)
+    return [_answer(command, call, server, terminal) for server in servers]
+
+
+def choose(host: str, command: type[Command]) -> list[Server]:
+    """Return the servers that `--host` means, without it the only one. Raises BadRequest."""
+    servers = list(Server.objects.order_by("name"))
+    names = ", ".join(server.name for server in servers)
+    if not servers:
+        raise BadRequest(
+            "There is no mail server yet.", hint="Make one: backupng sandbox createServer NAME."
+        )
+    if host.lower() == ALL_SERVERS:
+        if issubclass(command, Operation) and command.command not in _BROADCAST:
+            raise Usage(
+                f"{command.command} cannot be run on all servers at once.",
+                hint=f"Name one with --host: {names}.",
+            )
+        return servers
+    if not host and len(servers) > 1:
+        raise Usage("There are several servers.", hint=f"Name one with --host: {names}.")
+    found = [server for server in servers if not host or server.name.lower() == host.lower()]
+    if not found:
+        raise BadRequest(
+            f"There is no server {host}.", hint=f"There are: {names}.", parameter="host", value=host
+        )
+    return found
+
+
+# Commands that are answered at once
+
+
+def _perform_here(command: type[ConsoleCommand], call: Call, terminal: Terminal) -> Answer:
+    zone = _zone_of(call)
+    instance = _parse(command, call, zone, terminal)
+    return _spell(instance, instance.perform(_console(None)), LOCALHOST, zone)
+
+
+def _zone_of(call: Call) -> ZoneInfo:
+    """Return the time zone of the server that a parameter of the call names, else UTC."""
+    named = Server.objects.filter(name=call.texts.get("server", "")).first()
+    return named.zone_info if named else _UTC
+
+
+def _answer(command: type[Command], call: Call, server: Server, terminal: Terminal) -> Answer:
+    try:
+        instance = _parse(command, call, server.zone_info, terminal)
+        if isinstance(instance, Lookup):
+            return _look_up(instance, server)
+        if isinstance(instance, ConsoleCommand):
+            response = instance.perform(_console(server))
+        else:
+            raise TypeError(f"{command.command} is of no kind that can be performed")
+        return _spell(instance, response, server.name, server.zone_info)
+    except BackupError as error:
+        return output.refusal(server.name, _dated(error, server))
+
+
+def _look_up(lookup: Lookup, server: Server) -> Answer:
+    try:
+        with connect.context(server) as ctx:
+            return _spell(lookup, lookup.answer(ctx), server.name, server.zone_info)
+    except IncompleteAnswer as error:
+        shown = _spell(lookup, error.response, server.name, server.zone_info)
+        return replace(shown, error=error, exit_status=output.EXIT_FAILED)
+
+
+def _spell(command: Command, response: dict[str, Any], host: str, zone: ZoneInfo) -> Answer:
+    if isinstance(command, ConsoleCommand):
+        text = command.text(response)
+    else:
+        text = backup.lookup_text(command.command, response, zone)
+    if text is None:
+        text = output.tree(response, zone)
+    return Answer(host=host, response=response, text=text)
+
+
+def _console(server: Server | None) -> Console:
+    return Console(
+        data=settings.DATA_DIR,
+        now=timezone.now(),
+        clock=timezone.now,
+        read_input=sys.stdin.buffer.read,
+        server=server,
+    )
+
+
+def _parse(command: type[_Command], call: Call, zone: ZoneInfo, terminal: Terminal) -> _Command:
+    instance = parameters.parse(command, call.texts, zone)
+    for each in command.parameters():
+        value = getattr(instance, each.name)
+        if isinstance(value, words.Moment) and words.is_ambiguous(value, zone):
+            terminal.note(
+                f"{each.name}: the clocks showed that time twice; the later one is taken."
+            )
+    return instance
+
+
+def _dated(error: BackupError, server: Server) -> BackupError:
+    """Name the first moment that an error speaks of in the server's time zone."""
+    if error.code == "before_first_backup" and "first" in error.details:
+        first = output.spell_value("first_moment", error.details["first"], server.zone_info)
+        error.hint = f"The first moment there is: {first}."
+    return error
+
+
+# Operations
+
+
+def _operate(
+    command: type[Operation],
+    call: Call,
+    servers: Sequence[Server],
+    *,
+    switches: Switches,
+    terminal: Terminal,
+) -> list[Answer]:
+    """Queue the operation on every server, then follow those that accepted it if that is asked."""
+    started = [_start(command, call, server, terminal) for server in servers]
+    answers = []
+    for each in started:
+        if isinstance(each, Answer):
+            answers.append(each)
+        elif switches.sync or switches.progress:
+            answers.append(_follow(each, switches, terminal))
+        else:
+            answers.append(_accepted(each, terminal))
+    return answers
+
+
+def _start(
+    command: type[Operation], call: Call, server: Server, terminal: Terminal
+) -> QueuedOperation | Answer:
+    """Queue an operation whose check found nothing against it; else say what it found."""
+    try:
+        operation = _parse(command, call, server.zone_info, terminal)
+        with connect.context(server) as ctx:
+            operation.check(ctx)
+    except BackupError as error:
+        return output.refusal(server.name, _dated(error, server), before_start=True)
+    return queue.submit(server, operation)
+
+
+def _accepted(row: QueuedOperation, terminal: Terminal) -> Answer:
+    if not queue.is_served(row.server):
+        terminal.note(
+            f"{row.server} has no worker; the operation waits. Start one: backupng worker"
+        )
+    return Answer(host=row.server.name, response=backup.started(row), text=backup.started_text(row))
+
+
+def _follow(row: QueuedOperation, switches: Switches, terminal: Terminal) -> Answer:
+    if not switches.sync and not queue.is_served(row.server):
+        return _accepted(row, terminal)
+    terminal.text(backup.started_text(row))
+    try:
+        row = following.follow(row, terminal, may_drain=switches.sync)
+    except following.Left:
+        row.refresh_from_db()
+        terminal.note(f"{row.command} goes on; follow it: {backup.monitor_command(row)}")
+        status = output.EXIT_LEFT if switches.sync else output.EXIT_OK
+        return Answer(
+            host=row.server.name, response=backup.started(row), exit_status=status, text=""
+        )
+    for note in row.outcome.get("report", {}).get("notes", ()):
+        terminal.note(note)
+    return Answer(
+        host=row.server.name,
+        response=backup.ended(row),
+        error=backup.ended_error(row),
+        exit_status=_exit_status(row) if switches.sync else output.EXIT_OK,
+        text=backup.ended_text(row),
+    )
+
+
+def _exit_status(row: QueuedOperation) -> int:
+    found = connect.values(row.server)[properties.EXIT_CODES].value
+    return output.exit_of_state(row.state, losses=row.losses, compat=found == "compat")

@@ -1,0 +1,300 @@
+"""The one door to the engine: Server row -> the line of an operation, or a Context right here."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import (
+    BackupError,
+    BadRequest,
+    MailServerUnreachable,
+    NotABackupPath,
+)
+from backupng.engine.mailserver.sandbox.client import SandboxClient
+from backupng.engine.mailserver.sandbox.fill import fill
+from backupng.engine.mailserver.sandbox.load import load
+from backupng.engine.mailserver.sandbox.server import Sandbox
+from backupng.engine.model import EntryKind
+from backupng.engine.operations.context import ServerContext
+from console import hosting, properties
+from console.models import SERVER_NAME, QueuedOperation, Server, Setting
+
+SANDBOX = "sandbox"
+_MARK = ".unfinished"
+
+# The engine
+
+
+def line(row: QueuedOperation) -> dict[str, Any]:
+    """Return all that the process of a queued operation is given."""
+    operation = {"id": str(row.pk), "command": row.command, "parameters": row.parameters}
+    return _server_line(row.server) | {"operation": operation, "parent": os.getpid()}
+
+
+def context(server: Server) -> ServerContext:
+    """Return a Context for a check or a lookup in this process; use it in a `with`.
+
+    Raises MailServerUnreachable for a server whose operations run on another host.
+    """
+    if server.identity not in ("", hosting.identity()):
+        raise MailServerUnreachable(
+            f"The server {server.name} belongs to another host.", hint="Run the command there."
+        )
+    return ServerContext(_server_line(server), clock=timezone.now)
+
+
+def _server_line(server: Server) -> dict[str, Any]:
+    found = values(server)
+    return {
+        "server": {
+            "name": server.name,
+            "kind": server.kind,
+            "connection": server.connection,
+            "backup_path": server.backup_path,
+        },
+        "settings": {
+            "zone": server.zone,
+            "blob_codec": found[properties.BLOB_CODEC].value,
+            "compression_level": found[properties.COMPRESSION_LEVEL].value,
+            "skip_lists": found[properties.SKIP_LISTS].value,
+            "space_threshold_mb": found[properties.SPACE_THRESHOLD].value,
+        },
+    }
+
+
+# Properties
+
+
+def values(server: Server) -> dict[str, properties.Value]:
+    """Return the values of all properties that can be set, by name."""
+    everywhere = dict(Setting.objects.filter(server=None).values_list("name", "value"))
+    own = dict(Setting.objects.filter(server=server).values_list("name", "value"))
+    return properties.resolve(own | {properties.DEST_PATH: server.backup_path}, everywhere)
+
+
+def measured(server: Server) -> dict[str, Any]:
+    """Return the values of the properties that can only be read; None for what has no answer."""
+    path = Path(server.backup_path)
+    free = shutil.disk_usage(path).free if path.is_dir() else None
+    return {
+        properties.INITIALIZED: _is_initialized(server),
+        properties.FREE_FOR_METADATA: free,
+        properties.FREE_FOR_BLOBS: free,
+    }
+
+
+def set_property(server: Server, name: str, text: str) -> None:
+    """Set a property of one server, at once. Raises BadRequest for a value that cannot be."""
+    chosen = properties.find(name)
+    value = chosen.parse(text)
+    if chosen.name == properties.DEST_PATH:
+        check_backup_path(server, value)
+        Server.objects.filter(pk=server.pk).update(backup_path=str(value))
+        return
+    with transaction.atomic():
+        now = {each: found.value for each, found in values(server).items()}
+        properties.check_together(now | {chosen.name: value})
+        Setting.objects.update_or_create(
+            server=server, name=chosen.name, defaults={"value": chosen.spell(value)}
+        )
+
+
+def _is_initialized(server: Server) -> bool:
+    try:
+        with context(server) as ctx:
+            return bool(ctx.path.checkpoint())
+    except BackupError:
+        return False
+
+
+# Backup Paths
+
+
+def check_backup_path(server: Server, path: Path) -> None:
+    """Refuse a folder that cannot be this server's Backup Path. Raises BadRequest (path_…)."""
+    _check_folder(path)
+    _check_neighbours(server, path)
+    if not any(not each.name.startswith(".") for each in path.iterdir()):
+        return
+    try:
+        with BackupPath.open(path) as tree, context(server) as ctx:
+            foreign = tree.form.server_id != ctx.source.server_id
+            owner = tree.form.server_name
+    except NotABackupPath as error:
+        raise _refused(path, "path_not_empty", "is neither empty nor a Backup Path") from error
+    if foreign:
+        raise _refused(path, "path_in_use", f"is the Backup Path of the server {owner}")
+
+
+def _check_folder(path: Path) -> None:
+    user = _user_name()
+    if not path.is_dir():
+        raise _refused(path, "path_missing", "does not exist")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise _refused(path, "path_not_readable", f"cannot be read by the user {user}")
+    try:
+        with tempfile.NamedTemporaryFile(dir=path, prefix=f".Probe-{uuid.uuid4()}-") as probe:
+            other_case = Path(probe.name).name.swapcase()
+            same = (path / other_case).exists()
+    except OSError as error:
+        raise _refused(
+            path, "path_not_writable", f"cannot be written by the user {user}"
+        ) from error
+    if same:
+        raise _refused(path, "path_case_insensitive", "lies on a file system that ignores case")
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _check_neighbours(server: Server, path: Path) -> None:
+    """Refuse a folder inside or around another Backup Path, its own present one included."""
+    mine = path.resolve()
+    for other in Server.objects.all():
+        theirs = Path(other.backup_path).resolve()
+        if other == server and mine == theirs:
+            continue
+        if mine.is_relative_to(theirs) or theirs.is_relative_to(mine):
+            raise _refused(
+                path, "path_in_use", f"and the Backup Path of {other.name} lie in each other"
+            )
+
+
+def _refused(path: Path, code: str, reason: str) -> BadRequest:
+    return BadRequest(
+        f"The folder {path} {reason}.",
+        code=code,
+        hint="Give each server an existing folder of its own, empty at first.",
+        path=str(path),
+    )
+
+
+# Sandbox servers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxRequest:
+    """What a sandbox is to be like."""
+
+    name: str
+    domain: str
+    accounts: int
+    items: int
+    seed: int
+
+
+@contextmanager
+def sandbox(name: str) -> Iterator[SandboxClient]:
+    """Open a sandbox by its server's name. Raises BadRequest for an unknown or a real server."""
+    server = Server.objects.filter(name=name, kind=SANDBOX).first()
+    if server is None:
+        known = ", ".join(Server.objects.filter(kind=SANDBOX).values_list("name", flat=True))
+        raise BadRequest(
+            f"There is no sandbox server {name}.",
+            hint=f"There are: {known}." if known else "Make one: backupng sandbox createServer.",
+        )
+    with Sandbox.open(Path(server.connection["folder"])) as opened:
+        yield SandboxClient(opened, timezone.now)
+
+
+def create_sandbox(request: SandboxRequest) -> Server:
+    """Make a sandbox with seeded content and its server row, together or not at all.
+
+    Raises BadRequest (already_exists) for a name in use.
+    """
+
+    def make(folder: Path) -> None:
+        with Sandbox.create(
+            folder, name=request.name, domain=request.domain, seed=request.seed
+        ) as made:
+            fill(made, seed=request.seed, accounts=request.accounts, items=request.items)
+
+    return _add_sandbox(request.name, make)
+
+
+def load_sandbox(name: str, directory: Path) -> Server:
+    """Make a sandbox from what a real server wrote, and its server row, together or not at all."""
+    return _add_sandbox(name, lambda folder: load(folder, name=name, directory=directory).close())
+
+
+def outline(server: Server) -> dict[str, Any]:
+    """Return the domains and addresses of a server, in the order of the directory."""
+    with context(server) as ctx:
+        domains = [domain.name for domain in ctx.source.entries(EntryKind.DOMAIN)]
+        accounts = [account.name for account in ctx.source.entries(EntryKind.ACCOUNT)]
+    return {"domain": ",".join(domains), "accounts": accounts}
+
+
+def _add_sandbox(name: str, make: Callable[[Path], None]) -> Server:
+    if not re.fullmatch(SERVER_NAME, name):
+        raise BadRequest(
+            f"{name!r} is no server name.", hint="Letters, digits, dots, dashes and underscores."
+        )
+    folder: Path = settings.DATA_DIR / "servers" / name
+    with hosting.locked(f"{name}.making") as lock:
+        if lock is None or Server.objects.filter(name=name).exists():
+            raise BadRequest(
+                f"There is a server {name} already.",
+                code="already_exists",
+                hint="Choose another name.",
+            )
+        _remove_unfinished(folder)
+        making = folder.with_name(f".{name}.making")
+        shutil.rmtree(making, ignore_errors=True)
+        try:
+            make(making)
+            return _adopt(name, making, folder)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+
+def _adopt(name: str, made: Path, folder: Path) -> Server:
+    """Move a finished server to its place and write its row.
+
+    The mark in it says that no row may know it yet: a kill in between leaves nothing that counts.
+    """
+    (made / _MARK).touch()
+    backup_path: Path = settings.DATA_DIR / "backup" / name
+    backup_path.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with transaction.atomic():
+        server = Server.objects.create(
+            name=name,
+            kind=SANDBOX,
+            connection={"folder": str(folder)},
+            backup_path=str(backup_path),
+            zone=hosting.zone(),
+            identity=hosting.identity(),
+        )
+        made.rename(folder)
+    (folder / _MARK).unlink()
+    return server
+
+
+def _remove_unfinished(folder: Path) -> None:
+    if (folder / _MARK).exists():
+        shutil.rmtree(folder)
+    elif folder.exists():
+        raise BadRequest(
+            f"The folder {folder} belongs to a server that is not in this database.",
+            code="already_exists",
+            hint="Choose another name, or move that folder away.",
+        )

@@ -1,0 +1,303 @@
+"""What belongs to this host: its identity, kernel locks, end journals, the process of an operation.
+
+<data>/state/host             who this host is: a random UUID
+<data>/state/<name>.lock      held by the one drain of a server, and by its operation
+<data>/state/<name>.worker    held by a worker for its life
+<data>/state/<uuid>.end       the end of an operation that the database may not know yet
+<data>/state/log/<uuid>.log   what an operation logged
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.2
+_GRACE_S = 10.0
+_PASSED_ON = (
+    *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("PYTHONPATH", "LD_LIBRARY_PATH"),
+)
+"""Variables that an operation's process gets: what database and web need is not for it."""
+
+
+def state_folder() -> Path:
+    """Return the folder of everything above, made if it is missing."""
+    folder: Path = settings.DATA_DIR / "state"
+    folder.mkdir(mode=0o750, exist_ok=True)
+    return folder
+
+
+def identity() -> str:
+    """Return this host's identity; the first process to ask makes it."""
+    path = state_folder() / "host"
+    with suppress(FileNotFoundError):
+        return path.read_text(encoding="ascii").strip()
+    with _durable_draft(path) as file:
+        file.write(f"{uuid.uuid4()}\n".encode())
+    # A link, unlike a rename, never replaces the identity a faster process made.
+    with suppress(FileExistsError):
+        os.link(file.name, path)
+    os.unlink(file.name)
+    _sync_folder(path.parent)
+    return path.read_text(encoding="ascii").strip()
+
+
+def runner() -> dict[str, Any]:
+    """Return who runs an operation: host, its boot, process."""
+    return {"identity": identity(), "boot_id": boot_id(), "pid": os.getpid()}
+
+
+def boot_id() -> str:
+    """Return what changes whenever the host starts anew."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def zone() -> str:
+    """Return the name of this host's time zone, UTC if it does not tell."""
+    linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    for name in (settings.HOST_TIME_ZONE, linked):
+        with suppress(ZoneInfoNotFoundError, ValueError):
+            return ZoneInfo(name).key
+    return "UTC"
+
+
+# Locks
+
+
+@contextmanager
+def locked(name: str) -> Iterator[int | None]:
+    """Hold a kernel lock and yield its descriptor, or None if someone else holds it.
+
+    Whoever inherits the descriptor holds the lock too; it ends with the last of them.
+    """
+    descriptor = os.open(state_folder() / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(name: str) -> bool:
+    """Say whether somebody holds the lock; a look may make a taker of that very moment fail."""
+    try:
+        descriptor = os.open(state_folder() / name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def queue_lock(server: str) -> str:
+    """Return the name of the lock under which a server's queue is drained."""
+    return f"{quote(server, safe='')}.lock"
+
+
+def worker_lock(server: str = "") -> str:
+    """Return the name of the lock that a worker holds: of one server, or of all on this host."""
+    return f"{quote(server, safe='')}.worker"
+
+
+# End journals
+
+
+def write_journal(operation: uuid.UUID, end: Mapping[str, Any]) -> None:
+    """Keep an operation's end where neither a kill nor a lost database can undo it."""
+    path = _journal(operation)
+    with _durable_draft(path) as file:
+        file.write(json.dumps(end).encode())
+    os.rename(file.name, path)
+    _sync_folder(path.parent)
+
+
+def read_journal(operation: uuid.UUID) -> dict[str, Any] | None:
+    """Return an operation's end, None if no journal tells it."""
+    try:
+        end: dict[str, Any] = json.loads(_journal(operation).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        logger.warning("%s is no end journal", _journal(operation))
+        return None
+    return end
+
+
+def remove_journal(operation: uuid.UUID) -> None:
+    """Forget the journal: the database has it."""
+    _journal(operation).unlink(missing_ok=True)
+
+
+def journals() -> list[uuid.UUID]:
+    """List the operations whose end journal is there."""
+    return [uuid.UUID(path.stem) for path in state_folder().glob("*.end")]
+
+
+def _journal(operation: uuid.UUID) -> Path:
+    return state_folder() / f"{operation}.end"
+
+
+@contextmanager
+def _durable_draft(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file beside `path`; at the end its content is on disk."""
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# The process of an operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What the process is watched with: `progress` is called often, `ending` says when to stop."""
+
+    progress: Callable[[dict[str, Any]], None]
+    ending: Callable[[], bool]
+
+
+def execute(line: Mapping[str, Any], *, lock: int, watch: Watch) -> dict[str, Any] | None:
+    """Run an operation in a process of its own and return its end event.
+
+    None: it vanished without one. Call it from the main thread, which the process then dies with.
+    The lock's descriptor goes along, so that even a stray process of it keeps the lock.
+    """
+    with (
+        _log(line["operation"]["id"]) as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "backupng.engine.operations"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=settings.BASE_DIR,
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            start_new_session=True,
+            pass_fds=[lock],
+        ) as process,
+    ):
+        try:
+            _feed(process, line)
+            return _watch(process, log, watch)
+        finally:
+            # The session is named after the process, so it is ended before the name is free again.
+            _signal(process, signal.SIGKILL)
+
+
+def log_file(operation: uuid.UUID | str) -> Path:
+    """Return where an operation's log lies; there is no file if it logged nothing."""
+    return state_folder() / "log" / f"{operation}.log"
+
+
+@contextmanager
+def _log(operation: str) -> Iterator[IO[bytes]]:
+    path = log_file(operation)
+    path.parent.mkdir(mode=0o750, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        yield file
+    if path.stat().st_size == 0:
+        path.unlink()
+
+
+def _feed(process: subprocess.Popen[bytes], line: Mapping[str, Any]) -> None:
+    with suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as stdin:
+        stdin.write(json.dumps(line).encode())
+
+
+def _watch(process: subprocess.Popen[bytes], log: IO[bytes], watch: Watch) -> dict[str, Any] | None:
+    """Read events up to the end event and return it; None if the process ended without one."""
+    kill_at = 0.0
+    for event in _events(process):
+        match event:
+            case {"event": "progress"}:
+                watch.progress({key: event[key] for key in ("phase", "done", "total")})
+            case {"event": "log", "line": text}:
+                log.write(f"{text}\n".encode())
+            case {"event": "end"}:
+                return event
+        if not kill_at and watch.ending():
+            _signal(process, signal.SIGTERM)
+            kill_at = time.monotonic() + _GRACE_S
+        if kill_at and time.monotonic() >= kill_at:
+            _signal(process, signal.SIGKILL)
+    return None
+
+
+def _events(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the events of the process, and every `_LOOK_EVERY_S` without one an empty one."""
+    stdout = cast("IO[bytes]", process.stdout)
+    waiting = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        while True:
+            gone = _is_gone(process)
+            if not selector.select(0 if gone else _LOOK_EVERY_S):
+                if gone:
+                    return
+                yield {}
+                continue
+            chunk = os.read(stdout.fileno(), 1 << 16)
+            if not chunk:
+                return
+            *lines, waiting = (waiting + chunk).split(b"\n")
+            yield from map(_parse_event, lines)
+
+
+def _is_gone(process: subprocess.Popen[bytes]) -> bool:
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, process.pid, look) is not None
+
+
+def _parse_event(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if isinstance(event, dict):
+        return event
+    logger.warning("not an event of an operation: %r", line[:200])
+    return {}
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

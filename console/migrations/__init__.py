@@ -1,0 +1,3 @@
+"""Migrations of the console's database."""
+
+from __future__ import annotations

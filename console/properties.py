@@ -1,0 +1,183 @@
+"""The properties an admin can set (`cli.md` §12): names, types, defaults, meanings. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from backupng.engine.errors import BadRequest
+from backupng.engine.operations import words
+
+_ANY_ZONE = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Property:
+    """One property; `kind` is a key of `words.WORDS`, `choices` or a range narrow it down."""
+
+    name: str
+    kind: Any
+    default: Any
+    meaning: str
+    choices: tuple[str, ...] = ()
+    smallest: int = 0
+    largest: int | None = None
+    read_only: bool = False
+
+    @property
+    def type_label(self) -> str:
+        """What a value looks like."""
+        return "|".join(self.choices) or words.WORDS[self.kind].label
+
+    def parse(self, text: str) -> Any:
+        """Return the value that a text spells. Raises BadRequest (bad_value)."""
+        if self.read_only:
+            raise BadRequest(f"{self.name} can only be read.", parameter=self.name, value=text)
+        if self.choices and text.lower() not in self.choices:
+            raise self._refusal(text, f"one of {', '.join(self.choices)}")
+        value = words.parse(self.kind, text, name=self.name, zone=_ANY_ZONE)
+        if self.choices:
+            return text.lower()
+        if self.kind is int and not self.smallest <= value <= (self.largest or value):
+            upper = f" to {self.largest}" if self.largest else " upwards"
+            raise self._refusal(text, f"a whole number from {self.smallest}{upper}")
+        return value
+
+    def spell(self, value: Any) -> str:
+        """Write a value; `parse` reads it back."""
+        return words.spell(self.kind, value, _ANY_ZONE)
+
+    def _refusal(self, text: str, expected: str) -> BadRequest:
+        return BadRequest(
+            f"{self.name}: {text!r} is not accepted.",
+            hint=f"Expected: {expected}.",
+            parameter=self.name,
+            value=text,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The value of a property and where it comes from: `server`, `global` or `default`."""
+
+    value: Any
+    source: str
+
+
+DEST_PATH = "ZxBackup_DestPath"
+BLOB_CODEC = "ZxBackup_BlobCodec"
+COMPRESSION_LEVEL = "backupCompressionLevel"
+SPACE_THRESHOLD = "ZxBackup_SpaceThreshold"
+SKIP_LISTS = "backupSkipDLAndDynamicGroups"
+EXIT_CODES = "exitCodes"
+INITIALIZED = "backup_initialized"
+FREE_FOR_METADATA = "available_space_for_metadata"
+FREE_FOR_BLOBS = "available_space_for_blobs"
+
+PROPERTIES: tuple[Property, ...] = (
+    Property(
+        name=DEST_PATH,
+        kind=Path,
+        default=Path("/opt/zimbra/backup/ng"),
+        meaning="The Backup Path: an existing folder that belongs to this server alone.",
+    ),
+    Property(
+        name=BLOB_CODEC,
+        kind=str,
+        default="zstd",
+        choices=("zstd", "gzip"),
+        meaning="How new blobs are compressed; those already kept stay readable.",
+    ),
+    Property(
+        name=COMPRESSION_LEVEL,
+        kind=int,
+        default=3,
+        smallest=1,
+        largest=19,
+        meaning="How hard new blobs are compressed: 1 to 19 for zstd, 1 to 9 for gzip.",
+    ),
+    Property(
+        name=SPACE_THRESHOLD,
+        kind=int,
+        default=2048,
+        meaning="Free space in MB on the Backup Path below which nothing more is stored.",
+    ),
+    Property(
+        name=SKIP_LISTS,
+        kind=bool,
+        default=False,
+        meaning="Leave distribution lists and dynamic groups out of the backup.",
+    ),
+    Property(
+        name=EXIT_CODES,
+        kind=str,
+        default="extended",
+        choices=("extended", "compat"),
+        meaning="With compat, an operation that ended with losses exits with 0 and not with 5.",
+    ),
+    Property(
+        name=INITIALIZED,
+        kind=bool,
+        default=False,
+        read_only=True,
+        meaning="Whether a SmartScan has ever completed on the Backup Path.",
+    ),
+    Property(
+        name=FREE_FOR_METADATA,
+        kind=int,
+        default=None,
+        read_only=True,
+        meaning="Free bytes on the file system that holds the metadata.",
+    ),
+    Property(
+        name=FREE_FOR_BLOBS,
+        kind=int,
+        default=None,
+        read_only=True,
+        meaning="Free bytes on the file system that holds the blobs.",
+    ),
+)
+_BY_NAME = {each.name.lower(): each for each in PROPERTIES}
+_LARGEST_LEVEL = {"zstd": 19, "gzip": 9}
+
+
+def find(name: str) -> Property:
+    """Return a property by its name in any case. Raises BadRequest with the three closest."""
+    found = _BY_NAME.get(name.lower())
+    if found is None:
+        closest = difflib.get_close_matches(name.lower(), _BY_NAME, n=3, cutoff=0.0)
+        raise BadRequest(
+            f"There is no property {name}.",
+            hint=f"The closest names: {', '.join(_BY_NAME[each].name for each in closest)}.",
+            parameter="property_name",
+            value=name,
+        )
+    return found
+
+
+def resolve(own: Mapping[str, str], everywhere: Mapping[str, str]) -> dict[str, Value]:
+    """Return all writable properties: the server's text over the global one over the default."""
+    return {each.name: _resolve(each, own, everywhere) for each in PROPERTIES if not each.read_only}
+
+
+def _resolve(each: Property, own: Mapping[str, str], everywhere: Mapping[str, str]) -> Value:
+    for texts, source in ((own, "server"), (everywhere, "global")):
+        if each.name in texts:
+            return Value(each.parse(texts[each.name]), source)
+    return Value(each.default, "default")
+
+
+def check_together(values: Mapping[str, Any]) -> None:
+    """Refuse a compression level that the codec does not have. Raises BadRequest."""
+    codec, level = values[BLOB_CODEC], values[COMPRESSION_LEVEL]
+    if level > _LARGEST_LEVEL[codec]:
+        raise BadRequest(
+            f"{COMPRESSION_LEVEL}: {level} is not accepted with the codec {codec}.",
+            hint=f"Set {COMPRESSION_LEVEL} to at most {_LARGEST_LEVEL[codec]}.",
+            parameter=COMPRESSION_LEVEL,
+            value=str(level),
+        )
