@@ -1,0 +1,84 @@
+"""The `backupng` command as an admin runs it: a process of its own, on a data folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one call left behind."""
+
+    exit_status: int
+    out: bytes
+    err: str
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """The `response` of the one host that answered."""
+        (answer,) = json.loads(self.out).values()
+        assert answer["ok"], answer
+        response: dict[str, Any] = answer["response"]
+        return response
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The `error` of the one host that refused."""
+        (answer,) = json.loads(self.out).values()
+        assert not answer["ok"], answer
+        error: dict[str, Any] = answer["error"]
+        return error
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Runs commands on the data folder `data`."""
+
+    data: Path
+
+    def __call__(self, *words: object, stdin: bytes = b"", cwd: Path | None = None) -> Answer:
+        """Run one command line and wait for its end."""
+        done = subprocess.run(
+            self.arguments(*words),
+            input=stdin,
+            capture_output=True,
+            cwd=cwd,
+            env=self.environment,
+            timeout=120,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr.decode())
+
+    def json(self, *words: object, stdin: bytes = b"") -> dict[str, Any]:
+        """Run a command that must succeed and return its `response`."""
+        answer = self("--json", *words, stdin=stdin)
+        assert answer.exit_status == 0, (words, answer)
+        return answer.response
+
+    def arguments(self, *words: object) -> list[str]:
+        """Return the process arguments of a call."""
+        return [str(Path(sys.executable).with_name("backupng")), *map(str, words)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a call."""
+        return os.environ | {"BACKUPNG_DATA": str(self.data), "TZ": "Europe/Rome"}
+
+
+def comparable(listing: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return a mailbox' listing as what a restore must bring back equal (`design.md`)."""
+    compared = (
+        *("type", "folder", "name", "subject", "flags"),
+        *("unread", "tags", "color", "size", "digest"),
+    )
+    return sorted(
+        tuple(repr(item[name]) for name in compared)
+        for item in listing["items"]
+        if item["type"] != "mountpoint"
+    )

@@ -1,0 +1,137 @@
+"""Bad input by command: one sentence, a hint, code and exit status, and nothing changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commandline import CommandLine
+
+A1, COPY = "a1@example.com", "copy@example.com"
+
+
+@pytest.fixture(scope="module")
+def backupng(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A server that was scanned once; the tests here change nothing of it."""
+    made = CommandLine(tmp_path_factory.mktemp("bad-input"))
+    made.json("sandbox", "createServer", "mail1", "accounts", 2, "items", 12)
+    made.json("--sync", "doSmartScan")
+    return made
+
+
+def all_of(data: Path) -> dict[str, bytes]:
+    """Return every file of servers and Backup Paths, SQLite's own side files apart."""
+    return {
+        str(file): file.read_bytes()
+        for folder in ("servers", "backup")
+        for file in (data / folder).rglob("*")
+        if file.is_file() and not file.name.endswith(("-wal", "-shm"))
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "exit_status"),
+    [
+        (["doRestoreOnNewAccount", "nobody@example.com", COPY, "last"], "no_such_account", 64),
+        (["doRestoreOnNewAccount", A1, "a2@example.com", "last"], "already_exists", 64),
+        (["doRestoreOnNewAccount", A1, "x@foreign.example", "last"], "no_such_domain", 64),
+        (["doRestoreOnNewAccount", A1, COPY, "01/01/2001 00:00:00"], "before_first_backup", 64),
+        (["doRestoreOnNewAccount", A1, COPY, "01/01/2101 00:00:00"], "date_in_future", 64),
+        (["doRestoreOnNewAccount", A1, COPY, "28/03/2027 02:30:00"], "bad_value", 64),
+        (["doRestoreOnNewAccount", A1, COPY, "tomorrow"], "bad_value", 64),
+        (["doRestoreOnNewAccount", A1], "usage", 64),
+        (["getItem", A1, 99999], "no_such_item", 64),
+        (["getItem", A1, "x"], "bad_value", 64),
+        (["getItem", "nobody@example.com", 257], "no_such_account", 64),
+        (["getBackupInfo", "backup_path", "/nowhere/at/all"], "path_missing", 64),
+        (["getBackupInfo", "backup_path", "/usr"], "path_not_a_backup", 64),
+        (["setProperty", "ZxBackup_BlobCodek", "gzip"], "bad_value", 64),
+        (["setProperty", "ZxBackup_BlobCodec", "rar"], "bad_value", 64),
+        (["setProperty", "ZxBackup_DestPath", "/nowhere/at/all"], "path_missing", 64),
+        (["doSmartScann"], "no_such_command", 64),
+        (["backup", "doSmartScann"], "no_such_command", 64),
+        (["backupp", "doSmartScan"], "no_such_module", 64),
+        (["doSmartScan", "deep"], "usage", 64),
+        (["doSmartScan", "deep", "true", "deep", "true"], "usage", 64),
+        (["doSmartScan", "notifications", "not an address"], "bad_value", 64),
+        (["--host", "mail9", "doSmartScan"], "bad_value", 64),
+        (["sandbox", "createServer", "mail1"], "already_exists", 64),
+        (["sandbox", "createServer", "../mail1"], "bad_value", 64),
+        (["sandbox", "createServer", "mail2", "domain", "-"], "bad_value", 64),
+        (["sandbox", "load", "mail3", "/usr"], "bad_value", 64),
+        (["sandbox", "load", "mail3", "/nowhere"], "bad_value", 64),
+        (["sandbox", "load", "mail1", "/usr"], "already_exists", 64),
+        (["sandbox", "list", "mail9", A1], "bad_value", 64),
+        (["sandbox", "list", "mail1", "nobody@example.com"], "no_such_account", 64),
+        (["sandbox", "deliver", "mail1", A1, "/no/such/file"], "bad_value", 64),
+        (["sandbox", "createAccount", "mail1", A1], "already_exists", 64),
+        (["sandbox", "createAccount", "mail1", "x@foreign.example"], "no_such_domain", 64),
+        (["sandbox", "move", "mail1", A1, 99999, "/Trash"], "no_such_item", 64),
+        (["sandbox", "move", "mail1", A1, 2, "/Trash"], "bad_value", 64),
+        (["sandbox", "flag", "mail1", A1, 2, "+shiny"], "bad_value", 64),
+        (["sandbox", "getBlob", "mail1", A1, 2], "no_such_item", 64),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else None,
+)
+def test_a_refused_call_says_why_and_changes_nothing(
+    backupng: CommandLine, words: list[Any], code: str, exit_status: int
+) -> None:
+    before = all_of(backupng.data)
+
+    answer = backupng("--json", "--sync", *words)
+
+    assert (answer.error["code"], answer.exit_status) == (code, exit_status)
+    assert answer.error["message"].endswith(".")
+    assert "\n" not in answer.error["message"]
+    assert all_of(backupng.data) == before
+
+
+def test_a_refusal_in_text_is_an_error_and_a_hint_on_standard_error(backupng: CommandLine) -> None:
+    answer = backupng("doRestoreOnNewAccount", A1, "a2@example.com", "last")
+
+    assert (answer.exit_status, answer.out) == (64, b"")
+    assert answer.err.splitlines() == [
+        "Error: The account a2@example.com exists.",
+        "Hint: A Restore on New Account makes its account itself: choose another name.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"backupng 1.0\ntree x\n", "path_damaged"),
+        (b"", "path_damaged"),
+        (b"\0" * 100, "path_damaged"),
+        (b"backupng 2.0\n", "unsupported_format"),
+        (b"backupng 99.7\nwhatever\n", "unsupported_format"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(
+    "words", [("--sync", "doSmartScan"), ("getBackupInfo",)], ids=lambda words: words[-1]
+)
+def test_a_backup_path_that_cannot_be_understood_is_refused_and_left_alone(
+    backupng: CommandLine, content: bytes, code: str, words: tuple[str, ...]
+) -> None:
+    form = backupng.data / "backup" / "mail1" / "format"
+    good = form.read_bytes()
+    form.write_bytes(content)
+    try:
+        answer = backupng("--json", *words)
+        assert (answer.error["code"], answer.exit_status) == (code, 64)
+        assert answer.error["hint"]
+        assert form.read_bytes() == content
+    finally:
+        form.write_bytes(good)
+
+
+def test_another_servers_backup_path_is_refused(backupng: CommandLine) -> None:
+    backupng.json("sandbox", "createServer", "mail8", "accounts", 0, "items", 0)
+    theirs = backupng.data / "backup" / "mail1"
+
+    answer = backupng("--json", "--host", "mail8", "setProperty", "ZxBackup_DestPath", theirs)
+
+    assert (answer.error["code"], answer.exit_status) == ("path_in_use", 64)
+    backupng.json("--host", "mail8", "getProperty")
