@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -279,6 +280,34 @@ def test_a_login_changes_no_account(mail: Office) -> None:
     assert mail.scan()["entries_changed"] == 0
     mail.sandbox.directory.modify(alice, {"zimbraPrefLocale": (b"it",)})
     assert mail.scan()["entries_changed"] == 1
+
+
+def test_distribution_lists_are_kept_and_their_changes_and_end_too(mail: Office) -> None:
+    mail.sandbox.add_list("team@example.com", "11111111-2222-4333-8444-555555555555", [ALICE])
+    mail.scan()
+    team = mail.sandbox.directory.find(EntryKind.LIST, "team@example.com")
+    assert team is not None
+    members = (ALICE.encode(), BOB.encode())
+    mail.sandbox.directory.modify(team, {"zimbraMailForwardingAddress": members})
+    mail.scan()
+    mail.sandbox.directory.remove(team)
+    mail.scan()
+
+    with mail.path as path:
+        states = path.entry_history(EntryKind.LIST, team.entry_id)
+    assert [state.entry.values("zimbraMailForwardingAddress") for state in states] == [
+        (ALICE,),
+        (ALICE, BOB),
+        (ALICE, BOB),
+    ]
+    assert [state.deleted for state in states] == [False, False, True]
+
+
+def test_lists_can_be_left_out(mail: Office) -> None:
+    mail.sandbox.add_list("team@example.com", "11111111-2222-4333-8444-555555555555", [ALICE])
+    mail.settings = replace(mail.settings, skip_lists=True)
+
+    assert mail.scan()["lists"] == 0
 
 
 def test_tags_and_folders_have_histories_like_any_item(mail: Office) -> None:

@@ -25,7 +25,7 @@ class _Scene:
 
 
 def fill(sandbox: Sandbox, *, seed: int, accounts: int, items: int) -> None:
-    """Make accounts and let their content arrive.
+    """Make accounts, a list of them all, and let their content arrive.
 
     The clock of a server being filled starts at a fixed moment and ticks once a step, so that the
     same arguments make equal mailboxes on every machine and at any time.
@@ -43,6 +43,10 @@ def fill(sandbox: Sandbox, *, seed: int, accounts: int, items: int) -> None:
         )
         for plan in plans
     ]
+    if owners:
+        with sandbox.locked():
+            members = [owner.name for owner in owners]
+            sandbox.add_list(f"everyone@{domain}", draw_id(ids), members)
     for account, plan in zip(owners, plans, strict=True):
         for number, step in enumerate(plan.steps(), 1):
             step_ms = now_ms + number * _STEP_MS

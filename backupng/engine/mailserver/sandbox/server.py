@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -166,6 +166,17 @@ class Sandbox:
         entry = _entry(EntryKind.ACCOUNT, address, account_id, values | attributes)
         self.directory.add(entry)
         return entry
+
+    def add_list(self, address: str, list_id: str, members: Iterable[str]) -> None:
+        """Add a distribution list."""
+        values: dict[str, str | tuple[bytes, ...]] = {
+            "uid": address.partition("@")[0],
+            "zimbraId": list_id,
+            "mail": address,
+            "zimbraMailAlias": address,
+            "zimbraMailForwardingAddress": tuple(member.encode() for member in members),
+        }
+        self.directory.add(_entry(EntryKind.LIST, address, list_id, values))
 
     def account(self, name: str) -> DirectoryEntry:
         """Return an account by address, alias or id; a bare local part means the only domain.
