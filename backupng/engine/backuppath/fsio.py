@@ -185,7 +185,6 @@ class Tree:
         """Replace a small file as a whole and durably: new file, sync, rename, sync."""
         with self.stage(role) as file:
             file.write(data)
-            self.sync()
             self.publish(file.path, path)
         self.sync()
 

@@ -138,6 +138,17 @@ def test_what_is_not_exactly_one_frame_or_member_is_broken(
         unpacked(data, plain)
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_byte_behind_is_found_where_a_chunk_of_reading_ends(codec: BlobCodec) -> None:
+    noise = (PLAIN["noise"][:length] for length in range(blobs.CHUNK - 60, blobs.CHUNK))
+    plain = next(each for each in noise if len(packed(each, Packer(codec))) == blobs.CHUNK)
+    data = packed(plain, Packer(codec))
+
+    assert unpacked(data, plain) == plain
+    with pytest.raises(BrokenItem, match="cut short or followed by something else"):
+        unpacked(data + b"x", plain)
+
+
 def test_content_of_another_digest_is_broken() -> None:
     with pytest.raises(BrokenItem, match="other bytes than its name says"):
         unpacked(packed(b"one"), b"two")

@@ -82,7 +82,6 @@ def _failing_at(path: BackupPath, number: int) -> str:
         except BackupPathUnwritable:
             assert countdown.failed
             assert _but_blobs(path, before) == _but_blobs(path, files(path.tree.root))
-            # A file of the failed group may be staged until the writer ends, never counted.
             spoilt_group(writer)
             assert writer.commit() == 2
         assert writer.refused == []
@@ -113,6 +112,17 @@ def test_a_failed_sync_is_not_believed_by_the_next_commit(path: BackupPath) -> N
         assert writer.commit() == 1
 
     assert mods(path) == [11]
+
+
+def test_blobs_of_a_commit_that_fails_do_not_stay_staged(path: BackupPath) -> None:
+    with path.writer(SCAN) as writer:
+        add_message(writer, b"plain")
+        with watched(Countdown(1, only="fdatasync")), pytest.raises(BackupPathUnwritable):
+            writer.commit()
+        assert path.tree.names(layout.STAGING / SCAN) == []
+
+        add_message(writer, b"plain")
+        assert writer.commit() == 1
 
 
 def test_a_blob_that_cannot_be_staged_is_forgotten(path: BackupPath) -> None:

@@ -97,7 +97,7 @@ def test_the_tree_of_another_server_is_refused(tmp_path: Path) -> None:
 def test_of_two_servers_that_make_a_tree_in_one_folder_the_second_is_refused(
     tmp_path: Path,
 ) -> None:
-    waiting, outcome = threading.Event(), list[type[BackupError]]()
+    waiting, outcome = threading.Event(), list[str]()
 
     def note(name: str, args: tuple[Any, ...]) -> None:
         if name == "flock":
@@ -108,7 +108,7 @@ def test_of_two_servers_that_make_a_tree_in_one_folder_the_second_is_refused(
             try:
                 BackupPath.open_or_create(tmp_path, server_id=OTHER, server_name="b", now=NOON)
             except BackupError as error:
-                outcome.append(type(error))
+                outcome.append(str(error))
 
     first = Tree(tmp_path)
     with first.locked_alone():
@@ -120,7 +120,7 @@ def test_of_two_servers_that_make_a_tree_in_one_folder_the_second_is_refused(
     thread.join(10)
     first.close()
 
-    assert outcome == [BackupPathBusy]
+    assert outcome == [f"{tmp_path} is the Backup Path of the server zimbra1."]
     with BackupPath.open(tmp_path) as path:
         assert path.form.server_id == SERVER
 

@@ -202,6 +202,7 @@ def test_blobs_are_durable_before_their_names_and_all_before_the_checkpoint(
         writer.commit()
         assert (ledger.files, ledger.folders & _of_the_tree(path)) == (set(), set())
         writer.set_checkpoint({"smartscan": {"id": 1}})
+        assert inode(path.tree.root / layout.CHECKPOINT) not in ledger.folders
 
     unsynced = [ledger.at_rename[digest][0] for digest in digests]
     assert [
@@ -210,6 +211,17 @@ def test_blobs_are_durable_before_their_names_and_all_before_the_checkpoint(
     files_then, folders_then = ledger.at_rename[path.form.server_id]
     assert (files_then, folders_then & _of_the_tree(path)) == (set(), set())
     assert bool(ledger.whole) == (whole and group is large)
+
+
+def test_a_large_group_costs_two_syncs_of_the_whole_file_system(path: BackupPath) -> None:
+    path.tree._whole_sync = True
+    ledger = Ledger()
+
+    with path.writer(SCAN) as writer, watched(ledger.before, ledger.after):
+        large(writer)
+        writer.commit()
+
+    assert (ledger.whole, ledger.synced) == (2, [])
 
 
 def _of_the_tree(path: BackupPath) -> set[tuple[int, int]]:
