@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from backupng.engine.backuppath.blobs import UNPACK
-from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.store import BackupPath, BlobFile
 from backupng.engine.errors import BadRequest, ItemError, ReadError
 from backupng.engine.mailserver.zimbra.codes import SystemFolder
 from backupng.engine.model import FOLDER_LIKE, AccountId, ItemId, ItemState, to_ms
@@ -105,7 +105,7 @@ def _shown(
 ) -> dict[str, Any]:
     """Return one element of `itemStates`; a deletion shows the content of the last living state."""
     content = _content(history, state)
-    blob = path.find_blob(content.digest) if content.digest else None
+    blob = _find_blob(path, content)
     ends = {before.mod: after.start for before, after in pairwise(history)}
     folder_like = content.kind in FOLDER_LIKE
     return {
@@ -124,6 +124,14 @@ def _shown(
         "blob_path": str(blob.path) if blob else None,
         "unpack": f"{UNPACK[blob.codec]} {shlex.quote(str(blob.path))}" if blob else None,
     }
+
+
+def _find_blob(path: BackupPath, state: ItemState) -> BlobFile | None:
+    """Return where the state's blob lies; None if it has none or it cannot be read."""
+    try:
+        return path.find_blob(state.digest) if state.digest else None
+    except ItemError:
+        return None
 
 
 def _content(history: Sequence[ItemState], state: ItemState) -> ItemState:
@@ -153,7 +161,7 @@ def _folder_path(
 def _require_blobs(states: Sequence[Mapping[str, Any]]) -> None:
     missing = [each["digest"] for each in states if each["digest"] and not each["blob_path"]]
     if missing:
-        raise ReadError(f"the blob {missing[0]} is missing from the Backup Path")
+        raise ReadError(f"the blob {missing[0]} is missing or damaged in the Backup Path")
 
 
 def _dump(path: BackupPath, state: ItemState) -> str | None:

@@ -74,11 +74,13 @@ def find_account(path: BackupPath, name: str) -> tuple[AccountId, tuple[EntrySta
     A bare local part means that of the only domain. A living account comes before deleted ones of
     the same name. Raises BadRequest (no_such_account, ambiguous_account).
     """
+    if name in path.entry_ids(EntryKind.ACCOUNT):
+        history = path.entry_history(EntryKind.ACCOUNT, name)
+        if history:
+            return AccountId(name), history
     living: list[tuple[AccountId, tuple[EntryState, ...]]] = []
     deleted: list[tuple[AccountId, tuple[EntryState, ...]]] = []
     for account, history in account_histories(path):
-        if account == name:
-            return account, history
         if _goes_by(history[-1], name):
             (deleted if history[-1].deleted else living).append((account, history))
     found = living or deleted
@@ -99,9 +101,15 @@ def find_account(path: BackupPath, name: str) -> tuple[AccountId, tuple[EntrySta
 
 
 def account_histories(path: BackupPath) -> Iterator[tuple[AccountId, tuple[EntryState, ...]]]:
-    """Yield every account of the backup with its entry's history."""
+    """Yield every account of the backup with its entry's history, as far as that can be read.
+
+    One damaged entry does not hide the others; a scan names it, and so does a look at its id.
+    """
     for entry_id in path.entry_ids(EntryKind.ACCOUNT):
-        history = path.entry_history(EntryKind.ACCOUNT, entry_id)
+        try:
+            history = path.entry_history(EntryKind.ACCOUNT, entry_id)
+        except ItemError:
+            continue
         if history:
             yield AccountId(entry_id), history
 

@@ -65,8 +65,7 @@ class AccountScan:
             heads = self.source.heads(mailbox) if mailbox else {}
         if mailbox is None:
             return AccountResult(changed=False, failures=[])
-        earlier = self.path.mailbox_history(account_id)
-        mark, last = _mark(heads), earlier[-1] if earlier else None
+        mark, last = _mark(heads), self._last_scan(account_id)
         counts.items_checked += len(heads)
         if last and not deep and _unchanged(last, mark, mailbox):
             return AccountResult(changed=False, failures=[])
@@ -80,6 +79,7 @@ class AccountScan:
         since = last.start if last else None
         failures += self._save(mailbox, news, counts, known=known, since=since)
         self._mark_deleted(account_id, heads, known, counts)
+        failures += self._commit()
         self.writer.add_mailbox(
             MailboxState(
                 start=self.started,
@@ -89,10 +89,27 @@ class AccountScan:
                 unread=tuple(sorted(item for item, _ in failures)),
             )
         )
-        self.writer.commit()
-        failures += [(item, error) for _, item, error in self.writer.refused]
-        self.writer.refused.clear()
+        failures += self._commit()
         return AccountResult(changed=True, failures=failures)
+
+    def _last_scan(self, account: AccountId) -> MailboxState | None:
+        """Return what the last scan found; None also if that history cannot be read.
+
+        Then the account's items are compared one by one, and the writer refuses and so reports the
+        damaged history: what can still be saved is saved.
+        """
+        try:
+            earlier = self.path.mailbox_history(account)
+        except ItemError:
+            return None
+        return earlier[-1] if earlier else None
+
+    def _commit(self) -> list[tuple[ItemId, ItemError]]:
+        """Write what waits; return what the Backup Path refused."""
+        self.writer.commit()
+        refused = [(item, error) for _, item, error in self.writer.refused]
+        self.writer.refused.clear()
+        return refused
 
     def _known(
         self, account: AccountId

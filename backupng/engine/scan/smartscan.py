@@ -9,7 +9,7 @@ from typing import Final
 
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.store import BackupPath, Writer
-from backupng.engine.errors import BrokenItem, ItemError
+from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import Source
 from backupng.engine.mailserver.zimbra.attributes import VOLATILE
 from backupng.engine.model import (
@@ -74,6 +74,9 @@ class SmartScan:
                 present = kept if kind is EntryKind.ACCOUNT else entries[kind]
                 self._save_entries(writer, kind, present, left_out=left_out)
             writer.commit()
+            for entry_id, item, error in writer.refused:
+                self.result.unreadable.setdefault(entry_id, []).append((item, error))
+            writer.refused.clear()
             ended = {
                 "id": to_ms(self.started),
                 "started": to_ms(self.started),
@@ -98,19 +101,14 @@ class SmartScan:
             self.started,
             lambda _done, _all: self.tick(number, total, account.name),
         )
-        try:
-            found = scan.run(account, self.result.counts, deep=self.deep)
-        except BrokenItem as error:
-            # The mailbox history is damaged; the account's items cannot be compared with it.
-            self.result.unreadable[account.name] = [(ItemId(0), error)]
-            return
+        found = scan.run(account, self.result.counts, deep=self.deep)
         self.result.accounts_scanned += 1
         if found.failures:
             self.result.unreadable[account.name] = found.failures
         if found.changed:
-            known = self.path.entry_history(EntryKind.ACCOUNT, account.entry_id)
+            known = self._last_entry(EntryKind.ACCOUNT, account.entry_id) is not None
             self.result.accounts_new += not known
-            self.result.accounts_updated += bool(known)
+            self.result.accounts_updated += known
 
     def _save_entries(
         self,
@@ -137,7 +135,14 @@ class SmartScan:
             self.result.accounts_deleted += kind is EntryKind.ACCOUNT
 
     def _last_entry(self, kind: EntryKind, entry_id: str) -> EntryState | None:
-        history = self.path.entry_history(kind, entry_id)
+        """Return the entry's last state; None also if its history cannot be read.
+
+        Then the writer refuses the entry's present state and so reports the damaged history.
+        """
+        try:
+            history = self.path.entry_history(kind, entry_id)
+        except ItemError:
+            return None
         return history[-1] if history else None
 
 

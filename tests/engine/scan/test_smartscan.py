@@ -217,6 +217,49 @@ def test_a_damaged_history_is_listed_and_left_as_it_is(mail: Office) -> None:
     assert file.read_bytes() == damaged
 
 
+def test_a_damaged_mailbox_history_is_listed_and_the_items_are_saved_all_the_same(
+    mail: Office,
+) -> None:
+    mail.scan()
+    file = mail.backup_path / "accounts" / mail.account_id(ALICE) / "mailbox"
+    file.write_bytes(file.read_bytes().replace(b'"mark"', b'"bark"', 1))
+    item = mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+
+    report = mail.run(SmartScan())
+
+    assert report.unreadable == {ALICE: [(0, "broken item")]}
+    assert mail.history(ALICE, item)
+
+
+def test_a_damaged_entry_is_listed_and_the_others_are_saved(mail: Office) -> None:
+    mail.scan()
+    alice = mail.account_id(ALICE)
+    file = mail.backup_path / "accounts" / alice / "account"
+    file.write_bytes(file.read_bytes().replace(b"alice", b"Alice", 1))
+    mail.sandbox.directory.modify(mail.sandbox.account(BOB), {"zimbraPrefLocale": (b"it",)})
+
+    report = mail.run(SmartScan())
+
+    assert report.unreadable == {alice: [(0, "broken item")]}
+    with mail.path as path:
+        bob = path.entry_history(EntryKind.ACCOUNT, mail.account_id(BOB))
+    assert bob[-1].entry.first("zimbraPrefLocale") == "it"
+
+
+def test_what_the_backup_path_refused_is_tried_again_by_the_next_scan(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+    mail.scan()
+    (file,) = mail.backup_path.glob(f"accounts/{mail.account_id(ALICE)}/items/*/{item}")
+    good = file.read_bytes()
+    file.write_bytes(good.replace(b"One", b"Two", 1))
+    mail.client.flag(ALICE, item, ["+flagged"])
+    mail.scan()
+    file.write_bytes(good)
+
+    assert mail.scan()["items_updated"] == 1
+    assert mail.history(ALICE, item)[-1].flags == "f"
+
+
 def test_every_version_of_a_document_is_kept(mail: Office) -> None:
     mail.client.save_document(ALICE, b"first version", name="plan.txt")
     item = mail.client.save_document(ALICE, b"second version", name="plan.txt")
