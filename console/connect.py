@@ -26,7 +26,7 @@ from backupng.engine.errors import (
     NotABackupPath,
 )
 from backupng.engine.mailserver.sandbox.client import SandboxClient
-from backupng.engine.mailserver.sandbox.fill import fill
+from backupng.engine.mailserver.sandbox.content.fill import fill
 from backupng.engine.mailserver.sandbox.load import load
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.model import EntryKind

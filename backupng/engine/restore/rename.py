@@ -11,6 +11,8 @@ FIRST_USER_ID = ItemId(256)
 ROOTS = (ItemId(1), ItemId(11))
 """The top that users see, and the server's own top above it."""
 
+_TURN = {ItemKind.APPOINTMENT: 0, ItemKind.TASK: 0, ItemKind.COMMENT: 2}
+"""What other items name comes first, what names another one last; the rest in between."""
 _DERIVED = frozenset({ItemKind.CONVERSATION})
 _NOT_CARRIED = frozenset({ItemKind.MOUNTPOINT})
 
@@ -36,7 +38,8 @@ class Plan:
 
 
 def order(states: Iterable[ItemState]) -> Plan:
-    """Sort states for injection: tags, folders before what lies in them, documents before comments.
+    """Sort states for injection: tags, folders before what lies in them, calendar items before the
+    messages that name them, documents before their comments.
 
     Conversations follow from their messages and are left out.
     """
@@ -54,7 +57,7 @@ def order(states: Iterable[ItemState]) -> Plan:
         else:
             plan.items.append(state)
     plan.folders = _parents_first(folders)
-    plan.items.sort(key=lambda state: (state.kind is ItemKind.COMMENT, state.item_id))
+    plan.items.sort(key=lambda state: (_TURN.get(state.kind, 1), state.item_id))
     return plan
 
 

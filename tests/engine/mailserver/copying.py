@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from backupng.engine.errors import ReadError
-from backupng.engine.mailserver.port import MailboxWriter, Places
+from backupng.engine.mailserver.port import BlobReference, MailboxWriter, Places
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.listing import listing
 from backupng.engine.mailserver.sandbox.server import Sandbox
@@ -32,6 +33,7 @@ class Copying:
     target: DirectoryEntry
     writer: MailboxWriter
     gone: dict[ItemId, ItemId] = field(default_factory=lambda: {root: root for root in ROOTS})
+    known: dict[Digest, BlobReference] = field(default_factory=dict)
 
     @property
     def accounts(self) -> dict[AccountId, AccountId]:
@@ -43,12 +45,14 @@ class Copying:
         return {item: state for item, state in found if isinstance(state, ItemState)}
 
     def blobs(self, digest: Digest) -> Iterable[bytes]:
-        source, mailbox = self.sandbox.source(), self.sandbox.mailbox(self.source)
-        for state in self.states().values():
-            for reference in source.blobs_of(state):
-                if reference.digest == digest:
-                    return source.blob(mailbox, reference)
-        raise ReadError(f"no blob {digest}")
+        """Give a blob of the source."""
+        source = self.sandbox.source()
+        if digest not in self.known:
+            needed = (each for state in self.states().values() for each in source.blobs_of(state))
+            self.known.update((each.digest, each) for each in needed)
+        if digest not in self.known:
+            raise ReadError(f"no blob {digest}")
+        return source.blob(self.sandbox.mailbox(self.source), self.known[digest])
 
     def put(self, state: ItemState) -> ItemId:
         """Put one item."""
@@ -77,8 +81,13 @@ class Copying:
 
 
 @contextmanager
-def copying(sandbox: Sandbox, source: DirectoryEntry, to: str = COPY) -> Iterator[Copying]:
+def copying(
+    sandbox: Sandbox,
+    source: DirectoryEntry,
+    attributes: Mapping[str, tuple[bytes, ...]] = MappingProxyType({}),
+) -> Iterator[Copying]:
+    """Make the account to copy to, and open it."""
     destination = SandboxDestination(sandbox, lambda: NOW)
-    target = destination.create_account(to, {})
+    target = destination.create_account(COPY, attributes)
     with destination.open(target) as writer:
         yield Copying(sandbox, source, target, writer)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.contacts import Photo, file_as, read_vcard
+from backupng.engine.mailserver.sandbox.parsing.contacts import Photo, file_as, read_vcard
 from backupng.engine.mailserver.zimbra.metadata import decode_column
 
 PIXEL = b"\x89PNG\r\n\x1a\nnot really"

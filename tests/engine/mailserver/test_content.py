@@ -9,9 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from backupng.engine.mailserver.sandbox.calendar import read_ics
-from backupng.engine.mailserver.sandbox.contacts import read_vcard
-from backupng.engine.mailserver.sandbox.content import (
+from backupng.engine.mailserver.sandbox.content.plan import (
     END_S,
     SPAN_S,
     AddAppointment,
@@ -29,7 +27,9 @@ from backupng.engine.mailserver.sandbox.content import (
     Step,
     plan,
 )
-from backupng.engine.mailserver.sandbox.mime import describe
+from backupng.engine.mailserver.sandbox.parsing.calendar import read_ics
+from backupng.engine.mailserver.sandbox.parsing.contacts import read_vcard
+from backupng.engine.mailserver.sandbox.parsing.mime import describe
 from backupng.engine.model import ItemKind
 
 DOMAIN = "demo.example"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from backupng.engine.mailserver.sandbox.mime import MessageFacts, describe, message_metadata
+from backupng.engine.mailserver.sandbox.parsing.mime import MessageFacts, describe, message_metadata
 from backupng.engine.mailserver.zimbra.metadata import decode_column
 
 MESSAGE, CHAT = 5, 16

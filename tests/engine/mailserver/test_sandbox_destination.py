@@ -317,16 +317,16 @@ def test_some_kinds_are_not_put_as_items(box: Box, copy: Copying, kind: ItemKind
         copy.put(replace(state, kind=kind))
 
 
-def test_the_quota_does_not_count_for_what_is_put(box: Box, copy: Copying, target: Box) -> None:
-    with box.sandbox.locked():
-        box.sandbox.directory.modify(copy.target, {"zimbraMailQuota": (b"1",)})
-    state = state_of(copy, box.deliver())
+def test_the_quota_does_not_count_for_what_is_put(box: Box) -> None:
+    box.deliver()
+    full = {"zimbraMailQuota": (b"1",)}
 
-    copy.put(state)
+    with copying(box.sandbox, box.account, full) as copy:
+        copy.put_all()
 
-    full = Box(box.sandbox, box.sandbox.account(COPY))
     with pytest.raises(InvalidItem, match="quota"):
-        full.deliver()
+        Box(box.sandbox, copy.target).deliver()
+    assert copy.listed(copy.target) == copy.listed(box.account)
 
 
 # --- accounts
@@ -383,3 +383,11 @@ def test_metadata_that_was_not_touched_is_carried_as_it_was(
 
     assert target.row(new)["metadata"] == box.row(item)["metadata"]
     assert decode_column(target.row(new)["metadata"])
+
+
+def test_grants_on_an_item_are_not_carried(box: Box, copy: Copying, target: Box) -> None:
+    state = dressed(copy, box.save(b"x"), ct="text/plain", aclm={"g": []}, acl=[], mdver=3)
+
+    new = copy.put(state)
+
+    assert target.values(new) == {"ct": "text/plain"}

@@ -181,6 +181,14 @@ def test_each_mailbox_gets_the_next_id_and_its_group(box: Box) -> None:
     assert_consistent(box.sandbox)
 
 
+def test_an_account_whose_mail_lies_elsewhere_is_not_of_this_server(box: Box) -> None:
+    add_bob(box.sandbox, zimbraMailHost="mail2")
+
+    accounts = [entry.name for entry in box.sandbox.source().entries(EntryKind.ACCOUNT)]
+
+    assert accounts == [ADDRESS]
+
+
 @pytest.mark.parametrize("taken", [ADDRESS, "ALICE@example.com", "ally@example.com"])
 def test_an_address_is_given_once(box: Box, directory: SandboxDirectory, taken: str) -> None:
     directory.modify(box.account, {"zimbraMailAlias": (b"ally@example.com",)})

@@ -119,10 +119,15 @@ def test_every_letter_that_a_client_can_set_is_shown_in_the_order_of_its_bit(box
 
 @pytest.mark.parametrize(
     ("metadata", "subject"),
-    [({"p": "Re: "}, "Re: Lunch"), ({"r": "[x] Lunch"}, "[x] Lunch"), ({}, "Lunch")],
+    [
+        ({"p": "Re: "}, "Re: Lunch"),
+        ({"r": "[x] Lunch"}, "[x] Lunch"),
+        ({"r": ""}, None),
+        ({}, "Lunch"),
+    ],
 )
 def test_the_subject_is_the_one_a_user_reads(
-    box: Box, metadata: dict[str, Any], subject: str
+    box: Box, metadata: dict[str, Any], subject: str | None
 ) -> None:
     item = box.deliver(message("Lunch"))
     box.set_row(item, metadata=encode_column(metadata))

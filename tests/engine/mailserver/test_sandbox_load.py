@@ -182,8 +182,6 @@ def test_a_folder_that_lacks_something_is_refused(data: Path, tmp_path: Path, mi
     [
         ("zimbra.volume", {"path": "/"}),
         ("zimbra.volume", {"path": "/opt/.."}),
-        ("zimbra.volume", {"path": "/opt/redolog"}),
-        ("zimbra.volume", {"path": "/opt/mail.sqlite3"}),
         ("zimbra.volume", {"path": "/opt/index"}),
         ("zimbra.volume", {"type": 99}),
         ("zimbra.volume", {"file_bits": "many"}),
@@ -231,6 +229,16 @@ def test_rows_that_are_no_text_are_refused(data: Path, tmp_path: Path) -> None:
     (data / "db-rows" / "mboxgroup1.tag.jsonl").write_bytes(b"\xff\xfe")
 
     assert "mboxgroup1.tag.jsonl" in refused(data, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["redolog", "lock", "mail.sqlite3", "mail.sqlite3-wal"])
+def test_a_volume_does_not_lie_where_the_server_keeps_its_own(
+    data: Path, tmp_path: Path, name: str
+) -> None:
+    (data / "volumes" / name).mkdir()
+    rewrite(data, "zimbra.volume", path=f"/opt/{name}")
+
+    assert f"has the path /opt/{name}" in refused(data, tmp_path)
 
 
 def test_a_table_that_no_server_has_is_refused(data: Path, tmp_path: Path) -> None:

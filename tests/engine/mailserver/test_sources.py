@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backupng.engine.mailserver.port import Source
-from backupng.engine.mailserver.sandbox.fill import fill
+from backupng.engine.mailserver.sandbox.content.fill import fill
 from backupng.engine.mailserver.sandbox.load import load
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from tests.engine.mailserver.consistency import assert_consistent

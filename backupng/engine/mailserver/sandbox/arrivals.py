@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox import mime
-from backupng.engine.mailserver.sandbox.calendar import calendar_blob, read_ics
 from backupng.engine.mailserver.sandbox.change import Change
-from backupng.engine.mailserver.sandbox.contacts import read_vcard
+from backupng.engine.mailserver.sandbox.parsing import mime
+from backupng.engine.mailserver.sandbox.parsing.calendar import calendar_blob, read_ics
+from backupng.engine.mailserver.sandbox.parsing.contacts import read_vcard
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder
 from backupng.engine.mailserver.zimbra.metadata import (

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem, MailServerRefused
 from backupng.engine.mailserver.port import Blobs, Places
-from backupng.engine.mailserver.sandbox import arrivals, mime
+from backupng.engine.mailserver.sandbox import arrivals
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.directory import dn_of
+from backupng.engine.mailserver.sandbox.parsing import mime
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import FIRST_USER_ID

@@ -60,7 +60,10 @@ _FIRST_OF_DN = re.compile(r"(?:[^,\\]|\\.)*,?", re.DOTALL)
 
 
 class SandboxDirectory:
-    """Reads and writes directory entries; implements `zimbra.source.Directory`."""
+    """Reads and writes directory entries; implements `zimbra.source.Directory`.
+
+    Changes belong inside `Sandbox.locked`: there one that is refused changes nothing.
+    """
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._db = database

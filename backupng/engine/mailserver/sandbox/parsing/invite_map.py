@@ -7,11 +7,15 @@ from typing import Any
 
 from icalendar import Component
 
-from backupng.engine.mailserver.sandbox.fragment import make_fragment
-from backupng.engine.mailserver.sandbox.invite import Invite
-from backupng.engine.mailserver.sandbox.moments import Moment, spell_duration
-from backupng.engine.mailserver.sandbox.participants import attendee_map, extra_maps, person_map
-from backupng.engine.mailserver.sandbox.properties import Properties, with_crlf
+from backupng.engine.mailserver.sandbox.parsing.fragment import make_fragment
+from backupng.engine.mailserver.sandbox.parsing.invite import Invite
+from backupng.engine.mailserver.sandbox.parsing.moments import Moment, spell_duration
+from backupng.engine.mailserver.sandbox.parsing.participants import (
+    attendee_map,
+    extra_maps,
+    person_map,
+)
+from backupng.engine.mailserver.sandbox.parsing.properties import Properties, with_crlf
 from backupng.engine.mailserver.zimbra.metadata import Value
 
 MAX_DESCRIPTION_UNITS = 4096

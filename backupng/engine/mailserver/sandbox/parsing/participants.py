@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from backupng.engine.mailserver.sandbox import utf16
-from backupng.engine.mailserver.sandbox.addresses import parse_address
+from backupng.engine.mailserver.sandbox.parsing import utf16
+from backupng.engine.mailserver.sandbox.parsing.addresses import parse_address
 from backupng.engine.mailserver.zimbra.metadata import Value
 
 _ORGANIZER_UNITS = 128

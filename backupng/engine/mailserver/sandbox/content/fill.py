@@ -1,4 +1,4 @@
-"""Fill a new sandbox with the seeded content of `content.py`, step by step as users would."""
+"""Fill a new sandbox with the seeded content of `plan.py`, step by step as users would."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Final
 
-from backupng.engine.mailserver.sandbox import arrivals, content, edits
+from backupng.engine.mailserver.sandbox import arrivals, edits
 from backupng.engine.mailserver.sandbox.arrivals import Look
 from backupng.engine.mailserver.sandbox.change import Change
+from backupng.engine.mailserver.sandbox.content import plan
 from backupng.engine.mailserver.sandbox.server import Sandbox, draw_id
 from backupng.engine.model import DirectoryEntry, EntryKind, ItemKind
 
@@ -32,25 +33,25 @@ def fill(sandbox: Sandbox, *, seed: int, accounts: int, items: int) -> None:
     """
     domain = next(sandbox.directory.entries(EntryKind.DOMAIN)).name
     ids = random.Random(f"{domain}/{seed}/accounts")  # noqa: S311  # ids, not secrets
-    now_ms = content.END_S * 1000
-    plans = list(content.plan(seed, domain, accounts, items))
+    now_ms = plan.END_S * 1000
+    scripts = list(plan.plan(seed, domain, accounts, items))
     owners = [
         sandbox.create_account(
-            plan.address,
+            script.address,
             draw_id(ids),
             now_ms=now_ms,
-            attributes={"displayName": plan.display_name, "cn": plan.display_name},
+            attributes={"displayName": script.display_name, "cn": script.display_name},
         )
-        for plan in plans
+        for script in scripts
     ]
     if owners:
         with sandbox.locked():
             members = [owner.name for owner in owners]
             sandbox.add_list(f"everyone@{domain}", draw_id(ids), members)
-    for account, plan in zip(owners, plans, strict=True):
-        for number, step in enumerate(plan.steps(), 1):
+    for account, script in zip(owners, scripts, strict=True):
+        for number, step in enumerate(script.steps(), 1):
             step_ms = now_ms + number * _STEP_MS
-            if isinstance(step, content.MakeShare):
+            if isinstance(step, plan.MakeShare):
                 _share(sandbox, account, step, step_ms)
                 continue
             with sandbox.change(account, now_ms=step_ms) as change:
@@ -64,42 +65,42 @@ def take(step: object, scene: _Scene) -> None:
 
 
 @take.register
-def _(step: content.MakeFolder, scene: _Scene) -> None:
+def _(step: plan.MakeFolder, scene: _Scene) -> None:
     arrivals.make_folder(
         scene.change, step.path, color=step.color, view=step.view, flags=step.flags
     )
 
 
 @take.register
-def _(step: content.MakeTag, scene: _Scene) -> None:
+def _(step: plan.MakeTag, scene: _Scene) -> None:
     scene.change.color_tag(scene.change.tag_id(step.name), step.color)
 
 
 @take.register
-def _(step: content.Deliver, scene: _Scene) -> None:
+def _(step: plan.Deliver, scene: _Scene) -> None:
     folder = arrivals.folder_id(scene.change, step.folder)
     look = Look(unread=step.unread, flags=step.flags, tags=step.tags)
     arrivals.deliver(scene.change, step.raw, folder=folder, date=step.date_s, look=look)
 
 
 @take.register
-def _(step: content.AddContact, scene: _Scene) -> None:
+def _(step: plan.AddContact, scene: _Scene) -> None:
     folder = arrivals.folder_id(scene.change, step.folder)
     arrivals.add_contact(scene.change, step.vcard, folder=folder)
 
 
 @take.register
-def _(step: content.AddAppointment, scene: _Scene) -> None:
+def _(step: plan.AddAppointment, scene: _Scene) -> None:
     _add_calendar_item(step, scene, ItemKind.APPOINTMENT)
 
 
 @take.register
-def _(step: content.AddTask, scene: _Scene) -> None:
+def _(step: plan.AddTask, scene: _Scene) -> None:
     _add_calendar_item(step, scene, ItemKind.TASK)
 
 
 def _add_calendar_item(
-    step: content.AddAppointment | content.AddTask, scene: _Scene, kind: ItemKind
+    step: plan.AddAppointment | plan.AddTask, scene: _Scene, kind: ItemKind
 ) -> None:
     folder = arrivals.folder_id(scene.change, step.folder)
     arrivals.add_calendar_item(
@@ -108,7 +109,7 @@ def _add_calendar_item(
 
 
 @take.register
-def _(step: content.SaveDocument, scene: _Scene) -> None:
+def _(step: plan.SaveDocument, scene: _Scene) -> None:
     arrivals.save_document(
         scene.change,
         step.raw,
@@ -120,13 +121,13 @@ def _(step: content.SaveDocument, scene: _Scene) -> None:
 
 
 @take.register
-def _(step: content.AddNote, scene: _Scene) -> None:
+def _(step: plan.AddNote, scene: _Scene) -> None:
     folder = arrivals.folder_id(scene.change, step.folder)
     arrivals.add_note(scene.change, step.text, folder=folder)
 
 
 @take.register
-def _(step: content.AddChat, scene: _Scene) -> None:
+def _(step: plan.AddChat, scene: _Scene) -> None:
     folder = arrivals.folder_id(scene.change, "/Chats")
     arrivals.deliver(
         scene.change, step.raw, folder=folder, date=step.date_s, look=Look(), kind=ItemKind.CHAT
@@ -134,7 +135,7 @@ def _(step: content.AddChat, scene: _Scene) -> None:
 
 
 @take.register
-def _(step: content.AddComment, scene: _Scene) -> None:
+def _(step: plan.AddComment, scene: _Scene) -> None:
     folder = arrivals.folder_id(scene.change, step.folder)
     document = scene.change.rows("folder_id = ? AND name = ?", folder, step.document_name)[0]
     arrivals.add_comment(
@@ -143,11 +144,11 @@ def _(step: content.AddComment, scene: _Scene) -> None:
 
 
 @take.register
-def _(step: content.MakeSearch, scene: _Scene) -> None:
+def _(step: plan.MakeSearch, scene: _Scene) -> None:
     arrivals.make_search(scene.change, step.name, step.query)
 
 
-def _share(sandbox: Sandbox, owner: DirectoryEntry, step: content.MakeShare, now_ms: int) -> None:
+def _share(sandbox: Sandbox, owner: DirectoryEntry, step: plan.MakeShare, now_ms: int) -> None:
     """Grant rights on a folder, and let the grantee put the folder into their own mailbox."""
     grantee = sandbox.account(step.grantee)
     with sandbox.change(owner, now_ms=now_ms) as change:

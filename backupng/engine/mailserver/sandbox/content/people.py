@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from backupng.engine.mailserver.sandbox.content_dice import Dice
-from backupng.engine.mailserver.sandbox.content_files import picture
-from backupng.engine.mailserver.sandbox.content_words import (
+from backupng.engine.mailserver.sandbox.content.dice import Dice
+from backupng.engine.mailserver.sandbox.content.files import picture
+from backupng.engine.mailserver.sandbox.content.words import (
     COMPANIES,
     DOMAINS,
     FIRST_NAMES,

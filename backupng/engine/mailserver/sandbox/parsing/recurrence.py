@@ -11,7 +11,7 @@ from dateutil.rrule import rrulestr  # type: ignore[import-untyped]  # comes wit
 from icalendar import vDDDTypes, vRecur
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.moments import FAR_FUTURE_MS, Moment, spell_duration
+from backupng.engine.mailserver.sandbox.parsing.moments import FAR_FUTURE_MS, Moment, spell_duration
 from backupng.engine.mailserver.zimbra.metadata import Value
 
 _ORDER = (

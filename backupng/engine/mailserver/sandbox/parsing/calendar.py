@@ -10,13 +10,13 @@ from itertools import count
 from icalendar import Calendar, Component
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox import utf16
-from backupng.engine.mailserver.sandbox.headers import decode_bytes
-from backupng.engine.mailserver.sandbox.invite import Invite, Place, read_invite
-from backupng.engine.mailserver.sandbox.invite_map import invite_map, keeps_description
-from backupng.engine.mailserver.sandbox.moments import zone_map
-from backupng.engine.mailserver.sandbox.participants import organizer_column
-from backupng.engine.mailserver.sandbox.recurrence import recurrence_map, series_end_ms
+from backupng.engine.mailserver.sandbox.parsing import utf16
+from backupng.engine.mailserver.sandbox.parsing.headers import decode_bytes
+from backupng.engine.mailserver.sandbox.parsing.invite import Invite, Place, read_invite
+from backupng.engine.mailserver.sandbox.parsing.invite_map import invite_map, keeps_description
+from backupng.engine.mailserver.sandbox.parsing.moments import zone_map
+from backupng.engine.mailserver.sandbox.parsing.participants import organizer_column
+from backupng.engine.mailserver.sandbox.parsing.recurrence import recurrence_map, series_end_ms
 from backupng.engine.mailserver.zimbra.metadata import Value
 from backupng.engine.model import ItemKind
 

@@ -6,18 +6,18 @@ from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from backupng.engine.mailserver.sandbox.content_agenda import fill
-from backupng.engine.mailserver.sandbox.content_dice import Dice
-from backupng.engine.mailserver.sandbox.content_files import (
+from backupng.engine.mailserver.sandbox.content.agenda import fill
+from backupng.engine.mailserver.sandbox.content.dice import Dice
+from backupng.engine.mailserver.sandbox.content.files import (
     SHARED_FILES,
     File,
     any_file,
     picture,
     shared_file,
 )
-from backupng.engine.mailserver.sandbox.content_mail import Letter
-from backupng.engine.mailserver.sandbox.content_people import Person, any_person
-from backupng.engine.mailserver.sandbox.content_words import (
+from backupng.engine.mailserver.sandbox.content.mail import Letter
+from backupng.engine.mailserver.sandbox.content.people import Person, any_person
+from backupng.engine.mailserver.sandbox.content.words import (
     LANGUAGES,
     RARE_SENTENCES,
     RARE_SUBJECTS,

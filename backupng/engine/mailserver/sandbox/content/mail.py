@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from urllib.parse import quote
 
-from backupng.engine.mailserver.sandbox.content_files import File
-from backupng.engine.mailserver.sandbox.content_people import Person
+from backupng.engine.mailserver.sandbox.content.files import File
+from backupng.engine.mailserver.sandbox.content.people import Person
 
 _WORD_BYTES = 42
 """Bytes of text in one encoded word, so that a header line stays below 76 characters."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from backupng.engine.mailserver.sandbox.content_dice import Dice
-from backupng.engine.mailserver.sandbox.content_people import (
+from backupng.engine.mailserver.sandbox.content.dice import Dice
+from backupng.engine.mailserver.sandbox.content.people import (
     Person,
     any_person,
     escape,
     join_lines,
 )
-from backupng.engine.mailserver.sandbox.content_words import Language
+from backupng.engine.mailserver.sandbox.content.words import Language
 
 _ZONES = {
     "Europe/Rome": ("+0100", "+0200", "CET", "CEST"),

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox import utf16
-from backupng.engine.mailserver.sandbox.headers import decode_base64, decode_bytes
+from backupng.engine.mailserver.sandbox.parsing import utf16
+from backupng.engine.mailserver.sandbox.parsing.headers import decode_base64, decode_bytes
 from backupng.engine.mailserver.zimbra.metadata import Value
 
 MAX_VCARD_BYTES = 16 * 1024 * 1024

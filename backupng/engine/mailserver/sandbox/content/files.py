@@ -10,8 +10,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from backupng.engine.mailserver.sandbox.content_dice import Dice
-from backupng.engine.mailserver.sandbox.content_words import COMPANIES, FILE_STEMS
+from backupng.engine.mailserver.sandbox.content.dice import Dice
+from backupng.engine.mailserver.sandbox.content.words import COMPANIES, FILE_STEMS
 
 SHARED_FILES = 8
 """Files of the company that turn up in many mailboxes."""

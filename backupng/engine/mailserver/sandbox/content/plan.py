@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from backupng.engine.mailserver.sandbox.content_agenda import make_appointment, make_task
-from backupng.engine.mailserver.sandbox.content_correspondence import Correspondence, make_circular
-from backupng.engine.mailserver.sandbox.content_dice import Dice
-from backupng.engine.mailserver.sandbox.content_files import SHARED_FILES, any_file, shared_file
-from backupng.engine.mailserver.sandbox.content_mail import write
-from backupng.engine.mailserver.sandbox.content_people import (
+from backupng.engine.mailserver.sandbox.content.agenda import make_appointment, make_task
+from backupng.engine.mailserver.sandbox.content.correspondence import Correspondence, make_circular
+from backupng.engine.mailserver.sandbox.content.dice import Dice
+from backupng.engine.mailserver.sandbox.content.files import SHARED_FILES, any_file, shared_file
+from backupng.engine.mailserver.sandbox.content.mail import write
+from backupng.engine.mailserver.sandbox.content.people import (
     Person,
     account_owner,
     make_card,
     make_group_card,
 )
-from backupng.engine.mailserver.sandbox.content_words import (
+from backupng.engine.mailserver.sandbox.content.words import (
     LANGUAGES,
     SEARCHES,
     SHARED_FOLDERS,

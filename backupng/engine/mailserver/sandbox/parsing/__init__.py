@@ -1,0 +1,1 @@
+"""What a mail server learns from what it is given: messages, calendar files, cards. Pure."""
