@@ -97,6 +97,21 @@ class Office:
         """Return an account's id."""
         return AccountId(self.sandbox.account(address).entry_id)
 
+    def set_column(
+        self,
+        address: str,
+        item: int,
+        *,
+        table: str = "mail_item",
+        key: str = "id",
+        **values: Any,
+    ) -> None:
+        """Change the row of an item behind the server's back."""
+        mailbox = self.sandbox.mailbox(self.sandbox.account(address))
+        spelled = self.sandbox.database.table(f"mboxgroup{mailbox.group_id}", table)
+        where = {"mailbox_id": mailbox.mailbox_id, key: item}
+        self.sandbox.database.update(spelled, values, **where)
+
     def history(self, address: str, item: int) -> tuple[Any, ...]:
         """Return an item's states in the backup."""
         with self.path as path:

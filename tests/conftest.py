@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.cast import Office, office
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,3 +19,10 @@ def genuine() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/genuine is missing: genuine data of a Zimbra server")
     return folder
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> Iterator[Office]:
+    """Open the office of `tests/cast.py` in a folder of its own."""
+    with office(tmp_path) as made:
+        yield made

@@ -52,6 +52,8 @@ class ItemState:
     holds for: a history only ever grows by higher numbers. `source` says who saw it
     (`scan:<scan id>` or a redo log position). The fields below `deleted` are the readable content,
     None or empty in a deletion; `row` and `side_rows` are the database's own rows, verbatim.
+    `kept_as` maps a digest in those rows to the SHA-256 that its blob is kept under, where the two
+    differ: old rows carry SHA-1.
     """
 
     item_id: ItemId
@@ -75,6 +77,7 @@ class ItemState:
     fields: Mapping[str, str] = field(default_factory=dict)
     row: Row = field(default_factory=dict)
     side_rows: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    kept_as: Mapping[Digest, Digest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

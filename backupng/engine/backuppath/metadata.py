@@ -103,6 +103,7 @@ def spell_state(state: ItemState, number: int) -> dict[str, Any]:
         "row": dict(state.row) or None,
         "side": {table: [dict(row) for row in rows] for table, rows in state.side_rows.items()}
         or None,
+        "kept_as": dict(state.kept_as) or None,
     }
     return body | {key: value for key, value in readable.items() if value is not None}
 
@@ -137,6 +138,10 @@ def parse_state(item: ItemId, body: Mapping[str, Any]) -> ItemState:
             side_rows={
                 table: tuple(values.row(row) for row in values.array(rows))
                 for table, rows in values.mapping(body.get("side", {})).items()
+            },
+            kept_as={
+                Digest(old): _digest(kept)
+                for old, kept in values.mapping(body.get("kept_as", {})).items()
             },
         )
     except (KeyError, ValueError) as error:

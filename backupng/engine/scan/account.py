@@ -25,6 +25,7 @@ from backupng.engine.model import (
     ItemState,
     Mailbox,
     MailboxState,
+    spell_digest,
     to_ms,
 )
 
@@ -170,23 +171,28 @@ class AccountScan:
         """Keep every blob of a state and return it with its own digest. Raises ItemError."""
         if isinstance(found, ItemError):
             raise found
-        digest: Digest | None = None
-        for number, reference in enumerate(self.source.blobs_of(found)):
-            kept = self._keep_blob(mailbox, reference, counts)
-            if number == 0 and "blob_digest" in found.row:
-                digest = kept
-        return replace(found, digest=digest)
+        kept = {
+            reference.digest: self._keep_blob(mailbox, reference, counts)
+            for reference in self.source.blobs_of(found)
+        }
+        return replace(
+            found,
+            digest=None if found.digest is None else kept[found.digest],
+            kept_as={old: new for old, new in kept.items() if old != new},
+        )
 
     def _keep_blob(self, mailbox: Mailbox, reference: BlobReference, counts: ScanCounts) -> Digest:
         """Keep one blob; one of a digest already kept is not read again."""
         is_sha256 = len(reference.digest) == _SHA256_LENGTH
         if is_sha256 and self.writer.has_blob(reference.digest):
             return reference.digest
-        digest, length, written = self.writer.add_blob(self.source.blob(mailbox, reference))
+        old = hashlib.sha1(usedforsecurity=False)
+        plain = self.source.blob(mailbox, reference)
+        digest, length, written = self.writer.add_blob(plain if is_sha256 else _hashed(plain, old))
         counts.bytes_read += length
         counts.bytes_written += written
         counts.blobs_new += written > 0
-        if is_sha256 and digest != reference.digest:
+        if reference.digest != (digest if is_sha256 else spell_digest(old.digest())):
             raise BrokenItem(
                 f"item {reference.item_id}: the blob has another digest than its row says"
             )
@@ -245,6 +251,12 @@ class AccountResult:
 
     changed: bool
     failures: list[tuple[ItemId, ItemError]]
+
+
+def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
 
 
 def _unchanged(last: MailboxState, mark: str, mailbox: Mailbox) -> bool:

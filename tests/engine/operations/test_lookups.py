@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,10 @@ from backupng.engine.operations.get_available_accounts import GetAvailableAccoun
 from backupng.engine.operations.get_backup_info import GetBackupInfo
 from backupng.engine.operations.get_item import GetItem
 from backupng.engine.operations.words import LAST, AccountNameOrId, Moment
-from tests.cast import ALICE, BOB, DAVE, Office, message, office
+from tests.cast import ALICE, BOB, DAVE, Office, message
 
 ALL = Moment(keyword="all")
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def mail(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
 
 
 def get_item(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,16 +12,10 @@ from backupng.engine.model import AccountId, EntryKind, ItemId
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
 from backupng.engine.operations.words import LAST, AccountName, AccountNameOrId, Moment
-from tests.cast import ALICE, BOB, DAVE, Office, message, office
+from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.commandline import comparable
 
 COPY = "copy@example.com"
-
-
-@pytest.fixture
-def mail(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
 
 
 def restore(
@@ -266,11 +258,7 @@ def test_an_item_whose_history_is_damaged_is_unrestored(mail: Office) -> None:
 
 def test_what_the_server_refuses_is_an_invalid_item(mail: Office) -> None:
     item = mail.client.create_folder(ALICE, "/Fine")
-    mailbox = mail.sandbox.mailbox(mail.sandbox.account(ALICE))
-    table = mail.sandbox.database.table(f"mboxgroup{mailbox.group_id}", "mail_item")
-    mail.sandbox.database.update(
-        table, {"name": "not:fine"}, mailbox_id=mailbox.mailbox_id, id=item
-    )
+    mail.set_column(ALICE, item, name="not:fine")
     mail.scan()
 
     report = restore(mail)

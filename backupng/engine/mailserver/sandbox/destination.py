@@ -138,10 +138,11 @@ class SandboxInjection:
         """Inject one item with its older versions; returns its new id."""
         if state.kind in _NEVER_PUT or not state.row:
             raise InvalidItem(f"item {state.item_id}: a {state.kind} is not injected as an item")
+        kept = state.kept_as
         with self._change() as change:
             item = change.new_id()
             revisions = [
-                _revision_columns(change, item, revision, blobs)
+                _revision_columns(change, item, revision, lambda old: blobs(kept.get(old, old)))
                 for revision in state.side_rows.get("revision", ())
             ]
             columns = {name: state.row[name] for name in _CARRIED if name in state.row}
