@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, get_type_hints
 
 from backupng.engine.backuppath.blobs import Packer
@@ -143,7 +144,7 @@ class Command:
     def parameters(cls) -> tuple[Parameter, ...]:
         """Return the parameters in order, mandatory ones first."""
         types = get_type_hints(cls)
-        return tuple(
+        found = (
             Parameter(
                 name=each.name,
                 type=types[each.name],
@@ -153,6 +154,7 @@ class Command:
             )
             for each in fields(cls)
         )
+        return tuple(sorted(found, key=lambda each: not each.mandatory))
 
 
 def _shown(default: object) -> str:
@@ -194,5 +196,23 @@ class Lookup(Command):
     """A question answered at once, never queued."""
 
     def answer(self, ctx: Context) -> dict[str, Any]:
+        """Return the `response` of the JSON envelope. Raises IncompleteAnswer."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupPathLookup(Lookup):
+    """A question to a Backup Path: the server's own, or that of `backup_path`."""
+
+    backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
+
+    def answer(self, ctx: Context) -> dict[str, Any]:
+        """Open the Backup Path and look."""
+        if self.backup_path is None:
+            return self.look(ctx.path, ctx)
+        with BackupPath.open(self.backup_path) as path:
+            return self.look(path, ctx)
+
+    def look(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         """Return the `response` of the JSON envelope. Raises IncompleteAnswer."""
         raise NotImplementedError

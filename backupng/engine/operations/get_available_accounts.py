@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.model import AccountId, EntryState, to_ms
-from backupng.engine.operations.base import Context, Lookup
+from backupng.engine.operations.base import BackupPathLookup, Context
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.words import LAST, NO_WORDS, Moment, Words
 from backupng.engine.restore.select import account_histories, state_at
@@ -19,7 +18,7 @@ _TIMESTAMPS = ("%Y%m%d%H%M%S.%fZ", "%Y%m%d%H%M%SZ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetAvailableAccounts(Lookup):
+class GetAvailableAccounts(BackupPathLookup):
     """List the accounts of a Backup Path."""
 
     command: ClassVar[str] = "getAvailableAccounts"
@@ -30,18 +29,11 @@ class GetAvailableAccounts(Lookup):
     )
 
     date: Moment = field(default=LAST, metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
-    backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
     domains: Words = field(default=NO_WORDS, metadata={"default": "all"})
     hide_deleted: bool = field(default=False, metadata={"values": "true|false"})
 
-    def answer(self, ctx: Context) -> dict[str, Any]:
+    def look(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         """Return the accounts known at the date, by address."""
-        if self.backup_path is None:
-            return self._answer(ctx.path, ctx)
-        with BackupPath.open(self.backup_path) as path:
-            return self._answer(path, ctx)
-
-    def _answer(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         before = before_of(self.date, ctx.now)
         found = [
             _shown(path, account, history, state)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from backupng.engine.backuppath.provisioning import FORMAT_MAJOR
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.model import EntryKind, to_ms
-from backupng.engine.operations.base import Context, Lookup
+from backupng.engine.operations.base import BackupPathLookup, Context
 from backupng.engine.restore.select import account_histories
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetBackupInfo(Lookup):
+class GetBackupInfo(BackupPathLookup):
     """Say what a Backup Path holds."""
 
     command: ClassVar[str] = "getBackupInfo"
@@ -24,17 +23,12 @@ class GetBackupInfo(Lookup):
         "backupng backup getBackupInfo backup_path /mnt/import/",
     )
 
-    backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
-
-    def answer(self, ctx: Context) -> dict[str, Any]:
+    def look(self, path: BackupPath, _ctx: Context) -> dict[str, Any]:
         """Return format, server, last scan and numbers of what is there."""
-        if self.backup_path is None:
-            return _answer(ctx.path)
-        with BackupPath.open(self.backup_path) as path:
-            return _answer(path)
+        return _outline(path)
 
 
-def _answer(path: BackupPath) -> dict[str, Any]:
+def _outline(path: BackupPath) -> dict[str, Any]:
     histories = list(account_histories(path))
     last = path.checkpoint().get("smartscan", {})
     items = {account: sum(1 for _ in path.items(account)) for account, _ in histories}

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, ClassVar
 
 from backupng.engine.backuppath.blobs import UNPACK
@@ -16,7 +15,7 @@ from backupng.engine.backuppath.store import BackupPath, BlobFile
 from backupng.engine.errors import BadRequest, ItemError, ReadError
 from backupng.engine.mailserver.zimbra.codes import SystemFolder
 from backupng.engine.model import FOLDER_LIKE, AccountId, ItemId, ItemState, to_ms
-from backupng.engine.operations.base import Context, IncompleteAnswer, Lookup
+from backupng.engine.operations.base import BackupPathLookup, Context, IncompleteAnswer
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.words import LAST, AccountNameOrId, Moment
 from backupng.engine.restore.select import find_account, state_at
@@ -26,7 +25,7 @@ _TOPS = frozenset({int(SystemFolder.ROOT), int(SystemFolder.USER_ROOT)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetItem(Lookup):
+class GetItem(BackupPathLookup):
     """Show one item's states as the backup holds them."""
 
     command: ClassVar[str] = "getItem"
@@ -39,18 +38,11 @@ class GetItem(Lookup):
 
     account: AccountNameOrId
     item: int
-    backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
     dump_blob: bool = field(default=False, metadata={"values": "true|false"})
     date: Moment = field(default=LAST, metadata={"values": '"dd/MM/yyyy HH:mm:ss"|all|last'})
 
-    def answer(self, ctx: Context) -> dict[str, Any]:
+    def look(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         """Return the account and the item's states, oldest first."""
-        if self.backup_path is None:
-            return self._answer(ctx.path, ctx)
-        with BackupPath.open(self.backup_path) as path:
-            return self._answer(path, ctx)
-
-    def _answer(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         account, entries = find_account(path, self.account)
         history = path.history(account, ItemId(self.item)) if self.item < 2**31 else ()
         if not history:
