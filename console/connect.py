@@ -36,6 +36,8 @@ from console.models import SERVER_NAME, QueuedOperation, Server, Setting
 
 SANDBOX = "sandbox"
 _MARK = ".unfinished"
+_RESERVED_NAMES = frozenset({"all_servers", "localhost"})
+"""Words that `--host` and answers have for other things."""
 
 # The engine
 
@@ -66,6 +68,7 @@ def _server_line(server: Server) -> dict[str, Any]:
             "kind": server.kind,
             "connection": server.connection,
             "backup_path": server.backup_path,
+            "tree_id": server.tree_id,
         },
         "settings": {
             "zone": server.zone,
@@ -75,6 +78,16 @@ def _server_line(server: Server) -> dict[str, Any]:
             "space_threshold_mb": found[properties.SPACE_THRESHOLD].value,
         },
     }
+
+
+def remember_tree(server: Server) -> None:
+    """Note which tree the server's Backup Path is: once there, it is not begun anew unasked."""
+    try:
+        with BackupPath.open(Path(server.backup_path)) as path:
+            Server.objects.filter(pk=server.pk).update(tree_id=path.form.tree_id)
+    except BackupError:
+        # No tree yet, or none that can be read now: what is known stays.
+        return
 
 
 # Properties
@@ -104,7 +117,7 @@ def set_property(server: Server, name: str, text: str) -> None:
     value = chosen.parse(text)
     if chosen.name == properties.DEST_PATH:
         check_backup_path(server, value)
-        Server.objects.filter(pk=server.pk).update(backup_path=str(value))
+        Server.objects.filter(pk=server.pk).update(backup_path=str(value), tree_id="")
         return
     with transaction.atomic():
         now = {each: found.value for each, found in values(server).items()}
@@ -245,13 +258,13 @@ def outline(server: Server) -> dict[str, Any]:
 
 
 def _add_sandbox(name: str, make: Callable[[Path], None]) -> Server:
-    if not re.fullmatch(SERVER_NAME, name):
+    if not re.fullmatch(SERVER_NAME, name) or name.lower() in _RESERVED_NAMES:
         raise BadRequest(
             f"{name!r} is no server name.", hint="Letters, digits, dots, dashes and underscores."
         )
     folder: Path = settings.DATA_DIR / "servers" / name
     with hosting.locked(f"{name}.making") as lock:
-        if lock is None or Server.objects.filter(name=name).exists():
+        if lock is None or Server.objects.filter(name__iexact=name).exists():
             raise BadRequest(
                 f"There is a server {name} already.",
                 code="already_exists",

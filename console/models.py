@@ -24,6 +24,8 @@ class Server(models.Model):
     kind = models.CharField(max_length=16)
     connection = models.JSONField(default=dict)
     backup_path = models.CharField(max_length=4096)
+    tree_id = models.CharField(max_length=36, blank=True)
+    """The Backup Path that was there after the last operation; another or none is refused."""
     zone = models.CharField(max_length=64, default="UTC")
     identity = models.CharField(max_length=36, blank=True)
     """The host that its operations run on; empty until one has taken it."""

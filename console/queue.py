@@ -191,6 +191,7 @@ def _run(row: QueuedOperation, lock: int, ending: Callable[[], bool]) -> None:
     if end["error"] and end["error"]["code"] == "defect":
         end["error"]["hint"] = f"Its log tells more: {hosting.log_file(row.pk)}."
     hosting.write_journal(row.pk, end | {"token": str(row.token)})
+    _persistently(lambda: connect.remember_tree(row.server))
     _persistently(progress.write)
     _persistently(lambda: finish(row, end))
     hosting.remove_journal(row.pk)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.store import BackupPath, Owner
 from backupng.engine.mailserver.sandbox.client import SandboxClient
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.server import Sandbox
@@ -63,12 +63,16 @@ class Office:
 
     def owned_path(self) -> BackupPath:
         """The Backup Path, made if it is not there."""
-        return BackupPath.open_or_create(
-            self.backup_path,
-            server_id=self.source.server_id,
-            server_name=self.source.server_name,
-            now=self.now,
-        )
+        return BackupPath.open_or_create(self.backup_path, self.owner, now=self.now)
+
+    def check_owned_path(self) -> int:
+        """Refuse what `owned_path` would refuse."""
+        return BackupPath.check_writable(self.backup_path, self.owner)
+
+    @property
+    def owner(self) -> Owner:
+        """Whose Backup Path it is."""
+        return Owner(server_id=self.source.server_id, server_name=self.source.server_name)
 
     def tick(self, done: int, total: int, *, phase: str) -> None:
         """Take progress."""

@@ -45,6 +45,7 @@ def all_of(data: Path) -> dict[str, bytes]:
         (["getItem", A1, 99999], "no_such_item", 64),
         (["getItem", A1, "x"], "bad_value", 64),
         (["getItem", "nobody@example.com", 257], "no_such_account", 64),
+        (["getAvailableAccounts", "domains", "foreign.example"], "no_such_domain", 64),
         (["getBackupInfo", "backup_path", "/nowhere/at/all"], "path_missing", 64),
         (["getBackupInfo", "backup_path", "/usr"], "path_not_a_backup", 64),
         (["setProperty", "ZxBackup_BlobCodek", "gzip"], "bad_value", 64),
@@ -58,6 +59,8 @@ def all_of(data: Path) -> dict[str, bytes]:
         (["doSmartScan", "notifications", "not an address"], "bad_value", 64),
         (["--host", "mail9", "doSmartScan"], "bad_value", 64),
         (["sandbox", "createServer", "mail1"], "already_exists", 64),
+        (["sandbox", "createServer", "MAIL1"], "already_exists", 64),
+        (["sandbox", "createServer", "all_servers"], "bad_value", 64),
         (["sandbox", "createServer", "../mail1"], "bad_value", 64),
         (["sandbox", "createServer", "mail2", "domain", "-"], "bad_value", 64),
         (["sandbox", "load", "mail3", "/usr"], "bad_value", 64),
@@ -127,6 +130,70 @@ def test_a_backup_path_that_cannot_be_understood_is_refused_and_left_alone(
         form.write_bytes(good)
 
 
+@pytest.fixture
+def fresh(tmp_path: Path) -> CommandLine:
+    """A server that was never scanned, for a test of its own."""
+    made = CommandLine(tmp_path)
+    made.json("sandbox", "createServer", "mail1", "accounts", 1, "items", 12)
+    return made
+
+
+def test_a_refused_first_scan_makes_no_backup_path(fresh: CommandLine) -> None:
+    fresh.json("setProperty", "ZxBackup_SpaceThreshold", 99_999_999)
+
+    answer = fresh("--json", "--sync", "doSmartScan")
+
+    assert (answer.error["code"], answer.exit_status) == ("no_space", 64)
+    assert not list((fresh.data / "backup" / "mail1").iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("getBackupInfo",),
+        ("getItem", A1, 257),
+        ("--sync", "doRestoreOnNewAccount", A1, COPY, "last"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_before_a_first_scan_there_is_nothing_to_look_into(
+    fresh: CommandLine, words: tuple[Any, ...]
+) -> None:
+    answer = fresh("--json", *words)
+
+    assert (answer.error["code"], answer.exit_status) == ("not_initialized", 64)
+
+
+def test_a_backup_path_that_vanished_is_not_begun_anew(fresh: CommandLine) -> None:
+    fresh.json("--sync", "doSmartScan")
+    path = fresh.data / "backup" / "mail1"
+    path.rename(path.with_name("unmounted"))
+    path.mkdir()
+
+    answer = fresh("--json", "--sync", "doSmartScan")
+
+    assert (answer.error["code"], answer.exit_status) == ("path_not_a_backup", 64)
+    assert not list(path.iterdir())
+    fresh.json("setProperty", "ZxBackup_DestPath", path)
+    assert fresh.json("--sync", "doSmartScan")["counters"]["accounts_new"] == 1
+
+
+def test_the_notes_of_a_class_of_service_can_be_emptied(fresh: CommandLine) -> None:
+    fresh.json("sandbox", "setCosNotes", "mail1", "default", "two lines\n${ZxBackup_Disabled}")
+    first = fresh.json("--sync", "doSmartScan")["counters"]
+    fresh.json("sandbox", "setCosNotes", "mail1", "default", "")
+    second = fresh.json("--sync", "doSmartScan")["counters"]
+
+    assert (first["accounts_skipped_by_cos"], second["accounts_skipped_by_cos"]) == (1, 0)
+
+
+def test_all_domains_are_asked_for_by_the_word_all(backupng: CommandLine) -> None:
+    everything = backupng.json("getAvailableAccounts")
+
+    assert backupng.json("getAvailableAccounts", "domains", "all") == everything
+    assert backupng.json("getAvailableAccounts", "domains", "EXAMPLE.com") == everything
+
+
 def test_another_servers_backup_path_is_refused(backupng: CommandLine) -> None:
     backupng.json("sandbox", "createServer", "mail8", "accounts", 0, "items", 0)
     theirs = backupng.data / "backup" / "mail1"
@@ -134,4 +201,5 @@ def test_another_servers_backup_path_is_refused(backupng: CommandLine) -> None:
     answer = backupng("--json", "--host", "mail8", "setProperty", "ZxBackup_DestPath", theirs)
 
     assert (answer.error["code"], answer.exit_status) == ("path_in_use", 64)
-    backupng.json("--host", "mail8", "getProperty")
+    found = backupng.json("--host", "mail8", "getProperty", "property_name", "ZxBackup_DestPath")
+    assert found["properties"]["ZxBackup_DestPath"] == str(backupng.data / "backup" / "mail8")

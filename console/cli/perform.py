@@ -60,6 +60,7 @@ def choose(host: str, command: type[Command]) -> list[Server]:
         return servers
     if not host and len(servers) > 1:
         raise Usage("There are several servers.", hint=f"Name one with --host: {names}.")
+    # Names are unique without regard to case.
     found = [server for server in servers if not host or server.name.lower() == host.lower()]
     if not found:
         raise BadRequest(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from backupng.engine.errors import BadRequest
 from backupng.engine.operations.base import Command
+from backupng.engine.operations.words import Text
 from console import connect
 from console.cli import sandbox_items
 from console.cli.base import Console, ConsoleCommand
@@ -147,7 +148,7 @@ class SetCosNotes(ConsoleCommand):
 
     server: str
     cos: str
-    notes: str
+    notes: Text
 
     def perform(self, console: Console) -> dict[str, Any]:
         """Set them."""

@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                 ("kind", models.CharField(max_length=16)),
                 ("connection", models.JSONField(default=dict)),
                 ("backup_path", models.CharField(max_length=4096)),
+                ("tree_id", models.CharField(blank=True, max_length=36)),
                 ("zone", models.CharField(default="UTC", max_length=64)),
                 ("identity", models.CharField(blank=True, max_length=36)),
                 ("next_seq", models.PositiveBigIntegerField(default=1)),

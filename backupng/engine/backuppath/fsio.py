@@ -89,6 +89,15 @@ class Tree:
         self._folders.clear()
         self._root_fd = -1
 
+    def require_writable(self) -> None:
+        """Raise BadRequest (path_not_writable) if this user cannot write here, or nobody can."""
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._root_fd, effective_ids=True):
+            raise BadRequest(
+                f"{self.root} cannot be written by the user with the number {os.geteuid()}.",
+                code="path_not_writable",
+                hint="Make that user its owner, or mount its disk for writing.",
+            )
+
     # Reading
 
     def names(self, folder: PurePosixPath) -> list[str]:

@@ -33,9 +33,19 @@ from backupng.engine.model import (
     MailboxState,
 )
 
-__all__ = ["BackupPath", "BlobFile", "Writer"]
+__all__ = ["BackupPath", "BlobFile", "Owner", "Writer"]
 
 _SMALL_FILE = 64 << 10
+_OF_A_NEW_FILE_SYSTEM = "lost+found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose tree it is to be; `tree_id` if it is known which tree was there before."""
+
+    server_id: str
+    server_name: str
+    tree_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +78,52 @@ class BackupPath:
             raise
 
     @classmethod
-    def open_or_create(
-        cls, root: Path, *, server_id: str, server_name: str, now: datetime
-    ) -> BackupPath:
+    def open_or_create(cls, root: Path, owner: Owner, *, now: datetime) -> BackupPath:
         """Open the tree of this server, making it in a folder that exists and is empty.
 
         Raises also BackupPathBusy when the tree is another server's, NotABackupPath when the folder
-        holds something else.
+        holds something else, or nothing although it held the server's tree before.
         """
         form = provisioning.Format(
-            tree_id=str(uuid.uuid4()), server_id=server_id, server_name=server_name, created=now
+            tree_id=str(uuid.uuid4()),
+            server_id=owner.server_id,
+            server_name=owner.server_name,
+            created=now,
         )
         tree = Tree(root)
         try:
             if _is_empty(tree):
+                _refuse_vanished(root, owner)
                 _create(tree, form)
         finally:
             tree.close()
         path = cls.open(root)
-        if path.form.server_id != server_id:
+        try:
+            _require_owner(path, owner)
+        except BaseException:
             path.close()
-            raise BackupPathBusy(
-                f"{root} is the Backup Path of the server {path.form.server_name}.",
-                hint="Give this server a folder of its own: setProperty ZxBackup_DestPath.",
-            )
+            raise
         return path
+
+    @classmethod
+    def check_writable(cls, root: Path, owner: Owner) -> int:
+        """Refuse what `open_or_create` and a writer would refuse, and change nothing.
+
+        Returns how many bytes are free below the tree. Raises also BadRequest (path_not_writable).
+        """
+        tree = Tree(root)
+        try:
+            tree.require_writable()
+            free, empty = tree.free_bytes(), _is_empty(tree)
+        finally:
+            tree.close()
+        if empty:
+            _refuse_vanished(root, owner)
+            return free
+        with cls.open(root) as path:
+            _require_owner(path, owner)
+            _require_known_features(path)
+        return free
 
     def close(self) -> None:
         """Close the tree."""
@@ -191,11 +222,7 @@ class BackupPath:
         Raises BackupPathBusy while the tree is repaired or migrated, and at the end the first error
         that is left in `Writer.refused`: what nobody has taken note of does not pass silently.
         """
-        if self.form.read_only:
-            raise UnsupportedFormat(
-                f"{self.tree.root} uses a newer format that this version can only read.",
-                hint="Use a newer version of Backup NG.",
-            )
+        _require_known_features(self)
         with self.tree.locked_for_writing(), self.tree.staging(role):
             if _read_format(self.tree) != self.form:
                 raise BackupPathBusy(
@@ -209,6 +236,31 @@ class BackupPath:
             raise error
 
 
+def _require_owner(path: BackupPath, owner: Owner) -> None:
+    if path.form.server_id != owner.server_id:
+        raise BackupPathBusy(
+            f"{path.tree.root} is the Backup Path of the server {path.form.server_name}.",
+            hint="Give this server a folder of its own: setProperty ZxBackup_DestPath.",
+        )
+
+
+def _require_known_features(path: BackupPath) -> None:
+    if path.form.read_only:
+        raise UnsupportedFormat(
+            f"{path.tree.root} uses a newer format that this version can only read.",
+            hint="Use a newer version of Backup NG.",
+        )
+
+
+def _refuse_vanished(root: Path, owner: Owner) -> None:
+    """An empty folder where the backup was is a disk that is not mounted, not a new beginning."""
+    if owner.tree_id:
+        raise NotABackupPath(
+            f"{root} is empty, but it held the backup of {owner.server_name}.",
+            hint="Mount its disk. To begin anew on purpose: setProperty ZxBackup_DestPath.",
+        )
+
+
 def _create(tree: Tree, form: provisioning.Format) -> None:
     with tree.locked_alone(), tree.staging("create"):
         # Somebody else may have been first.
@@ -219,11 +271,18 @@ def _create(tree: Tree, form: provisioning.Format) -> None:
 def _is_empty(tree: Tree) -> bool:
     # A creator killed before `format` leaves only names with a dot behind.
     with _as_a_whole():
-        return all(name.startswith(".") for name in tree.names(PurePosixPath()))
+        names = set(tree.names(PurePosixPath())) - {_OF_A_NEW_FILE_SYSTEM}
+        return all(name.startswith(".") for name in names)
 
 
 def _read_format(tree: Tree) -> provisioning.Format:
     data = _read_small(tree, layout.FORMAT)
+    if data is None and _is_empty(tree):
+        raise NotABackupPath(
+            f"No SmartScan has ever ended on {tree.root}: it is empty.",
+            code="not_initialized",
+            hint="Run one: backupng backup doSmartScan.",
+        )
     if data is None:
         raise NotABackupPath(
             f"{tree.root} is no Backup Path: it holds no file `format`.",

@@ -54,6 +54,12 @@ class Context(Protocol):
     def path(self) -> BackupPath:
         """The server's Backup Path, opened. Raises BadRequest or BackupPathError."""
 
+    def check_owned_path(self) -> int:
+        """Refuse what `owned_path` and writing there would refuse; returns the bytes free there.
+
+        Changes nothing.
+        """
+
     def owned_path(self) -> BackupPath:
         """Return the server's Backup Path for a scan: made if its folder is empty."""
 

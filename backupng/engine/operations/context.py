@@ -11,7 +11,7 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from backupng.engine.backuppath.blobs import BlobCodec, Packer
-from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.store import BackupPath, Owner
 from backupng.engine.errors import MailServerError
 from backupng.engine.mailserver.port import Destination, Source
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
@@ -26,9 +26,9 @@ class ServerContext:
     """What the line names: mail server, Backup Path, properties; a context manager that closes it.
 
     The line is a dict of JSON values:
-    `server` (name, kind, connection, backup_path), `settings` (zone, blob_codec, compression_level,
-    skip_lists, space_threshold_mb), and for an operation's process also `operation` (id, command,
-    parameters as texts) and `parent` (process id).
+    `server` (name, kind, connection, backup_path, tree_id), `settings` (zone, blob_codec,
+    compression_level, skip_lists, space_threshold_mb), and for an operation's process also
+    `operation` (id, command, parameters as texts) and `parent` (process id).
 
     Server and Backup Path are opened at their first use: a question to the Backup Path is answered
     while the mail server is down. Nobody watches: `tick` and `log` do nothing here.
@@ -78,15 +78,14 @@ class ServerContext:
             self._path = self._stack.enter_context(BackupPath.open(self._root))
         return self._path
 
+    def check_owned_path(self) -> int:
+        """Refuse what `owned_path` and writing there would refuse; returns the bytes free there."""
+        return BackupPath.check_writable(self._root, self._owner)
+
     def owned_path(self) -> BackupPath:
         """Return the server's Backup Path for a scan: made if its folder is empty."""
         if self._path is None or not self._owned:
-            path = BackupPath.open_or_create(
-                self._root,
-                server_id=self.source.server_id,
-                server_name=self.source.server_name,
-                now=self.now,
-            )
+            path = BackupPath.open_or_create(self._root, self._owner, now=self.now)
             self._path, self._owned = self._stack.enter_context(path), True
         return self._path
 
@@ -99,6 +98,14 @@ class ServerContext:
     @cached_property
     def _mail_server(self) -> Sandbox:
         return self._stack.enter_context(open_mail_server(self._server))
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(
+            server_id=self.source.server_id,
+            server_name=self.source.server_name,
+            tree_id=self._server.get("tree_id", ""),
+        )
 
     @property
     def _root(self) -> Path:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BadRequest
 from backupng.engine.model import AccountId, EntryState, to_ms
 from backupng.engine.operations.base import BackupPathLookup, Context
 from backupng.engine.operations.moments import before_of
-from backupng.engine.operations.words import LAST, NO_WORDS, Moment, Words
+from backupng.engine.operations.words import ALL_DOMAINS, LAST, Domains, Moment
 from backupng.engine.restore.select import account_histories, state_at
 
 _TIMESTAMPS = ("%Y%m%d%H%M%S.%fZ", "%Y%m%d%H%M%SZ")
@@ -29,12 +30,13 @@ class GetAvailableAccounts(BackupPathLookup):
     )
 
     date: Moment = field(default=LAST, metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
-    domains: Words = field(default=NO_WORDS, metadata={"default": "all"})
+    domains: Domains = field(default=ALL_DOMAINS, metadata={"default": "all"})
     hide_deleted: bool = field(default=False, metadata={"values": "true|false"})
 
     def look(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         """Return the accounts known at the date, by address."""
         before = before_of(self.date, ctx.now)
+        self._require_domains(path)
         found = [
             _shown(path, account, history, state)
             for account, history in account_histories(path)
@@ -42,10 +44,21 @@ class GetAvailableAccounts(BackupPathLookup):
         ]
         return {"accounts": sorted(found, key=lambda each: (each["name"], each["created"]))}
 
+    def _require_domains(self, path: BackupPath) -> None:
+        """Refuse a domain that the Backup Path has no account of. Raises BadRequest."""
+        known = {history[-1].entry.name.partition("@")[2] for _, history in account_histories(path)}
+        for domain in self.domains:
+            if domain.lower() not in known:
+                raise BadRequest(
+                    f"There is no account of the domain {domain} in the Backup Path.",
+                    code="no_such_domain",
+                    hint=f"There are: {', '.join(sorted(known))}.",
+                )
+
     def _wanted(self, state: EntryState) -> bool:
         domain = state.entry.name.partition("@")[2]
         return not (self.hide_deleted and state.deleted) and (
-            not self.domains or domain in self.domains
+            not self.domains or domain in {each.lower() for each in self.domains}
         )
 
 

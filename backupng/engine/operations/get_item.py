@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -64,7 +63,7 @@ class GetItem(BackupPathLookup):
                 states[-1]["blob_base64"] = _dump(path, _content(history, chosen[-1][0]))
         except ItemError as error:
             raise IncompleteAnswer(
-                f"Item {self.item}: {error}.",
+                f"Item {self.item}: {error}",
                 response,
                 hint="date all shows older states, whose blobs may be intact.",
             ) from error
@@ -114,7 +113,7 @@ def _shown(
         "size": content.size,
         "digest": content.digest,
         "blob_path": str(blob.path) if blob else None,
-        "unpack": f"{UNPACK[blob.codec]} {shlex.quote(str(blob.path))}" if blob else None,
+        "unpack": _unpack(blob) if blob else None,
     }
 
 
@@ -124,6 +123,12 @@ def _find_blob(path: BackupPath, state: ItemState) -> BlobFile | None:
         return path.find_blob(state.digest) if state.digest else None
     except ItemError:
         return None
+
+
+def _unpack(blob: BlobFile) -> str:
+    """Return the shell command that prints the blob's plain bytes; the path always quoted."""
+    path = str(blob.path).replace("'", "'\\''")
+    return f"{UNPACK[blob.codec]} '{path}'"
 
 
 def _content(history: Sequence[ItemState], state: ItemState) -> ItemState:

@@ -30,11 +30,10 @@ class SmartScan(Operation):
 
     def check(self, ctx: Context) -> None:
         """Refuse when the Backup Path cannot be used or its disk is nearly full."""
-        path, threshold = ctx.owned_path(), ctx.settings.space_threshold_mb
-        free = path.tree.free_bytes()
+        free, threshold = ctx.check_owned_path(), ctx.settings.space_threshold_mb
         if free < threshold * _MEGABYTE:
             raise BadRequest(
-                f"Only {free // _MEGABYTE} MB are free on {path.tree.root}.",
+                f"Only {free // _MEGABYTE} MB are free on the disk of the Backup Path.",
                 code="no_space",
                 hint=f"Make room: ZxBackup_SpaceThreshold asks for {threshold} MB.",
             )

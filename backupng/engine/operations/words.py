@@ -19,9 +19,12 @@ from backupng.engine.errors import BadRequest
 AccountName = NewType("AccountName", str)
 AccountNameOrId = NewType("AccountNameOrId", str)
 Addresses = NewType("Addresses", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
+Text = NewType("Text", str)
+"""Any text, an empty one and one of several lines too."""
 Words = NewType("Words", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
+Domains = NewType("Domains", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
 NO_ADDRESSES = Addresses(())
-NO_WORDS = Words(())
+ALL_DOMAINS = Domains(())
 
 _DATE = re.compile(r"(\d{2})/(\d{2})/(\d{4}) (\d{2}):(\d{2}):(\d{2})")
 _ADDRESS = re.compile(r"[!-;=-?A-~]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -138,8 +141,19 @@ def _parse_integer(text: str, _zone: ZoneInfo) -> int:
 
 
 def _parse_text(text: str, _zone: ZoneInfo) -> str:
-    if not text or any(ord(character) < 32 or ord(character) == 127 for character in text):
-        raise ValueError("empty, or with control characters")
+    if not text or any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or _is_half(c) for c in text):
+        raise ValueError("empty, or with control characters or bytes that are no text")
+    return text
+
+
+def _is_half(character: str) -> bool:
+    """Say whether this is half a character: what a byte that is no UTF-8 is read as."""
+    return 0xD800 <= ord(character) < 0xE000
+
+
+def _parse_lines(text: str, _zone: ZoneInfo) -> str:
+    if any((ord(c) < 32 and c not in "\n\t") or _is_half(c) for c in text):
+        raise ValueError("with control characters or bytes that are no text")
     return text
 
 
@@ -149,6 +163,11 @@ def _parse_addresses(text: str, _zone: ZoneInfo) -> tuple[str, ...]:
         if not is_address(address):
             raise ValueError(f"{address!r} is no mail address")
     return addresses
+
+
+def _parse_domains(text: str, zone: ZoneInfo) -> tuple[str, ...]:
+    """`all`, the default's own word, is every domain: an empty list."""
+    return () if text.strip().lower() == "all" else _parse_words(text, zone)
 
 
 def _parse_words(text: str, _zone: ZoneInfo) -> tuple[str, ...]:
@@ -174,9 +193,11 @@ WORDS: dict[Any, Word] = {
     AccountName: Word("Account Name", _parse_text, _plain),
     AccountNameOrId: Word("Account Name/ID", _parse_text, _plain),
     Addresses: Word("Email Address[,..]", _parse_addresses, _joined),
+    Domains: Word("Domain Name[,..]", _parse_domains, _joined),
     Moment: Word("Date", _parse_moment, _spell_moment),
     Path: Word("Path", _parse_path, _plain),
     Words: Word("String[,..]", _parse_words, _joined),
+    Text: Word("Text", _parse_lines, _plain),
     bool: Word("Boolean", _parse_boolean, lambda value, _zone: str(value).lower()),
     int: Word("Integer", _parse_integer, _plain),
     str: Word("String", _parse_text, _plain),

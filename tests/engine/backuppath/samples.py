@@ -8,7 +8,7 @@ from typing import Any
 
 from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.blobs import BlobCodec, Packer
-from backupng.engine.backuppath.store import BackupPath, Writer
+from backupng.engine.backuppath.store import BackupPath, Owner, Writer
 from backupng.engine.model import (
     AccountId,
     Digest,
@@ -31,10 +31,13 @@ PLAIN = (b"Subject: Ordine n. 0\r\n\r\nBuongiorno, grazie.", b"Subject: Re: 8\r\
 ROW = {"id": 257, "type": 5, "subject": "Ordine n. 0", "size": 2063, "metadata": "d1:v2:10e"}
 
 
+OWNER = Owner(server_id=SERVER, server_name="zimbra1")
+
+
 def new_path(root: Path) -> BackupPath:
     """Make a Backup Path at `root`, or open it again."""
     root.mkdir(exist_ok=True)
-    return BackupPath.open_or_create(root, server_id=SERVER, server_name="zimbra1", now=NOON)
+    return BackupPath.open_or_create(root, OWNER, now=NOON)
 
 
 def message(item: int = 257, mod: int = 11, **changes: Any) -> ItemState:

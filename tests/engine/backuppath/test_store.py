@@ -14,7 +14,7 @@ from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.blobs import BlobCodec
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.provisioning import spell_format
-from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.store import BackupPath, Owner
 from backupng.engine.errors import (
     BackupError,
     BackupPathBroken,
@@ -89,7 +89,7 @@ def test_the_tree_of_another_server_is_refused(tmp_path: Path) -> None:
     before = descriptors()
 
     with pytest.raises(BackupPathBusy, match="is the Backup Path of the server zimbra1"):
-        BackupPath.open_or_create(tmp_path, server_id=OTHER, server_name="b", now=NOON)
+        BackupPath.open_or_create(tmp_path, Owner(server_id=OTHER, server_name="b"), now=NOON)
 
     assert descriptors() == before
 
@@ -106,7 +106,9 @@ def test_of_two_servers_that_make_a_tree_in_one_folder_the_second_is_refused(
     def second() -> None:
         with watched(note):
             try:
-                BackupPath.open_or_create(tmp_path, server_id=OTHER, server_name="b", now=NOON)
+                BackupPath.open_or_create(
+                    tmp_path, Owner(server_id=OTHER, server_name="b"), now=NOON
+                )
             except BackupError as error:
                 outcome.append(str(error))
 

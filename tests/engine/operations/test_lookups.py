@@ -54,7 +54,7 @@ def test_get_item_shows_the_last_state(mail: Office) -> None:
         "size": len(message("Offer")),
         "digest": digest,
         "blob_path": str(blob_path),
-        "unpack": f"zstd -dc {blob_path}",
+        "unpack": f"zstd -dc '{blob_path}'",
     }
 
 
