@@ -14,7 +14,7 @@ from django.utils import timezone
 from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.operations import parameters, words
 from backupng.engine.operations.base import Command, IncompleteAnswer, Lookup, Operation
-from console import connect, properties, queue
+from console import connect, hosting, properties, queue
 from console.cli import backup, following, output
 from console.cli.base import Console, ConsoleCommand
 from console.cli.grammar import Call, Switches, Usage
@@ -206,6 +206,9 @@ def _follow(row: QueuedOperation, switches: Switches, terminal: Terminal) -> Ans
         )
     for note in row.outcome.get("report", {}).get("notes", ()):
         terminal.note(note)
+    log = hosting.log_file(row.pk)
+    if row.losses and log.exists():
+        terminal.note(f"The reasons are in {log}.")
     return Answer(
         host=row.server.name,
         response=backup.ended(row),

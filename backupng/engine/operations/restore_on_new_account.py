@@ -25,6 +25,8 @@ from backupng.engine.restore.provision import CHILDREN_CARRIED, attributes_for
 from backupng.engine.restore.rename import order
 from backupng.engine.restore.select import find_account, select_account, state_at
 
+OLDER_STATE = "restored in an older state: the scan could not read the newer one"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOnNewAccount(Operation):
@@ -71,6 +73,8 @@ class RestoreOnNewAccount(Operation):
                 tick=lambda done, total: ctx.tick(done, total, phase="restoring items"),
             )
             injection.run(plan)
+        for item, error in (*selection.unreadable, *injection.errors):
+            ctx.log(f"{prepared.entry.name}, item {item}: {error}")
         unrestored = [(item, error.cause) for item, error in selection.unreadable]
         unrestored += injection.unrestored
         if unrestored:
@@ -85,13 +89,16 @@ class RestoreOnNewAccount(Operation):
             "mountpoints_not_carried": len(plan.shares),
             "grants_not_carried": injection.grants_lost,
         }
+        if selection.outdated:
+            outdated = [(item, OLDER_STATE) for item in sorted(selection.outdated)]
+            report.unreadable[prepared.entry.name] = outdated
         self._note(ctx, report, prepared)
         return report
 
     def _prepare(self, ctx: Context) -> _Prepared:
         require_scanned(ctx.path)
         before = before_of(self.date, ctx.now)
-        account, history = find_account(ctx.path, self.source_account)
+        account, history = find_account(ctx.path, self.source_account, before=before)
         first = _first_moment(ctx.path, account, history)
         if before <= first:
             raise BadRequest(

@@ -49,7 +49,11 @@ class SmartScan(Operation):
             deep=self.deep,
             skip_lists=ctx.settings.skip_lists,
         )
-        return _report(scan.run(now=lambda: ctx.now))
+        result = scan.run(now=lambda: ctx.now)
+        for account, failures in sorted(result.unreadable.items()):
+            for item, error in failures:
+                ctx.log(f"{account}, item {item}: {error}")
+        return _report(result)
 
 
 def _report(result: smartscan.ScanResult) -> Report:

@@ -25,7 +25,7 @@ class Injection:
 
     Afterwards `restored` maps old ids of folders and items to new ones, `tags_made` are the new
     tags, `skipped` those that were there already, and `unrestored` lists the others with their
-    cause; together they are the plan.
+    cause (`errors` has the reasons); together they are the plan.
     """
 
     path: BackupPath
@@ -37,6 +37,7 @@ class Injection:
     tags_made: list[ItemId] = field(default_factory=list)
     skipped: list[ItemId] = field(default_factory=list)
     unrestored: list[tuple[ItemId, str]] = field(default_factory=list)
+    errors: list[tuple[ItemId, ItemError]] = field(default_factory=list)
     grants_lost: int = 0
     _places: dict[ItemId, ItemId] = field(default_factory=dict)
     _digests: dict[ItemId, Digest | None] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class Injection:
             put(state)
         except ItemError as error:
             self.unrestored.append((state.item_id, error.cause))
+            self.errors.append((state.item_id, error))
         self._done += state.item_id >= FIRST_USER_ID
         if self._done % _TICK_EVERY == 0:
             self.tick(self._done, self._total)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BadRequest, ItemError
+from backupng.engine.errors import BadRequest, BrokenItem, ItemError, ReadError
 from backupng.engine.model import AccountId, EntryKind, EntryState, ItemId, ItemState
 
 ALL_TIME = datetime.max.replace(tzinfo=UTC)
@@ -18,19 +18,23 @@ ALL_TIME = datetime.max.replace(tzinfo=UTC)
 class _State(Protocol):
     @property
     def start(self) -> datetime: ...
-    @property
-    def deleted(self) -> bool: ...
 
 
 _Any = TypeVar("_Any", bound=_State)
+_Mortal = TypeVar("_Mortal", ItemState, EntryState)
 
 
 @dataclass(slots=True)
 class Selection:
-    """The states of one account at one moment, and the items whose history cannot be read."""
+    """The states of one account at one moment, and the items that are missing from them.
+
+    `unreadable` are items whose history cannot be read, or that the last scan before the moment
+    could not save; `outdated` are selected states that such a scan could not bring up to date.
+    """
 
     states: list[ItemState] = field(default_factory=list)
     unreadable: list[tuple[ItemId, ItemError]] = field(default_factory=list)
+    outdated: list[ItemId] = field(default_factory=list)
 
 
 def end_of_second(moment: datetime) -> datetime:
@@ -48,7 +52,7 @@ def state_at(history: Sequence[_Any], before: datetime) -> _Any | None:
     return found
 
 
-def living_at(history: Sequence[_Any], before: datetime) -> _Any | None:
+def living_at(history: Sequence[_Mortal], before: datetime) -> _Mortal | None:
     """Return the state just before that moment if the thing was alive then."""
     found = state_at(history, before)
     return None if found is None or found.deleted else found
@@ -59,31 +63,57 @@ def select_account(path: BackupPath, account: AccountId, before: datetime) -> Se
     selection = Selection()
     for item in path.items(account):
         try:
-            state = living_at(path.history(account, item), before)
+            history = path.history(account, item)
         except ItemError as error:
             selection.unreadable.append((item, error))
-        else:
-            if state is not None:
-                selection.states.append(state)
+            continue
+        state = living_at(history, before)
+        if state is not None:
+            selection.states.append(state)
+        elif not history:
+            selection.unreadable.append((item, BrokenItem(f"the history of item {item} is empty")))
+    _add_unsaved(path, account, before, selection)
     return selection
 
 
-def find_account(path: BackupPath, name: str) -> tuple[AccountId, tuple[EntryState, ...]]:
+def _add_unsaved(
+    path: BackupPath, account: AccountId, before: datetime, selection: Selection
+) -> None:
+    """Add what the last scan before that moment found and could not save: it is missing too."""
+    try:
+        scan = state_at(path.mailbox_history(account), before)
+    except ItemError:
+        # The scans themselves name a damaged mailbox history; every item is as good as its own.
+        return
+    found = {state.item_id for state in selection.states}
+    listed = {item for item, _ in selection.unreadable}
+    for item in scan.unread if scan else ():
+        if item in found:
+            selection.outdated.append(item)
+        elif item not in listed and item > 0:
+            error = ReadError(f"item {item} could not be read by the last scan before that moment")
+            selection.unreadable.append((item, error))
+
+
+def find_account(
+    path: BackupPath, name: str, *, before: datetime = ALL_TIME
+) -> tuple[AccountId, tuple[EntryState, ...]]:
     """Return the account of that address, alias or id in the backup, with its entry's history.
 
-    A bare local part means that of the only domain. A living account comes before deleted ones of
-    the same name. Raises BadRequest (no_such_account, ambiguous_account).
+    A bare local part means that of the only domain. Of several accounts of one name the one that
+    was alive just before the moment is meant. Raises BadRequest (no_such_account,
+    ambiguous_account).
     """
     if name in path.entry_ids(EntryKind.ACCOUNT):
         history = path.entry_history(EntryKind.ACCOUNT, name)
         if history:
             return AccountId(name), history
     living: list[tuple[AccountId, tuple[EntryState, ...]]] = []
-    deleted: list[tuple[AccountId, tuple[EntryState, ...]]] = []
+    others: list[tuple[AccountId, tuple[EntryState, ...]]] = []
     for account, history in account_histories(path):
         if _goes_by(history[-1], name):
-            (deleted if history[-1].deleted else living).append((account, history))
-    found = living or deleted
+            (living if living_at(history, before) else others).append((account, history))
+    found = living or others
     if not found:
         raise BadRequest(
             f"There is no account {name} in the Backup Path {path.tree.root}.",

@@ -9,38 +9,10 @@ import pytest
 
 from backupng.engine.errors import BackupError
 from backupng.engine.model import AccountId, EntryKind, ItemId
-from backupng.engine.operations.base import Report
-from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
-from backupng.engine.operations.words import LAST, AccountName, AccountNameOrId, Moment
+from backupng.engine.operations.words import Moment
 from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.commandline import comparable
-
-COPY = "copy@example.com"
-
-
-def restore(
-    mail: Office, source: str = ALICE, to: str = COPY, *, date: Moment = LAST, hide: bool = False
-) -> Report:
-    return mail.run(
-        RestoreOnNewAccount(
-            source_account=AccountNameOrId(source),
-            destination_account=AccountName(to),
-            date=date,
-            hide_in_gal=hide,
-        )
-    )
-
-
-def at(moment: datetime) -> Moment:
-    return Moment(at=moment.replace(microsecond=0))
-
-
-def subjects(mail: Office, address: str) -> dict[str, dict[str, Any]]:
-    return {
-        item["subject"]: item
-        for item in mail.client.list(address)["items"]
-        if item["type"] == "message"
-    }
+from tests.engine.restore.restoring import COPY, at, restore, subjects
 
 
 def test_a_seeded_mailbox_comes_back_equal(mail: Office) -> None:
@@ -213,70 +185,21 @@ def test_two_deleted_accounts_of_one_name_are_told_apart_by_id(mail: Office) -> 
     assert first in str(refused.value)
 
 
-def test_an_item_whose_blob_is_missing_is_unrestored_with_its_cause(mail: Office) -> None:
-    lost = mail.client.deliver(ALICE, message("Lost"), folder="/Inbox")
-    mail.client.deliver(ALICE, message("Good"), folder="/Inbox")
+def test_a_name_means_the_account_that_bore_it_at_the_moment(mail: Office) -> None:
+    mail.client.deliver(BOB, message("From the old one"), folder="/Inbox")
     mail.scan()
-    digest = mail.history(ALICE, lost)[0].digest
-    (mail.backup_path / "items" / digest[:2] / digest).unlink()
-
-    report = restore(mail)
-
-    assert report.unrestored == {ALICE: [(lost, "read error")]}
-    assert report.losses
-    assert_balanced(report)
-    assert set(subjects(mail, COPY)) == {"Good"}
-
-
-def test_an_item_whose_blob_is_damaged_is_never_restored_with_wrong_content(mail: Office) -> None:
-    bad = mail.client.deliver(ALICE, message("Bad"), folder="/Inbox")
+    then = at(mail.now)
+    mail.later(hours=1)
+    mail.client.delete_account(BOB)
     mail.scan()
-    digest = mail.history(ALICE, bad)[0].digest
-    file = mail.backup_path / "items" / digest[:2] / digest
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-
-    report = restore(mail)
-
-    assert report.unrestored == {ALICE: [(bad, "broken item")]}
-    assert_balanced(report)
-    assert not subjects(mail, COPY)
-
-
-def test_an_item_whose_history_is_damaged_is_unrestored(mail: Office) -> None:
-    bad = mail.client.deliver(ALICE, message("Bad"), folder="/Inbox")
-    mail.scan()
-    (file,) = mail.backup_path.glob(f"accounts/{mail.account_id(ALICE)}/items/*/{bad}")
-    file.write_bytes(file.read_bytes().replace(b"Bad", b"Mad", 1))
-
-    report = restore(mail)
-
-    assert report.unrestored == {ALICE: [(bad, "broken item")]}
-    assert_balanced(report)
-
-
-def test_what_the_server_refuses_is_an_invalid_item(mail: Office) -> None:
-    item = mail.client.create_folder(ALICE, "/Fine")
-    mail.set_column(ALICE, item, name="not:fine")
+    mail.client.create_account(BOB)
     mail.scan()
 
-    report = restore(mail)
+    restore(mail, BOB, date=then)
+    restore(mail, BOB, "new@example.com")
 
-    assert report.unrestored == {ALICE: [(item, "invalid item")]}
-    assert_balanced(report)
-
-
-def test_items_of_a_folder_nobody_knows_any_more_get_one(mail: Office) -> None:
-    folder = mail.client.create_folder(ALICE, "/Lost")
-    mail.client.deliver(ALICE, message("Orphan"), folder="/Lost")
-    mail.scan()
-    (file,) = mail.backup_path.glob(f"accounts/{mail.account_id(ALICE)}/items/*/{folder}")
-    file.unlink()
-
-    restore(mail)
-
-    assert subjects(mail, COPY)["Orphan"]["folder"] == f"/unknown_{folder}"
+    assert set(subjects(mail, COPY)) == {"From the old one"}
+    assert not subjects(mail, "new@example.com")
 
 
 @pytest.mark.parametrize(
@@ -335,9 +258,3 @@ def heads_of(mail: Office, address: str) -> dict[ItemId, int]:
     mailbox = source.mailbox(AccountId(mail.sandbox.account(address).entry_id))
     assert mailbox is not None
     return dict(source.heads(mailbox))
-
-
-def assert_balanced(report: Report) -> None:
-    counters = report.counters
-    parts = ("restored", "skipped", "unrestored")
-    assert counters["planned"] == sum(counters[part] for part in parts)
