@@ -66,8 +66,8 @@ def _server_line(server: Server) -> dict[str, Any]:
         "server": {
             "name": server.name,
             "kind": server.kind,
-            "connection": server.connection,
-            "backup_path": server.backup_path,
+            "connection": _connection(server),
+            "backup_path": str(server.path),
             "tree_id": server.tree_id,
         },
         "settings": {
@@ -83,7 +83,7 @@ def _server_line(server: Server) -> dict[str, Any]:
 def remember_tree(server: Server) -> None:
     """Note which tree the server's Backup Path is: once there, it is not begun anew unasked."""
     try:
-        with BackupPath.open(Path(server.backup_path)) as path:
+        with BackupPath.open(server.path) as path:
             Server.objects.filter(pk=server.pk).update(tree_id=path.form.tree_id)
     except BackupError:
         # No tree yet, or none that can be read now: what is known stays.
@@ -97,12 +97,12 @@ def values(server: Server) -> dict[str, properties.Value]:
     """Return the values of all properties that can be set, by name."""
     everywhere = dict(Setting.objects.filter(server=None).values_list("name", "value"))
     own = dict(Setting.objects.filter(server=server).values_list("name", "value"))
-    return properties.resolve(own | {properties.DEST_PATH: server.backup_path}, everywhere)
+    return properties.resolve(own | {properties.DEST_PATH: str(server.path)}, everywhere)
 
 
 def measured(server: Server) -> dict[str, Any]:
     """Return the values of the properties that can only be read; None for what has no answer."""
-    path = Path(server.backup_path)
+    path = server.path
     free = shutil.disk_usage(path).free if path.is_dir() else None
     return {
         properties.INITIALIZED: _is_initialized(server),
@@ -117,7 +117,7 @@ def set_property(server: Server, name: str, text: str) -> None:
     value = chosen.parse(text)
     if chosen.name == properties.DEST_PATH:
         check_backup_path(server, value)
-        Server.objects.filter(pk=server.pk).update(backup_path=str(value), tree_id="")
+        Server.objects.filter(pk=server.pk).update(backup_path=_stored(value), tree_id="")
         return
     with transaction.atomic():
         now = {each: found.value for each, found in values(server).items()}
@@ -183,7 +183,7 @@ def _check_neighbours(server: Server, path: Path) -> None:
     """Refuse a folder inside or around another Backup Path, its own present one included."""
     mine = path.resolve()
     for other in Server.objects.all():
-        theirs = Path(other.backup_path).resolve()
+        theirs = other.path.resolve()
         if other == server and mine == theirs:
             continue
         if mine.is_relative_to(theirs) or theirs.is_relative_to(mine):
@@ -225,7 +225,7 @@ def sandbox(name: str) -> Iterator[SandboxClient]:
             f"There is no sandbox server {name}.",
             hint=f"There are: {known}." if known else "Make one: backupng sandbox createServer.",
         )
-    with Sandbox.open(Path(server.connection["folder"])) as opened:
+    with Sandbox.open(_folder(server)) as opened:
         yield SandboxClient(opened, timezone.now)
 
 
@@ -280,6 +280,23 @@ def _add_sandbox(name: str, make: Callable[[Path], None]) -> Server:
             shutil.rmtree(making, ignore_errors=True)
 
 
+def _connection(server: Server) -> dict[str, Any]:
+    """Return how the engine reaches the server; a folder as an absolute path."""
+    found: dict[str, Any] = dict(server.connection)
+    return found | ({"folder": str(_folder(server))} if "folder" in found else {})
+
+
+def _folder(server: Server) -> Path:
+    """Return the folder of a sandbox."""
+    return Path(settings.DATA_DIR, server.connection["folder"])
+
+
+def _stored(path: Path) -> str:
+    """Spell a path for a row: inside the data folder relative to it, so that it can be moved."""
+    inside = path.is_relative_to(settings.DATA_DIR)
+    return str(path.relative_to(settings.DATA_DIR) if inside else path)
+
+
 def _adopt(name: str, made: Path, folder: Path) -> Server:
     """Move a finished server to its place and write its row.
 
@@ -292,8 +309,8 @@ def _adopt(name: str, made: Path, folder: Path) -> Server:
         server = Server.objects.create(
             name=name,
             kind=SANDBOX,
-            connection={"folder": str(folder)},
-            backup_path=str(backup_path),
+            connection={"folder": _stored(folder)},
+            backup_path=_stored(backup_path),
             zone=hosting.zone(),
             identity=hosting.identity(),
         )

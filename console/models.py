@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -35,6 +37,11 @@ class Server(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def path(self) -> Path:
+        """Its Backup Path, absolute; `backup_path` may be relative to the data folder."""
+        return Path(settings.DATA_DIR, self.backup_path)
 
     @property
     def zone_info(self) -> ZoneInfo:

@@ -178,6 +178,19 @@ def test_a_backup_path_that_vanished_is_not_begun_anew(fresh: CommandLine) -> No
     assert fresh.json("--sync", "doSmartScan")["counters"]["accounts_new"] == 1
 
 
+def test_a_data_folder_that_was_moved_goes_on_where_it_is(fresh: CommandLine) -> None:
+    fresh.json("--sync", "doSmartScan")
+    moved = CommandLine(fresh.data.rename(fresh.data.with_name("moved")))
+
+    moved.json("sandbox", "createAccount", "mail1", "new@example.com")
+    scan = moved.json("--sync", "doSmartScan")
+
+    assert scan["counters"]["accounts_new"] == 1
+    found = moved.json("getProperty", "property_name", "ZxBackup_DestPath")["properties"]
+    assert found["ZxBackup_DestPath"] == str(moved.data / "backup" / "mail1")
+    assert not fresh.data.exists()
+
+
 def test_the_notes_of_a_class_of_service_can_be_emptied(fresh: CommandLine) -> None:
     fresh.json("sandbox", "setCosNotes", "mail1", "default", "two lines\n${ZxBackup_Disabled}")
     first = fresh.json("--sync", "doSmartScan")["counters"]

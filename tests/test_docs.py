@@ -1,4 +1,4 @@
-"""The manual knows every command, and the README's commands are those of the program."""
+"""The manual names every command, and every line of README and help pages is one that parses."""
 
 from __future__ import annotations
 
@@ -31,3 +31,13 @@ def test_every_example_of_a_help_page_is_a_call_that_parses(module: str, name: s
         assert program == "backupng"
         assert isinstance(wish, grammar.Call)
         assert wish.command is command
+
+
+def test_the_commands_of_the_readme_parse() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"\.venv/bin/backupng ([^\n&]*?)(?: {3,}|&&|\n)", readme)
+
+    wishes = [grammar.parse(grammar.split(shlex.split(line))[1], MODULES) for line in lines]
+
+    assert len(wishes) >= 6
+    assert all(isinstance(wish, grammar.Call | grammar.Help) for wish in wishes)

@@ -70,24 +70,6 @@ def states(root: Path) -> dict[tuple[str, int], tuple[object, ...]]:
         return found
 
 
-def test_an_operation_dies_with_the_command_that_runs_it(backupng: CommandLine) -> None:
-    backupng.json("sandbox", "createServer", "mail1", "accounts", 1, "items", 100)
-    with subprocess.Popen(
-        backupng.arguments("--sync", "doSmartScan"),
-        env=backupng.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as scan:
-        assert scan.stderr is not None
-        scan.stderr.readline()
-        scan.kill()
-
-    done = backupng.json("--sync", "doSmartScan")
-
-    assert done["state"] == "Successful"
-
-
 def test_a_killed_creation_of_a_server_leaves_nothing_that_counts(backupng: CommandLine) -> None:
     creation = subprocess.Popen(
         backupng.arguments("sandbox", "createServer", "mail1", "accounts", 3, "items", 400),

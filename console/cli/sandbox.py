@@ -53,7 +53,7 @@ class CreateServer(ConsoleCommand):
                 seed=self.seed,
             )
         )
-        return {"name": server.name, "backup_path": server.backup_path, **connect.outline(server)}
+        return {"name": server.name, "backup_path": str(server.path), **connect.outline(server)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Load(ConsoleCommand):
     def perform(self, console: Console) -> dict[str, Any]:
         """Make it; returns name, Backup Path, domain and addresses."""
         server = connect.load_sandbox(self.name, Path(self.directory).absolute())
-        return {"name": server.name, "backup_path": server.backup_path, **connect.outline(server)}
+        return {"name": server.name, "backup_path": str(server.path), **connect.outline(server)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ def prototype(
         row = model_to_dict(server, exclude=["id"])
         server.delete()
     for account in accounts:
-        Path(row["backup_path"], "accounts", account).mkdir(parents=True)
+        Path(folder, row["backup_path"], "accounts", account).mkdir(parents=True)
     return folder, row
 
 
@@ -54,8 +54,4 @@ def server(prototype: tuple[Path, dict[str, Any]], data: Path, transactional_db:
     """Return a copy of the sandbox with a row of its own."""
     folder, row = prototype
     shutil.copytree(folder, data, dirs_exist_ok=True)
-    copied = {
-        "connection": {"folder": str(data / "servers" / "mail1")},
-        "backup_path": str(data / "backup" / "mail1"),
-    }
-    return Server.objects.create(**(row | copied))
+    return Server.objects.create(**row)

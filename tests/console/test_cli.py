@@ -89,13 +89,6 @@ def shop(template: Shop, tmp_path: Path) -> Shop:
     """Return a copy of it for one test."""
     copy = Shop(tmp_path / "data")
     shutil.copytree(template.data, copy.data)
-    with closing(sqlite3.connect(copy.data / "db.sqlite3")) as database, database:
-        places = (str(template.data), str(copy.data))
-        database.execute(
-            "UPDATE console_server SET connection = replace(connection, ?, ?),"
-            " backup_path = replace(backup_path, ?, ?)",
-            places * 2,
-        )
     return copy
 
 

@@ -159,8 +159,8 @@ def test_an_item_is_shown_as_a_tree_of_its_states(run: Run, scanned: Server) -> 
     assert "        type         folder\n" in ended.out
 
 
-def test_a_lookup_works_offline(run: Run, scanned: Server) -> None:
-    Path(scanned.connection["folder"], "mail.sqlite3").unlink()
+def test_a_lookup_works_offline(run: Run, scanned: Server, data: Path) -> None:
+    Path(data, scanned.connection["folder"], "mail.sqlite3").unlink()
     assert run("--offline", "getBackupInfo").status == 0
 
 
@@ -280,7 +280,7 @@ def test_a_folder_that_cannot_be_the_backup_path_is_refused(
 def test_the_tree_of_another_server_is_refused(run: Run, second: Server, data: Path) -> None:
     with connect.context(second) as ctx:
         ctx.owned_path()
-    Path(second.backup_path).rename(data / "copied")
+    second.path.rename(data / "copied")
     words = ("setProperty", "ZxBackup_DestPath", str(data / "copied"))
     error = run("--json", "--host", "mail1", *words).error()
     assert (error["code"], "server mail2" in error["message"]) == ("path_in_use", True)

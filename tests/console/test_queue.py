@@ -130,7 +130,7 @@ def test_the_process_of_an_operation_holds_the_lock_too(server: Server) -> None:
         seen.append(any(os.readlink(link).endswith("/mail1.lock") for link in links))
         os.killpg(process, signal.SIGKILL)
 
-    with held_up(server.backup_path):
+    with held_up(server.path):
         queue.drain(server, ending=once_running(look))
     assert seen == [True]
 
@@ -138,7 +138,7 @@ def test_the_process_of_an_operation_holds_the_lock_too(server: Server) -> None:
 def test_a_killed_operation_is_interrupted_and_the_next_one_runs(server: Server) -> None:
     first, second = queue.submit(server, SCAN), queue.submit(server, SCAN)
     hold = ExitStack()
-    hold.enter_context(held_up(server.backup_path))
+    hold.enter_context(held_up(server.path))
 
     def kill(process: int) -> None:
         os.kill(process, signal.SIGKILL)
@@ -152,7 +152,7 @@ def test_a_killed_operation_is_interrupted_and_the_next_one_runs(server: Server)
 def test_an_operation_that_is_told_to_stop_ends_at_its_next_step(server: Server) -> None:
     row = queue.submit(server, SCAN)
     hold = ExitStack()
-    hold.enter_context(held_up(server.backup_path))
+    hold.enter_context(held_up(server.path))
 
     def stop(process: int) -> None:
         os.kill(process, signal.SIGTERM)
@@ -175,7 +175,7 @@ def test_a_service_that_stops_interrupts_its_operation_and_keeps_the_rest(
             asked.append(True)
         return bool(asked)
 
-    with held_up(server.backup_path):
+    with held_up(server.path):
         queue.drain(server, ending=ending)
     assert (state_of(first), state_of(second)) == ("interrupted", "queued")
     assert message_of(first) == "The service was stopped while it ran."

@@ -129,5 +129,5 @@ class MailboxWriter(Protocol):
     def put_item(self, state: ItemState, places: Places, blobs: Blobs) -> ItemId:
         """Inject one item, its older versions included; returns its new id."""
 
-    def read_back(self, items: Iterable[ItemId]) -> Mapping[ItemId, Digest | None]:
-        """Return the digest of each of these items that is there now."""
+    def read_back(self, items: Iterable[ItemId]) -> Mapping[ItemId, ItemState]:
+        """Return each of these items as it is there now; those that are not there are left out."""

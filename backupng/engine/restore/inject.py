@@ -10,13 +10,16 @@ from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import MailboxWriter, Places
 from backupng.engine.mailserver.zimbra.metadata import decode_column
-from backupng.engine.model import AccountId, Digest, ItemId, ItemKind, ItemState, from_ms
+from backupng.engine.model import AccountId, ItemId, ItemKind, ItemState, from_ms
 from backupng.engine.restore.rename import FIRST_USER_ID, ROOTS, Plan, unknown_folder
 
 _TICK_EVERY: Final = 25
 _NEVER: Final = from_ms(0)
 CANNOT_HOLD: Final = "cannot be held by this mail server"
 NOT_FOUND: Final = "not found after writing"
+DIFFERS: Final = "differs after writing"
+_READ_BACK: Final = "kind", "name", "subject", "flags", "unread", "tags", "color", "size", "digest"
+"""What must be the same when the destination is read again, besides the folder."""
 
 
 @dataclass(slots=True)
@@ -40,7 +43,7 @@ class Injection:
     errors: list[tuple[ItemId, ItemError]] = field(default_factory=list)
     grants_lost: int = 0
     _places: dict[ItemId, ItemId] = field(default_factory=dict)
-    _digests: dict[ItemId, Digest | None] = field(default_factory=dict)
+    _wanted: dict[ItemId, ItemState] = field(default_factory=dict)
     _done: int = 0
     _total: int = 0
 
@@ -81,7 +84,7 @@ class Injection:
             return
         if new:
             self.restored[state.item_id] = folder
-            self._digests[folder] = None
+            self._wanted[folder] = state
         else:
             self.skipped.append(state.item_id)
 
@@ -91,7 +94,7 @@ class Injection:
         )
         item = self.writer.put_item(state, places, self.path.blob)
         self.restored[state.item_id] = item
-        self._digests[item] = state.digest
+        self._wanted[item] = state
 
     def _place(self, folder: ItemId | None) -> ItemId:
         """Return where a folder has gone; one that nobody knows any more is made at the top."""
@@ -109,13 +112,20 @@ class Injection:
 
     def _read_back(self) -> None:
         """Believe only what the destination shows: what is missing or differs is unrestored."""
-        found = self.writer.read_back(sorted(self._digests))
-        by_new = {new: old for old, new in self.restored.items()}
-        for item, digest in self._digests.items():
-            if item in found and found[item] == digest:
-                continue
-            self.unrestored.append((by_new[item], NOT_FOUND))
-            del self.restored[by_new[item]]
+        found = self.writer.read_back(sorted(self._wanted))
+        for item, state in self._wanted.items():
+            cause = self._flaw(state, found.get(item))
+            if cause:
+                self.unrestored.append((state.item_id, cause))
+                del self.restored[state.item_id]
+
+    def _flaw(self, wanted: ItemState, found: ItemState | None) -> str:
+        """Return what is wrong with an item as the destination shows it; empty if nothing is."""
+        if found is None:
+            return NOT_FOUND
+        placed = found.folder_id == self._place(wanted.folder_id)
+        same = all(getattr(wanted, name) == getattr(found, name) for name in _READ_BACK)
+        return "" if placed and same else DIFFERS
 
 
 def _grants(state: ItemState) -> int:

@@ -171,11 +171,11 @@ class SandboxInjection:
                 arrivals.join_thread(change, item, mime.describe(data))
         return item
 
-    def read_back(self, items: Iterable[ItemId]) -> Mapping[ItemId, Digest | None]:
-        """Return the digest of each of these items that is there now."""
+    def read_back(self, items: Iterable[ItemId]) -> Mapping[ItemId, ItemState]:
+        """Return each of these items as it is there now; those that are not there are left out."""
         source = self._sandbox.source()
         found = source.states(self._sandbox.mailbox(self._account), items)
-        return {item: state.digest for item, state in found if isinstance(state, ItemState)}
+        return {item: state for item, state in found if isinstance(state, ItemState)}
 
     @contextmanager
     def _change(self) -> Iterator[Change]:
