@@ -125,6 +125,16 @@ def _find_blob(path: BackupPath, state: ItemState) -> BlobFile | None:
         return None
 
 
+def _readable_history(
+    path: BackupPath, account: AccountId, folder: ItemId
+) -> tuple[ItemState, ...]:
+    """Return a folder's history; a damaged one shortens a path, it does not hide the item."""
+    try:
+        return path.history(account, folder)
+    except ItemError:
+        return ()
+
+
 def _unpack(blob: BlobFile) -> str:
     """Return the shell command that prints the blob's plain bytes; the path always quoted."""
     path = str(blob.path).replace("'", "'\\''")
@@ -145,7 +155,7 @@ def _folder_path(
     seen: set[ItemId] = set()
     while folder is not None and folder not in _TOPS and folder not in seen:
         seen.add(folder)
-        history = path.history(account, folder)
+        history = _readable_history(path, account, folder)
         if not history:
             break
         then = state_at(history, before) or history[0]

@@ -117,6 +117,16 @@ def test_get_item_shows_the_states_even_if_the_blob_is_gone(mail: Office) -> Non
     assert (state["subject"], state["blob_path"]) == ("Offer", None)
 
 
+def test_get_item_shows_an_item_whose_folder_is_damaged(mail: Office) -> None:
+    folder = mail.client.create_folder(ALICE, "/Work")
+    item = mail.client.deliver(ALICE, message("Offer"), folder="/Work")
+    mail.scan()
+    (file,) = mail.backup_path.glob(f"accounts/{mail.account_id(ALICE)}/items/*/{folder}")
+    file.write_bytes(file.read_bytes().replace(b"Work", b"Fork", 1))
+
+    assert get_item(mail, item)[0]["subject"] == "Offer"
+
+
 def test_get_item_says_what_it_does_not_know(mail: Office) -> None:
     mail.scan()
     with pytest.raises(BackupError) as unknown:
