@@ -27,7 +27,6 @@ REQUIRED: Mapping[EntryKind, tuple[str, ...]] = {
     EntryKind.SIGNATURE: ("zimbraSignatureId", "zimbraSignatureName"),
     EntryKind.DATA_SOURCE: ("zimbraDataSourceId", "zimbraDataSourceName"),
 }
-CHILD_KINDS = (EntryKind.IDENTITY, EntryKind.SIGNATURE, EntryKind.DATA_SOURCE)
 _SINGLE = frozenset(
     {
         "uid",
