@@ -52,7 +52,7 @@ LAST = Moment(keyword="last")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One parameter type: its label on the help page, its reader, its writer.
+    """One parameter type: its label on the help page, its reader, its writer, a value as typed.
 
     `parse` takes the text and the server's time zone and raises ValueError with what is expected.
     """
@@ -60,16 +60,18 @@ class Word:
     label: str
     parse: Callable[[str, ZoneInfo], Any]
     spell: Callable[[Any, ZoneInfo], str]
+    example: str = ""
 
 
 def parse(kind: Any, text: str, *, name: str, zone: ZoneInfo) -> Any:
     """Read the value of parameter `name` from text. Raises BadRequest (bad_value, date_…)."""
+    word = WORDS[kind]
     try:
-        return WORDS[kind].parse(text, zone)
+        return word.parse(text, zone)
     except ValueError as error:
         raise BadRequest(
             f"{name}: {text!r} is not accepted: {error}.",
-            hint=f"Expected: {WORDS[kind].label}.",
+            hint=f"Expected: {word.label}{f', such as {word.example}' if word.example else ''}.",
             parameter=name,
             value=text,
         ) from error
@@ -192,13 +194,13 @@ def _joined(value: Any, _zone: ZoneInfo) -> str:
 WORDS: dict[Any, Word] = {
     AccountName: Word("Account Name", _parse_text, _plain),
     AccountNameOrId: Word("Account Name/ID", _parse_text, _plain),
-    Addresses: Word("Email Address[,..]", _parse_addresses, _joined),
+    Addresses: Word("Email Address[,..]", _parse_addresses, _joined, "john@example.com"),
     Domains: Word("Domain Name[,..]", _parse_domains, _joined),
-    Moment: Word("Date", _parse_moment, _spell_moment),
-    Path: Word("Path", _parse_path, _plain),
+    Moment: Word("Date", _parse_moment, _spell_moment, '"28/09/2021 10:15:10"'),
+    Path: Word("Path", _parse_path, _plain, "/mnt/import"),
     Words: Word("String[,..]", _parse_words, _joined),
     Text: Word("Text", _parse_lines, _plain),
-    bool: Word("Boolean", _parse_boolean, lambda value, _zone: str(value).lower()),
+    bool: Word("Boolean", _parse_boolean, lambda value, _zone: str(value).lower(), "true"),
     int: Word("Integer", _parse_integer, _plain),
     str: Word("String", _parse_text, _plain),
 }

@@ -83,6 +83,13 @@ def test_other_text_is_refused_with_what_is_expected(kind: Any, text: str) -> No
     assert refused.value.hint.startswith("Expected: ")
 
 
+def test_a_refused_date_is_answered_with_one_that_would_be_taken() -> None:
+    with pytest.raises(BadRequest) as refused:
+        read(Moment, "yesterday")
+    example = refused.value.hint.partition("such as ")[2].strip('".')
+    assert read(Moment, example).at == datetime(2021, 9, 28, 8, 15, 10, tzinfo=UTC)
+
+
 def test_a_time_that_a_clock_change_skipped_is_refused() -> None:
     with pytest.raises(BadRequest, match="skipped"):
         read(Moment, "28/03/2027 02:30:00")
