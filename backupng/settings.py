@@ -1,9 +1,11 @@
 """Settings of every process, from the environment.
 
 BACKUPNG_DATA    data folder: database, key, state
-BACKUPNG_DEBUG   true in the demo and in tests: error pages with details, plain HTTP allowed
 BACKUPNG_HOSTS   names the console answers to, comma separated
+BACKUPNG_SERVER  the server whose queue a worker drains
+BACKUPNG_TLS     false in the demo and in tests: plain HTTP, for a console on loopback only
 DATABASE_URL     database of the console; unset: SQLite in the data folder
+EMAIL_URL        where mail is handed in; unset: smtp://localhost:25
 
 A secret value can stay out of the environment: DATABASE_URL_FILE names a file that holds it.
 """
@@ -14,9 +16,12 @@ import contextlib
 import os
 import secrets
 import tempfile
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import environ
+from csp.constants import NONE, SELF
 
 env = environ.FileAwareEnv()
 
@@ -60,54 +65,129 @@ def _sync_folder(folder: Path) -> None:
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = _data_folder()
 
-DEBUG = env.bool("BACKUPNG_DEBUG", default=False)
+# Nobody is shown a traceback: the log has it, and the page says where to look.
+DEBUG = False
+TLS = env.bool("BACKUPNG_TLS", default=True)
 SECRET_KEY = read_or_make_key(DATA_DIR / "secret.key")
 ALLOWED_HOSTS = env.list("BACKUPNG_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "csp",
+    "django_q",
     "console",
 ]
 MIDDLEWARE = [
+    # First, so that every answer carries its policy, refusals and static files too.
+    "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "console.access.LoginMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            "builtins": ["django.templatetags.i18n", "django.templatetags.static"],
+        },
     }
 ]
 ROOT_URLCONF = "backupng.urls"
 WSGI_APPLICATION = "backupng.wsgi.application"
 ASGI_APPLICATION = "backupng.asgi.application"
 
-DATABASES = {
-    "default": env.db("DATABASE_URL")
+# A dozen small files: they are served where they lie, their age checked by the browser each time.
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+WHITENOISE_MAX_AGE = 0
+
+_DATABASE: dict[str, Any] = (
+    env.db("DATABASE_URL")
     if env.str("DATABASE_URL", default="")
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "db.sqlite3"}
-}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"]["OPTIONS"] = {
+)
+if _DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    _DATABASE["OPTIONS"] = {
         "timeout": 30,
         # Without it a read that turns into a write fails at once, whatever the timeout.
         "transaction_mode": "IMMEDIATE",
         # NORMAL may lose the last commits at a power cut: a finished operation would run again.
+        # Two processes that checkpoint at once may meet the WAL-reset race of SQLite before 3.51.3:
+        # the tick does it, alone.
         "init_command": (
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;"
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
         ),
     }
+elif _DATABASE["ENGINE"] == "django.db.backends.postgresql":
+    _DATABASE["OPTIONS"] = {
+        "connect_timeout": 5,
+        "keepalives_idle": 30,
+        "options": "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+    } | _DATABASE.get("OPTIONS", {})
+DATABASES = {"default": _DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# django-q2 hosts the drains, which may take days, and short tasks. A task that is presented twice
+# does no harm, so `retry` may be short; one worker sits in a drain, the others do the rest.
+Q_CLUSTER = {
+    "name": "backupng",  # the signing salt too: never change it
+    "orm": "default",
+    "workers": 3,
+    "timeout": 300,
+    "retry": 600,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "poll": 1.0,
+    "bulk": 1,
+    "queue_limit": 1,
+    "guard_cycle": 1,
+    "recycle": 200,
+    "daemonize_workers": True,
+    "catch_up": False,
+    "save_limit": 20,
+    "ALT_CLUSTERS": {},  # without it the name of a cluster in the environment is a crash
+    "label": "Backup NG tasks",
+}
+if _server := env.str("BACKUPNG_SERVER", default=""):
+    Q_CLUSTER["cluster_name"] = f"srv:{_server}"
+
+EMAIL_URL = env.email_url("EMAIL_URL", default="smtp://localhost:25")
+vars().update(EMAIL_URL)
+EMAIL_TIMEOUT = 15
+
+LANGUAGE_CODE = "en"
+LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 # Django puts its own zone into TZ, so what the host says is read before.
 HOST_TIME_ZONE = env.str("TZ", default="")
 
+# Who may enter
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
@@ -115,12 +195,45 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "dashboard"
+LOGOUT_REDIRECT_URL = "login"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_TEMPLATE = "console/locked_out.html"
+AXES_VERBOSE = False
 
-SECURE_SSL_REDIRECT = not DEBUG
-SECURE_HSTS_SECONDS = 0 if DEBUG else 365 * 24 * 3600
-SESSION_COOKIE_SECURE = not DEBUG
-CSRF_COOKIE_SECURE = not DEBUG
+_PREFIX = "__Host-" if TLS else ""
+SESSION_COOKIE_NAME = f"{_PREFIX}session"
+SESSION_COOKIE_SECURE = TLS
+SESSION_IDLE = timedelta(minutes=30)
+SESSION_ABSOLUTE = timedelta(hours=10)
+SESSION_COOKIE_AGE = int(SESSION_IDLE.total_seconds())
+CSRF_COOKIE_NAME = f"{_PREFIX}csrf"
+CSRF_COOKIE_SECURE = TLS
 CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "console.views.errors.csrf_failure"
+
+SECURE_SSL_REDIRECT = TLS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if TLS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "font-src": [SELF],
+        "form-action": [SELF],
+        "frame-src": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "object-src": [NONE],
+    }
+}
 SILENCED_SYSTEM_CHECKS = [
     # HSTS for subdomains and preload bind hosts beside the console: not ours to decide.
     "security.W005",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class ConsoleConfig(AppConfig):
@@ -10,3 +13,8 @@ class ConsoleConfig(AppConfig):
 
     name = "console"
     verbose_name = "Backup NG"
+
+    def ready(self) -> None:
+        """Keep the groups of the roles in step with the code."""
+        # Models can be imported from here on only.
+        post_migrate.connect(import_module("console.roles").keep, sender=self)

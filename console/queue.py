@@ -10,9 +10,11 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
@@ -20,7 +22,7 @@ from backupng.engine.errors import BackupError, MailServerUnreachable
 from backupng.engine.operations import OPERATIONS, parameters
 from backupng.engine.operations.base import Operation
 from console import connect, hosting
-from console.models import OPEN_STATES, QueuedOperation, Server, State
+from console.models import OPEN_STATES, Origin, QueuedOperation, Server, State
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,24 @@ class Drained(StrEnum):
     BUSY = "busy"
 
 
-def submit(server: Server, operation: Operation, *, dedupe: str | None = None) -> QueuedOperation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who asks for an operation: of the console its user, of the command line the system user."""
+
+    origin: Origin = Origin.CLI
+    user: User | None = None
+    name: str = ""
+    address: str = ""
+
+
+def submit(
+    server: Server,
+    operation: Operation,
+    *,
+    requester: Requester = Requester(),
+    dedupe: str | None = None,
+    resumes: QueuedOperation | None = None,
+) -> QueuedOperation:
     """Put an operation at the end of its server's queue, durably.
 
     With a `dedupe` key that is known, nothing is added and the row of that key is returned.
@@ -53,9 +72,44 @@ def submit(server: Server, operation: Operation, *, dedupe: str | None = None) -
             command=operation.command,
             parameters=texts,
             dedupe=dedupe,
+            origin=requester.origin,
+            requester=requester.user,
+            requester_name=requester.name,
+            requester_address=requester.address,
+            resumes=resumes,
         )
         Server.objects.filter(pk=locked.pk).update(next_seq=row.seq + 1, drain_pending=True)
     return row
+
+
+def stop(row: QueuedOperation, *, by: str) -> State | None:
+    """Ask for the end of an operation: what waits is removed, what runs ends at a safe point.
+
+    Returns the state it was in, None if it had ended before.
+    """
+    with transaction.atomic():
+        _lock(row.server)
+        return _stop(QueuedOperation.objects.get(pk=row.pk), by)
+
+
+def stop_all(server: Server, *, by: str) -> tuple[int, int]:
+    """Stop what runs and remove what waits; returns how many of each."""
+    with transaction.atomic():
+        locked = _lock(server)
+        rows = QueuedOperation.objects.filter(server=locked, state__in=OPEN_STATES)
+        states = [_stop(row, by) for row in rows.order_by("-seq")]
+    return states.count(State.STARTED), states.count(State.QUEUED)
+
+
+def _stop(row: QueuedOperation, by: str) -> State | None:
+    now = timezone.now()
+    if row.move(State.QUEUED, State.REMOVED, ended_at=now, stop_requested_by=by):
+        return State.QUEUED
+    asked = {"stop_requested_at": now, "stop_requested_by": by}
+    running = QueuedOperation.objects.filter(pk=row.pk, state=State.STARTED)
+    if running.filter(stop_requested_at=None).update(**asked) or running.exists():
+        return State.STARTED
+    return None
 
 
 def position(row: QueuedOperation) -> int:

@@ -15,4 +15,4 @@ atexit.register(shutil.rmtree, DATA, ignore_errors=True)
 
 os.environ["BACKUPNG_DATA"] = DATA
 # Plain HTTP, as in the demo: the test client and the browser reach the console without TLS.
-os.environ["BACKUPNG_DEBUG"] = "true"
+os.environ["BACKUPNG_TLS"] = "false"

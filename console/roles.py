@@ -1,0 +1,38 @@
+"""The roles of the console: groups of Django, made and kept by the migrations.
+
+A user is in one of them; single permissions may be granted beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+
+from console.models import PERMISSIONS, Server
+
+ADMINISTRATOR = "Administrator"
+OPERATOR = "Operator"
+VIEWER = "Viewer"
+ROLES: dict[str, frozenset[str]] = {
+    ADMINISTRATOR: frozenset(PERMISSIONS),
+    OPERATOR: frozenset(
+        {"view_status", "run_scan", "browse_accounts", "restore", "stop_operation"}
+    ),
+    VIEWER: frozenset({"view_status"}),
+}
+"""The permissions of each role, by codename."""
+
+
+def keep(**_: Any) -> None:
+    """Give every role its group and the group its permissions; called after each migration."""
+    kind = ContentType.objects.get_for_model(Server)
+    for codename, name in PERMISSIONS.items():
+        Permission.objects.update_or_create(
+            content_type=kind, codename=codename, defaults={"name": name}
+        )
+    known = Permission.objects.filter(content_type=kind)
+    for role, codenames in ROLES.items():
+        group, _made = Group.objects.get_or_create(name=role)
+        group.permissions.set(known.filter(codename__in=codenames))

@@ -1,0 +1,194 @@
+"""Badges, times and numbers as every page shows them, and the shell around the pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django import template
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+
+from console.models import Level, Notification, Preferences, QueuedOperation, Server, State
+
+register = template.Library()
+
+_THIN_SPACE = "\u202f"
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_STATES = {
+    State.QUEUED: ("idle", "…"),
+    State.STARTED: ("run", "◐"),
+    State.SUCCESSFUL: ("ok", "✓"),
+    State.FAILED: ("err", "✕"),
+    State.STOPPED: ("warn", "■"),
+    State.REMOVED: ("idle", "–"),
+    State.INTERRUPTED: ("err", "↯"),
+}
+_LEVELS = {
+    Level.INFORMATION: ("info", "i"),
+    Level.WARNING: ("warn", "!"),
+    Level.ERROR: ("err", "✕"),
+    Level.CRITICAL: ("err", "‼"),
+}
+_DATE = "%d/%m/%Y %H:%M:%S"
+
+
+# Badges
+
+
+@register.simple_tag
+def op_badge(row: QueuedOperation) -> SafeString:
+    """Draw the state of an operation: a colour, a sign and a word."""
+    kind, sign = _STATES[State(row.state)]
+    if row.state == State.SUCCESSFUL and row.losses:
+        kind, sign = "warn", "!"
+    return _badge(kind, sign, state_text(row))
+
+
+def state_text(row: QueuedOperation) -> str:
+    """Return the state of an operation in the words of the pages."""
+    if row.state == State.STARTED and not row.stop_requested_at:
+        return gettext("Running")
+    if row.losses:
+        return gettext("Successful, with losses")
+    return gettext(row.shown_state)
+
+
+@register.simple_tag
+def level_badge(level: str) -> SafeString:
+    """Draw the level of a notification."""
+    kind, sign = _LEVELS[Level(level)]
+    return _badge(kind, sign, gettext(Level(level).label))
+
+
+def _badge(kind: str, sign: str, text: str) -> SafeString:
+    return format_html(
+        '<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>', kind, sign, text
+    )
+
+
+# Times and numbers
+
+
+@register.filter
+def moment(value: datetime | None) -> SafeString | str:
+    """Show a moment in the user's zone, which is named."""
+    if value is None:
+        return "–"
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}">{}</time>', value.isoformat(), local.strftime(f"{_DATE} %Z")
+    )
+
+
+@register.filter
+def clock_time(value: datetime | None) -> SafeString | str:
+    """Show the time of day of a moment of today, else the whole moment."""
+    if value is None:
+        return "–"
+    local = timezone.localtime(value)
+    if local.date() != timezone.localdate():
+        return moment(value)
+    return format_html('<time datetime="{}">{}</time>', value.isoformat(), f"{local:%H:%M:%S}")
+
+
+@register.filter
+def from_ms(value: int | None) -> datetime | None:
+    """Return the moment that milliseconds since the epoch mean."""
+    return None if value is None else datetime.fromtimestamp(value / 1000, tz=UTC)
+
+
+@register.filter
+def duration(value: timedelta | None) -> str:
+    """Spell a duration in its two largest units: `4 min 11 s`."""
+    if value is None:
+        return "–"
+    seconds = max(0, int(value.total_seconds()))
+    days, seconds = divmod(seconds, 86400)
+    hours, seconds = divmod(seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    while len(parts) > 1 and not parts[0][0]:
+        parts.pop(0)
+    return " ".join(f"{number} {unit}" for number, unit in parts[:2])
+
+
+@register.filter
+def number(value: Any) -> str:
+    """Group the digits of a whole number by thin spaces."""
+    return "–" if value is None else f"{int(value):,}".replace(",", _THIN_SPACE)
+
+
+@register.filter
+def size(value: int | None) -> str:
+    """Spell a size in bytes with three digits, base 10."""
+    if value is None:
+        return "–"
+    amount, unit = float(value), 0
+    while amount >= 1000 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    digits = 0 if unit == 0 or amount >= 100 else 1
+    return f"{amount:.{digits}f} {_UNITS[unit]}"
+
+
+# The shell
+
+
+@register.simple_tag(takes_context=True)
+def theme(context: template.Context) -> SafeString | str:
+    """Write the theme that the user chose as an attribute of the page."""
+    chosen = _preferences(context).theme
+    return format_html(' data-theme="{}"', chosen) if chosen else ""
+
+
+@register.inclusion_tag("console/_navigation.html", takes_context=True)
+def navigation(context: template.Context) -> dict[str, Any]:
+    """Draw the left pane."""
+    request: HttpRequest = context["request"]
+    return {
+        "path": request.path,
+        "perms": context["perms"],
+        "servers": Server.objects.order_by("name"),
+        "unread": Notification.objects.filter(read_at=None).count(),
+    }
+
+
+@register.inclusion_tag("console/_queue_badge.html", takes_context=True)
+def queue_badge(context: template.Context) -> dict[str, Any]:
+    """Draw how many operations run and wait."""
+    return {"perms": context["perms"], **queue_counts()}
+
+
+def queue_counts() -> dict[str, Any]:
+    """Return how many operations run and wait, in numbers and in words."""
+    running = QueuedOperation.objects.filter(state=State.STARTED).count()
+    queued = QueuedOperation.objects.filter(state=State.QUEUED).count()
+    words = []
+    if running:
+        words.append(ngettext("%d running", "%d running", running) % running)
+    if queued:
+        words.append(ngettext("%d queued", "%d queued", queued) % queued)
+    text = " · ".join(words) or gettext("Nothing is running")
+    return {"running": running, "queued": queued, "text": text}
+
+
+@register.inclusion_tag("console/_clock.html")
+def clock() -> dict[str, Any]:
+    """Draw the moment of this page and the zone that times are shown in."""
+    return {"now": timezone.now(), "zone": timezone.get_current_timezone_name()}
+
+
+@register.inclusion_tag("console/_user_menu.html", takes_context=True)
+def user_menu(context: template.Context) -> dict[str, Any]:
+    """Draw the menu of the user: preferences, log out."""
+    return {"user": context["user"], "csrf_token": context["csrf_token"]}
+
+
+def _preferences(context: template.Context) -> Preferences:
+    user = context.get("user")
+    if user is None or not user.is_authenticated:
+        return Preferences()
+    return Preferences.objects.filter(user=user).first() or Preferences()
