@@ -7,7 +7,7 @@ with alice. Nothing here waits: the clock moves when a test says so.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from backupng.engine.mailserver.sandbox.client import SandboxClient
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.model import BACKUP_DISABLED, AccountId, ItemId
-from backupng.engine.operations.base import Operation, Report, Settings
+from backupng.engine.operations.base import Level, Operation, Report, Settings
 from backupng.engine.operations.smart_scan import SmartScan
 
 ALICE, BOB, CAROL, DAVE = (f"{name}@example.com" for name in ("alice", "bob", "carol", "dave"))
@@ -74,10 +74,12 @@ class Office:
         """Whose Backup Path it is."""
         return Owner(server_id=self.source.server_id, server_name=self.source.server_name)
 
-    def tick(self, done: int, total: int, *, phase: str) -> None:
+    def tick(
+        self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
+    ) -> None:
         """Take progress."""
 
-    def log(self, line: str) -> None:
+    def log(self, line: str, *, level: Level = Level.INFO) -> None:
         """Keep a line."""
         self.log_lines.append(line)
 

@@ -40,12 +40,17 @@ class Format:
     minor: int = FORMAT_MINOR
     read_only: bool = False
 
+    @property
+    def version(self) -> str:
+        """The version of the format, as the file spells it."""
+        return f"{FORMAT_MAJOR}.{self.minor}"
+
 
 def spell_format(form: Format) -> bytes:
     """Spell the `format` file: `key value` lines, the last one a CRC-32 over those before."""
     # A name with a line break must not become a line of its own.
     text = (
-        f"backupng {FORMAT_MAJOR}.{form.minor}\n"
+        f"backupng {form.version}\n"
         f"tree {form.tree_id}\n"
         f"server {form.server_id} {' '.join(form.server_name.split())}\n"
         f"created {to_ms(form.created)}\n"

@@ -111,6 +111,12 @@ class Destination(Protocol):
     def add_child(self, account: DirectoryEntry, child: DirectoryEntry) -> None:
         """Add an identity or signature to an account. Raises InvalidItem."""
 
+    def set_notes(self, cos: DirectoryEntry, notes: str) -> None:
+        """Replace the Notes of a class of service; an empty text removes them.
+
+        Raises MailServerRefused, also when the class is gone.
+        """
+
     def open(self, account: DirectoryEntry) -> AbstractContextManager[MailboxWriter]:
         """Open the account's mailbox for injection: quota lifted until it is closed."""
 

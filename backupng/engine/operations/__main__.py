@@ -1,9 +1,9 @@
 """The process of one operation: one JSON line in, JSON lines out.
 
 It reads its line from standard input up to the end of file and writes to standard output
-`{"event": "progress", "phase", "done", "total"}`, `{"event": "log", "line"}` and at last one
-`{"event": "end", "state", "error", "report"}`. It lives no longer than the process that started it,
-and SIGTERM asks it to end at the next safe point.
+`{"event": "progress", "phase", "done", "total", "counts"}`, `{"event": "log", "line", "level"}` and
+at last one `{"event": "end", "state", "error", "report"}`. It lives no longer than the process that
+started it, and SIGTERM asks it to end at the next safe point.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from backupng.engine.errors import BackupError, OperationError, Stopped
 from backupng.engine.operations import OPERATIONS, parameters, tether
-from backupng.engine.operations.base import Report
+from backupng.engine.operations.base import Level, Report
 from backupng.engine.operations.context import ServerContext
 
 _PROGRESS_PAUSE_S = 0.2
@@ -34,9 +34,9 @@ class Channel:
         self._waiting: dict[str, Any] | None = None
         self._next_progress = 0.0
 
-    def progress(self, phase: str, done: int, total: int) -> None:
+    def progress(self, **values: Any) -> None:
         """Write a progress event, now or with whatever is written next."""
-        self._waiting = {"event": "progress", "phase": phase, "done": done, "total": total}
+        self._waiting = {"event": "progress", **values}
         if time.monotonic() >= self._next_progress:
             self._write_waiting()
 
@@ -75,15 +75,17 @@ class WatchedContext(ServerContext):
         self._channel = channel
         self._stop = stop
 
-    def tick(self, done: int, total: int, *, phase: str) -> None:
+    def tick(
+        self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
+    ) -> None:
         """Report progress. Raises Stopped when an admin has asked for the end."""
-        self._channel.progress(phase, done, total)
+        self._channel.progress(phase=phase, done=done, total=total, counts=dict(counts or {}))
         if self._stop.made:
             raise Stopped("The operation was stopped before its end.")
 
-    def log(self, line: str) -> None:
-        """Add a line to the operation's log."""
-        self._channel.write("log", line=line)
+    def log(self, line: str, *, level: Level = Level.INFO) -> None:
+        """Add an entry to the operation's log."""
+        self._channel.write("log", line=line, level=level)
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, get_type_hints
 
@@ -29,6 +30,13 @@ class Settings:
     packer: Packer = field(default_factory=Packer)
     skip_lists: bool = False
     space_threshold_mb: int = 2048
+
+
+class Level(StrEnum):
+    """How much an entry of a log asks for attention."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
 
 
 class Context(Protocol):
@@ -63,11 +71,17 @@ class Context(Protocol):
     def owned_path(self) -> BackupPath:
         """Return the server's Backup Path for a scan: made if its folder is empty."""
 
-    def tick(self, done: int, total: int, *, phase: str) -> None:
-        """Report progress. Raises Stopped when an admin has asked for the end."""
+    def tick(
+        self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
+    ) -> None:
+        """Report progress. Raises Stopped when an admin has asked for the end.
 
-    def log(self, line: str) -> None:
-        """Add a line to the operation's log."""
+        `counts` are the report's counters so far: `restored`, `skipped`, `unrestored` of a restore,
+        those of a scan by their names.
+        """
+
+    def log(self, line: str, *, level: Level = Level.INFO) -> None:
+        """Add an entry to the operation's log."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from backupng.engine.errors import MailServerError
 from backupng.engine.mailserver.port import Destination, Source
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.server import Sandbox
-from backupng.engine.operations.base import Settings
+from backupng.engine.operations.base import Level, Settings
 
 Clock = Callable[[], datetime]
 """Tells the moment, aware, UTC."""
@@ -89,11 +89,13 @@ class ServerContext:
             self._path, self._owned = self._stack.enter_context(path), True
         return self._path
 
-    def tick(self, done: int, total: int, *, phase: str) -> None:
+    def tick(
+        self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
+    ) -> None:
         """Report progress."""
 
-    def log(self, line: str) -> None:
-        """Add a line to the operation's log."""
+    def log(self, line: str, *, level: Level = Level.INFO) -> None:
+        """Add an entry to the operation's log."""
 
     @cached_property
     def _mail_server(self) -> Sandbox:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest
 from backupng.engine.model import AccountId, EntryState, to_ms
+from backupng.engine.operations.accounts import created_of
 from backupng.engine.operations.base import BackupPathLookup, Context
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.words import ALL_DOMAINS, LAST, Domains, Moment
 from backupng.engine.restore.select import account_histories, state_at
-
-_TIMESTAMPS = ("%Y%m%d%H%M%S.%fZ", "%Y%m%d%H%M%SZ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +68,6 @@ def _shown(
         "id": account,
         "server": state.entry.first("zimbraMailHost", path.form.server_name),
         "status": state.entry.first("zimbraAccountStatus", "active"),
-        "created": to_ms(_created(state) or history[0].start),
+        "created": to_ms(created_of(state.entry) or history[0].start),
         "deleted": to_ms(state.start) if state.deleted else None,
     }
-
-
-def _created(state: EntryState) -> datetime | None:
-    text = state.entry.first("zimbraCreateTimestamp")
-    for form in _TIMESTAMPS:
-        try:
-            return datetime.strptime(text, form).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    return None

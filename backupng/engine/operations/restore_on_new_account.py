@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.mailserver.port import Destination
-from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, EntryState
-from backupng.engine.operations.base import Context, Operation, Report
+from backupng.engine.model import AccountId, DirectoryEntry, EntryKind
+from backupng.engine.operations.base import Context, Level, Operation, Report
 from backupng.engine.operations.moments import before_of, require_scanned, spelled
 from backupng.engine.operations.words import (
     NO_ADDRESSES,
@@ -23,7 +22,7 @@ from backupng.engine.operations.words import (
 from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.provision import CHILDREN_CARRIED, attributes_for
 from backupng.engine.restore.rename import order
-from backupng.engine.restore.select import find_account, select_account, state_at
+from backupng.engine.restore.select import find_account, first_moment, select_account, state_at
 
 OLDER_STATE = "restored in an older state: the scan could not read the newer one"
 
@@ -60,37 +59,38 @@ class RestoreOnNewAccount(Operation):
         """Select, rename, inject, read back."""
         report = Report()
         prepared = self._prepare(ctx)
-        ctx.tick(0, 0, phase="reading the backup")
+        _begin(ctx, "reading the backup")
         selection = select_account(ctx.path, prepared.account, prepared.before)
         plan = order(selection.states)
         entry = self._create(ctx, prepared, report)
+        _begin(ctx, "restoring items", total=plan.size)
         with ctx.destination.open(entry) as writer:
             injection = Injection(
                 path=ctx.path,
                 writer=writer,
                 holds=ctx.destination.holds,
                 accounts={prepared.account: AccountId(entry.entry_id)},
-                tick=lambda done, total: ctx.tick(done, total, phase="restoring items"),
+                tick=lambda done, total: ctx.tick(
+                    done, total, phase="restoring items", counts=injection.counts
+                ),
             )
             injection.run(plan)
         for item, error in (*selection.unreadable, *injection.errors):
-            ctx.log(f"{prepared.entry.name}, item {item}: {error}")
+            ctx.log(f"{prepared.entry.name}, item {item}: {error}", level=Level.WARNING)
         unrestored = [(item, error.cause) for item, error in selection.unreadable]
         unrestored += injection.unrestored
         if unrestored:
             report.unrestored[prepared.entry.name] = sorted(unrestored)
         report.counters = {
             "planned": plan.size + len(selection.unreadable),
-            "restored": len(injection.restored) + len(injection.tags_made),
-            "skipped": len(injection.skipped),
+            **injection.counts,
             "unrestored": len(unrestored),
             "folders": len(plan.folders),
             "tags": len(plan.tags),
             "mountpoints_not_carried": len(plan.shares),
             "grants_not_carried": injection.grants_lost,
         }
-        if selection.outdated:
-            outdated = [(item, OLDER_STATE) for item in sorted(selection.outdated)]
+        if outdated := [(item, OLDER_STATE) for item in sorted(selection.outdated)]:
             report.unreadable[prepared.entry.name] = outdated
         self._note(ctx, report, prepared)
         return report
@@ -99,7 +99,7 @@ class RestoreOnNewAccount(Operation):
         require_scanned(ctx.path)
         before = before_of(self.date, ctx.now)
         account, history = find_account(ctx.path, self.source_account, before=before)
-        first = _first_moment(ctx.path, account, history)
+        first = first_moment(ctx.path, account, history)
         if before <= first:
             raise BadRequest(
                 f"{history[0].entry.name} was not in the backup yet at that time.",
@@ -108,8 +108,8 @@ class RestoreOnNewAccount(Operation):
                 first=int(first.timestamp() * 1000),
             )
         state = state_at(history, before) or history[0]
-        name = _full_name(self.destination_account, state.entry)
-        _check_destination(ctx.destination, name)
+        name = full_name(self.destination_account, state.entry.name)
+        check_destination(ctx.destination, name)
         return _Prepared(account, state.entry, before, settings_of=state.start, name=name)
 
     def _create(self, ctx: Context, prepared: _Prepared, report: Report) -> DirectoryEntry:
@@ -151,21 +151,19 @@ class _Prepared:
     name: str
 
 
-def _first_moment(
-    path: BackupPath, account: AccountId, history: tuple[EntryState, ...]
-) -> datetime:
-    """Return when the backup first knew the account: before that it promises nothing."""
-    scans = path.mailbox_history(account)
-    return min(history[0].start, scans[0].start) if scans else history[0].start
+def _begin(ctx: Context, phase: str, *, total: int = 0) -> None:
+    ctx.tick(0, total, phase=phase)
+    ctx.log(f"{phase.capitalize()}: {total} in all." if total else f"{phase.capitalize()}.")
 
 
-def _full_name(name: str, source: DirectoryEntry) -> str:
+def full_name(name: str, source: str) -> str:
     """Return the address of the new account: a bare local part means the source's domain."""
-    domain = source.name.partition("@")[2]
+    domain = source.partition("@")[2]
     return (name if "@" in name else f"{name}@{domain}").lower()
 
 
-def _check_destination(destination: Destination, name: str) -> None:
+def check_destination(destination: Destination, name: str) -> None:
+    """Refuse an address that no new account can have. Raises BadRequest."""
     domain = name.partition("@")[2]
     if not is_address(name):
         raise BadRequest(
@@ -180,6 +178,12 @@ def _check_destination(destination: Destination, name: str) -> None:
     if destination.entry(EntryKind.ACCOUNT, name) is not None:
         raise BadRequest(
             f"The account {name} exists.",
+            code="already_exists",
+            hint="A Restore on New Account makes its account itself: choose another name.",
+        )
+    if destination.entry(EntryKind.LIST, name) is not None:
+        raise BadRequest(
+            f"The distribution list {name} exists.",
             code="already_exists",
             hint="A Restore on New Account makes its account itself: choose another name.",
         )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from backupng.engine.errors import BadRequest
 from backupng.engine.model import EntryKind
-from backupng.engine.operations.base import Context, Operation, Report
+from backupng.engine.operations.base import Context, Level, Operation, Report
 from backupng.engine.operations.words import NO_ADDRESSES, Addresses
 from backupng.engine.scan import smartscan
 
@@ -44,7 +44,10 @@ class SmartScan(Operation):
             source=ctx.source,
             path=ctx.owned_path(),
             started=ctx.now,
-            tick=lambda done, total, name: ctx.tick(done, total, phase=name),
+            tick=lambda done, total, name: ctx.tick(
+                done, total, phase=name, counts=_counts(scan.result)
+            ),
+            log=ctx.log,
             packer=ctx.settings.packer,
             deep=self.deep,
             skip_lists=ctx.settings.skip_lists,
@@ -52,8 +55,19 @@ class SmartScan(Operation):
         result = scan.run(now=lambda: ctx.now)
         for account, failures in sorted(result.unreadable.items()):
             for item, error in failures:
-                ctx.log(f"{account}, item {item}: {error}")
+                ctx.log(f"{account}, item {item}: {error}", level=Level.WARNING)
         return _report(result)
+
+
+def _counts(result: smartscan.ScanResult) -> dict[str, int]:
+    counts = result.counts
+    return {
+        "accounts_scanned": result.accounts_scanned,
+        "items_checked": counts.items_checked,
+        "items_new": counts.items_new,
+        "items_updated": counts.items_updated,
+        "items_deleted": counts.items_deleted,
+    }
 
 
 def _report(result: smartscan.ScanResult) -> Report:

@@ -19,6 +19,8 @@ from backupng.engine.errors import BadRequest
 AccountName = NewType("AccountName", str)
 AccountNameOrId = NewType("AccountNameOrId", str)
 Addresses = NewType("Addresses", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
+Uuid = NewType("Uuid", str)
+"""The id of an operation, or its beginning."""
 Text = NewType("Text", str)
 """Any text, an empty one and one of several lines too."""
 Words = NewType("Words", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
@@ -28,6 +30,7 @@ ALL_DOMAINS = Domains(())
 
 _DATE = re.compile(r"(\d{2})/(\d{2})/(\d{4}) (\d{2}):(\d{2}):(\d{2})")
 _ADDRESS = re.compile(r"[!-;=-?A-~]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_UUID = re.compile(r"[0-9a-f]{6,8}|[0-9a-f]{8}-[0-9a-f-]{0,27}")
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 DATE_FORMAT = "%d/%m/%Y %H:%M:%S"
@@ -68,7 +71,7 @@ def parse(kind: Any, text: str, *, name: str, zone: ZoneInfo) -> Any:
     word = WORDS[kind]
     try:
         return word.parse(text, zone)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise BadRequest(
             f"{name}: {text!r} is not accepted: {error}.",
             hint=f"Expected: {word.label}{f', such as {word.example}' if word.example else ''}.",
@@ -153,6 +156,12 @@ def _is_half(character: str) -> bool:
     return 0xD800 <= ord(character) < 0xE000
 
 
+def _parse_uuid(text: str, _zone: ZoneInfo) -> str:
+    if not _UUID.fullmatch(text.lower()):
+        raise ValueError("neither an id nor six or more characters of its beginning")
+    return text.lower()
+
+
 def _parse_lines(text: str, _zone: ZoneInfo) -> str:
     if any((ord(c) < 32 and c not in "\n\t") or _is_half(c) for c in text):
         raise ValueError("with control characters or bytes that are no text")
@@ -200,6 +209,7 @@ WORDS: dict[Any, Word] = {
     Path: Word("Path", _parse_path, _plain, "/mnt/import"),
     Words: Word("String[,..]", _parse_words, _joined),
     Text: Word("Text", _parse_lines, _plain),
+    Uuid: Word("Uuid", _parse_uuid, _plain, "30ed9eb9-eb28-4ca6-b65e-9940654b8601"),
     bool: Word("Boolean", _parse_boolean, lambda value, _zone: str(value).lower(), "true"),
     int: Word("Integer", _parse_integer, _plain),
     str: Word("String", _parse_text, _plain),

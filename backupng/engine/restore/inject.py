@@ -47,6 +47,15 @@ class Injection:
     _done: int = 0
     _total: int = 0
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The items so far, by what became of them."""
+        return {
+            "restored": len(self.restored) + len(self.tags_made),
+            "skipped": len(self.skipped),
+            "unrestored": len(self.unrestored),
+        }
+
     def run(self, plan: Plan) -> None:
         """Make tags, then folders, then items, then read back."""
         self._total = plan.size
@@ -58,6 +67,7 @@ class Injection:
             self._attempt(state, self._put_folder)
         for state in plan.items:
             self._attempt(state, self._put_item)
+        self.tick(self._done, self._total)
         self._read_back()
 
     def _attempt(self, state: ItemState, put: Callable[[ItemState], None]) -> None:

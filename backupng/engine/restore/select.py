@@ -58,6 +58,15 @@ def living_at(history: Sequence[_Mortal], before: datetime) -> _Mortal | None:
     return None if found is None or found.deleted else found
 
 
+def first_moment(path: BackupPath, account: AccountId, history: Sequence[EntryState]) -> datetime:
+    """Return when the backup first knew the account: before that it promises nothing.
+
+    `history` is that of its entry, not empty. Raises ReadError or BrokenItem.
+    """
+    scans = path.mailbox_history(account)
+    return min(history[0].start, scans[0].start) if scans else history[0].start
+
+
 def select_account(path: BackupPath, account: AccountId, before: datetime) -> Selection:
     """Return every item of the account that was alive just before that moment."""
     selection = Selection()

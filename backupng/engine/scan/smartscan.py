@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -13,7 +13,6 @@ from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import Source
 from backupng.engine.mailserver.zimbra.attributes import VOLATILE
 from backupng.engine.model import (
-    BACKUP_DISABLED,
     DirectoryEntry,
     EntryKind,
     EntryState,
@@ -21,9 +20,9 @@ from backupng.engine.model import (
     to_ms,
 )
 from backupng.engine.scan.account import AccountScan, ScanCounts
+from backupng.engine.scan.cos import disabled_accounts
 
 ROLE: Final = "scan"
-_DEFAULT_COS: Final = "default"
 _DIRECTORY_KINDS: Final = (EntryKind.DOMAIN, EntryKind.ACCOUNT, EntryKind.COS, EntryKind.LIST)
 _LEFT_OUT: Final = "backup is off for its class of service"
 
@@ -53,6 +52,7 @@ class SmartScan:
     path: BackupPath
     started: datetime
     tick: Tick
+    log: Callable[[str], None]
     packer: Packer = field(default_factory=Packer)
     deep: bool = False
     skip_lists: bool = False
@@ -94,6 +94,7 @@ class SmartScan:
         self, writer: Writer, account: DirectoryEntry, number: int, total: int
     ) -> None:
         self.tick(number, total, account.name)
+        before = replace(self.result.counts)
         scan = AccountScan(
             self.source,
             self.path,
@@ -109,6 +110,7 @@ class SmartScan:
             known = self._last_entry(EntryKind.ACCOUNT, account.entry_id) is not None
             self.result.accounts_new += not known
             self.result.accounts_updated += known
+            self.log(f"{account.name}: {_difference(before, self.result.counts)}")
 
     def _save_entries(
         self,
@@ -146,29 +148,12 @@ class SmartScan:
         return history[-1] if history else None
 
 
-def disabled_accounts(
-    accounts: Iterable[DirectoryEntry],
-    coses: Iterable[DirectoryEntry],
-    domains: Iterable[DirectoryEntry],
-) -> frozenset[str]:
-    """Return the ids of the accounts whose class of service has backup switched off.
-
-    An account without a COS of its own has its domain's, else the one named `default`.
-    """
-    by_id = {cos.entry_id: cos for cos in coses}
-    default = next((cos.entry_id for cos in by_id.values() if cos.name == _DEFAULT_COS), "")
-    of_domain = {
-        domain.name: domain.first("zimbraDomainDefaultCOSId", default) for domain in domains
-    }
-    off = {each for each, cos in by_id.items() if BACKUP_DISABLED in cos.first("zimbraNotes")}
-    return frozenset(
-        account.entry_id for account in accounts if _cos_id(account, of_domain, default) in off
-    )
-
-
-def _cos_id(account: DirectoryEntry, of_domain: Mapping[str, str], default: str) -> str:
-    _, _, domain = account.name.partition("@")
-    return account.first("zimbraCOSId") or of_domain.get(domain, default)
+def _difference(before: ScanCounts, after: ScanCounts) -> str:
+    """Spell what one account added to the counts."""
+    new = after.items_new - before.items_new
+    updated = after.items_updated - before.items_updated
+    deleted = after.items_deleted - before.items_deleted
+    return f"{new} new, {updated} updated, {deleted} deleted"
 
 
 def _content(entry: DirectoryEntry) -> DirectoryEntry:

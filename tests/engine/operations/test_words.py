@@ -90,6 +90,16 @@ def test_a_refused_date_is_answered_with_one_that_would_be_taken() -> None:
     assert read(Moment, example).at == datetime(2021, 9, 28, 8, 15, 10, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "01/01/0001 00:00:00"],
+)
+def test_a_date_outside_the_calendar_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        read(Moment, text)
+    assert refusal.value.code == "bad_value"
+
+
 def test_a_time_that_a_clock_change_skipped_is_refused() -> None:
     with pytest.raises(BadRequest, match="skipped"):
         read(Moment, "28/03/2027 02:30:00")

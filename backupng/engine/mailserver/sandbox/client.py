@@ -71,6 +71,11 @@ class SandboxClient:
             target = arrivals.folder_id(change, folder)
             return arrivals.deliver(change, raw, folder=target, date=received)
 
+    def addressee(self, address: str) -> str | None:
+        """Return the name of the account that mail to an address or alias goes to, if any does."""
+        found = self._sandbox.directory.find(EntryKind.ACCOUNT, address) if "@" in address else None
+        return found.name if found else None
+
     def add_contact(self, address: str, raw: bytes) -> ItemId:
         """Add a contact from a vCard."""
         with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:

@@ -92,6 +92,19 @@ class SandboxDestination:
                 replace(child, entry_id=new_id, dn=dn, attributes=attributes)
             )
 
+    def set_notes(self, cos: DirectoryEntry, notes: str) -> None:
+        """Replace the Notes of a class of service; an empty text removes them."""
+        directory = self._sandbox.directory
+        try:
+            with self._sandbox.locked():
+                # What else it says may have changed since it was read.
+                now = directory.find(EntryKind.COS, cos.entry_id)
+                if now is None:
+                    raise MailServerRefused(f"The class of service {cos.name} is gone.")
+                directory.modify(now, {"zimbraNotes": (notes.encode(),) if notes else ()})
+        except InvalidItem as error:
+            raise MailServerRefused(str(error)) from error
+
     @contextmanager
     def open(self, account: DirectoryEntry) -> Iterator[SandboxInjection]:
         """Open the account's mailbox for injection; its quota does not count meanwhile."""
