@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from backupng.engine.backuppath.store import BackupPath
@@ -95,8 +96,11 @@ def remember_tree(server: Server) -> None:
 
 def values(server: Server) -> dict[str, properties.Value]:
     """Return the values of all properties that can be set, by name."""
-    everywhere = dict(Setting.objects.filter(server=None).values_list("name", "value"))
-    own = dict(Setting.objects.filter(server=server).values_list("name", "value"))
+    everywhere: dict[str, str] = {}
+    own: dict[str, str] = {}
+    known = Setting.objects.filter(Q(server=None) | Q(server=server))
+    for name, value, owner in known.values_list("name", "value", "server"):
+        (own if owner else everywhere)[name] = value
     return properties.resolve(own | {properties.DEST_PATH: str(server.path)}, everywhere)
 
 

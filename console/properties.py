@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
 from backupng.engine.errors import BadRequest
 from backupng.engine.operations import words
+from backupng.engine.operations.words import NO_ADDRESSES, Addresses
 
 _ANY_ZONE = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Property:
-    """One property; `kind` is a key of `words.WORDS`, `choices` or a range narrow it down."""
+    """One property; `kind` is a key of `words.WORDS`, which `choices`, a range or `accepts` narrow.
+
+    `default_label` says what counts where a default is found out and not fixed.
+    """
 
     name: str
     kind: Any
@@ -26,6 +33,10 @@ class Property:
     choices: tuple[str, ...] = ()
     smallest: int = 0
     largest: int | None = None
+    accepts: Callable[[Any], bool] | None = None
+    expected: str = ""
+    """What `accepts` takes, in words."""
+    default_label: str = ""
     read_only: bool = False
 
     @property
@@ -45,6 +56,8 @@ class Property:
         if self.kind is int and not self.smallest <= value <= (self.largest or value):
             upper = f" to {self.largest}" if self.largest else " upwards"
             raise self._refusal(text, f"a whole number from {self.smallest}{upper}")
+        if self.accepts and not self.accepts(value):
+            raise self._refusal(text, self.expected)
         return value
 
     def spell(self, value: Any) -> str:
@@ -74,9 +87,25 @@ COMPRESSION_LEVEL = "backupCompressionLevel"
 SPACE_THRESHOLD = "ZxBackup_SpaceThreshold"
 SKIP_LISTS = "backupSkipDLAndDynamicGroups"
 EXIT_CODES = "exitCodes"
+NOTIFICATION_RECIPIENTS = "notificationRecipients"
+NOTIFICATION_FROM = "notificationFrom"
+NOTIFICATION_LEVEL = "notificationLevel"
 INITIALIZED = "backup_initialized"
 FREE_FOR_METADATA = "available_space_for_metadata"
 FREE_FOR_BLOBS = "available_space_for_blobs"
+
+_SPECIALS = frozenset(',;:<>"()[]\\')
+_LONGEST_ADDRESS = 254
+
+
+def is_plain_address(text: str) -> bool:
+    """Say whether a text is one address that needs no quoting: no list, no name, no comment."""
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return words.is_address(text) and not _SPECIALS & set(text) and len(text) <= _LONGEST_ADDRESS
+
 
 PROPERTIES: tuple[Property, ...] = (
     Property(
@@ -118,6 +147,31 @@ PROPERTIES: tuple[Property, ...] = (
         default="extended",
         choices=("extended", "compat"),
         meaning="With compat, an operation that ended with losses exits with 0 and not with 5.",
+    ),
+    Property(
+        name=NOTIFICATION_RECIPIENTS,
+        kind=Addresses,
+        default=NO_ADDRESSES,
+        accepts=lambda addresses: all(map(is_plain_address, addresses)),
+        expected="mail addresses with commas between them, such as john@example.com",
+        default_label="the addresses of the administrators",
+        meaning="Who gets a mail of every notification; empty: only who started an operation.",
+    ),
+    Property(
+        name=NOTIFICATION_FROM,
+        kind=str,
+        default="",
+        accepts=is_plain_address,
+        expected="a mail address, such as john@example.com",
+        default_label="the address of the first administrator",
+        meaning="The sender of the mails.",
+    ),
+    Property(
+        name=NOTIFICATION_LEVEL,
+        kind=str,
+        default="information",
+        choices=("information", "warning", "error", "critical"),
+        meaning="The lowest level that is mailed; who starts an operation is told of it anyway.",
     ),
     Property(
         name=INITIALIZED,

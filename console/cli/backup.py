@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -13,27 +12,12 @@ from backupng.engine.errors import BackupError, OperationError
 from backupng.engine.operations import LOOKUPS, OPERATIONS
 from backupng.engine.operations.base import Command
 from backupng.engine.operations.words import Words
-from console import connect, properties, queue
-from console.cli import output
+from console import connect, properties, queue, telling
+from console.cli import operations, output
 from console.cli.base import Console, ConsoleCommand
-from console.models import QueuedOperation, State
+from console.cli.cos import DoEnableDisableCos
+from console.models import QueuedOperation
 
-_ALWAYS_SHOWN = {
-    "doSmartScan": (
-        "accounts_scanned",
-        "items_new",
-        "items_updated",
-        "items_deleted",
-        "read_errors",
-    )
-}
-_RESTORE_COUNTERS = ("planned", "restored", "skipped", "unrestored")
-"""Counters that are shown when they are zero."""
-_LABELS = {
-    "restored": "Restored Items",
-    "skipped": "Skipped Items",
-    "unrestored": "Unrestored Items",
-}
 _NONE = Words(())
 _UTC = ZoneInfo("UTC")
 _ACCOUNT_FIELDS = ("name", "id", "server", "status", "created", "deleted")
@@ -129,6 +113,8 @@ def _details(
 
 def _plain(value: Any) -> Any:
     """Return a value as JSON has it: paths are text."""
+    if isinstance(value, tuple):
+        return list(value)
     return value if value is None or isinstance(value, bool | int) else str(value)
 
 
@@ -141,6 +127,8 @@ COMMANDS: dict[str, type[Command]] = {
     **LOOKUPS,
     GetProperty.command: GetProperty,
     SetProperty.command: SetProperty,
+    **operations.COMMANDS,
+    DoEnableDisableCos.command: DoEnableDisableCos,
 }
 
 
@@ -186,21 +174,16 @@ def _item_text(response: Mapping[str, Any], zone: ZoneInfo) -> bytes:
 # Operations
 
 
-def monitor_command(row: QueuedOperation) -> str:
-    """Return the command that follows an operation."""
-    return f"backupng backup monitor {row.pk} operation_host {row.server.name}"
-
-
 def started(row: QueuedOperation) -> dict[str, Any]:
     """Return the response to a queued operation."""
     return {
         "operationId": str(row.pk),
-        "name": _title(row),
+        "name": telling.title(row),
         "state": row.shown_state,
         "status": row.shown_state,
         "position": queue.position(row),
         "host": row.server.name,
-        "monitorCommand": monitor_command(row),
+        "monitorCommand": telling.monitor_command(row),
     }
 
 
@@ -220,13 +203,13 @@ def ended(row: QueuedOperation) -> dict[str, Any]:
     report = row.outcome.get("report", {})
     return {
         "operationId": str(row.pk),
-        "name": _title(row),
+        "name": telling.title(row),
         "state": row.shown_state,
         "status": row.shown_state,
         "losses": row.losses,
         "counters": report.get("counters", {}),
         "host": row.server.name,
-        "monitorCommand": monitor_command(row),
+        "monitorCommand": telling.monitor_command(row),
         "report": {name: report.get(name) for name in ("unrestored", "unreadable", "notes")}
         | {"error": row.outcome.get("error")},
     }
@@ -234,47 +217,26 @@ def ended(row: QueuedOperation) -> dict[str, Any]:
 
 def ended_error(row: QueuedOperation) -> BackupError | None:
     """Return why an operation did not succeed; None if it did."""
-    if row.state == State.SUCCESSFUL:
+    reason = telling.error(row)
+    if reason is None:
         return None
-    error = row.outcome.get("error") or {
-        "code": row.state,
-        "message": f"The operation is {row.shown_state.lower()}.",
-        "hint": "",
-    }
-    return OperationError(error["message"], code=error["code"], hint=error["hint"])
+    return OperationError(reason.message, code=reason.code, hint=reason.hint)
 
 
 def ended_text(row: QueuedOperation) -> str:
     """Return the result block: state, counters, and every item that was lost."""
-    report = row.outcome.get("report", {})
-    state = row.shown_state + (", with losses" if row.losses else "")
-    result: dict[str, Any] = {"state": state, **_counters(row, report.get("counters", {}))}
-    blocks: dict[str, Any] = {"result": result}
-    for name in ("unrestored", "unreadable"):
-        if report.get(name):
-            blocks[f"{name} items"] = list(_losses(name, report[name]))
+    blocks: dict[str, Any] = {
+        "result": {"state": telling.state(row), **dict(telling.counters(row))}
+    }
+    for lost in telling.losses(row):
+        blocks.setdefault(f"{lost.kind} items", []).append(_losses(lost))
     return "\n" + output.tree(blocks, row.server.zone_info)
 
 
-def _title(row: QueuedOperation) -> str:
-    return OPERATIONS[row.command].title if row.command in OPERATIONS else row.command
-
-
-def _counters(row: QueuedOperation, counters: Mapping[str, int]) -> dict[str, int]:
-    always = _ALWAYS_SHOWN.get(row.command, _RESTORE_COUNTERS)
+def _losses(lost: telling.Losses) -> dict[str, str]:
+    """Return the block of one account, as the mails have it: the ids, then how often each cause."""
     return {
-        _LABELS.get(name, name): number
-        for name, number in counters.items()
-        if number or name in always
+        "account": lost.account,
+        f"{lost.kind} items": ",".join(map(str, lost.ids)),
+        "why": ", ".join(f"{cause} {number}" for cause, number in lost.causes),
     }
-
-
-def _losses(name: str, lost: Mapping[str, list[tuple[int, str]]]) -> Iterator[dict[str, str]]:
-    """Yield one block per account, as the mails have it: the ids, then how often each cause."""
-    for account, items in sorted(lost.items()):
-        causes = Counter(cause for _, cause in items)
-        yield {
-            "account": account,
-            f"{name} items": ",".join(str(item) for item, _ in sorted(items)),
-            "why": ", ".join(f"{cause} {number}" for cause, number in sorted(causes.items())),
-        }

@@ -1,0 +1,264 @@
+"""What a notification says: one order of blocks for all operations.
+
+What was recorded for the page is what is mailed, word for word.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from importlib import metadata
+
+from console import remedies, telling
+from console.letter import layout, numbers
+from console.models import Level, QueuedOperation, State
+
+STARTED = "started"
+ENDED = "ended"
+SUBJECT_LENGTH = 200
+
+_HINTS = 3
+_SAMPLE_IDS = 3
+_LEVELS = {
+    State.FAILED: Level.ERROR,
+    State.INTERRUPTED: Level.ERROR,
+    State.STOPPED: Level.WARNING,
+    State.REMOVED: Level.WARNING,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """What a notification says."""
+
+    level: Level
+    subject: str
+    text: str
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+def compose(row: QueuedOperation, *, notification: uuid.UUID, event: str) -> Letter:
+    """Say that an operation has started, or how it ended."""
+    ended = event == ENDED
+    blocks = (
+        _lead(row) if ended else _begun(row),
+        _identity(row, event),
+        _times(row, event),
+        _parameters(row),
+        *(_outcome(row) if ended else [_follow(row)]),
+        _footer(row, notification),
+    )
+    return Letter(
+        level=level(row, event),
+        subject=_subject(row, event),
+        text="\n\n".join(filter(None, blocks)) + "\n",
+        counters=dict(telling.counts(row)) if ended else {},
+    )
+
+
+def plain(row: QueuedOperation, *, notification: uuid.UUID, event: str) -> Letter:
+    """Say it with nothing that could be wrong, for an operation whose own words cannot be told."""
+    is_start = event == STARTED
+    said = STARTED if is_start else row.shown_state.lower()
+    command = layout.clean(row.command)
+    return Letter(
+        level=Level.INFORMATION if is_start else _LEVELS.get(State(row.state), Level.WARNING),
+        subject=f"[Backup NG] {row.server.name}: {command} – {said}"[:SUBJECT_LENGTH],
+        text=(
+            f"{command}: {said}. The page of the operation tells more.\n\n"
+            f"id             {row.pk}\nserver         {row.server.name}\n\n"
+            f"notification   {notification}\n"
+        ),
+    )
+
+
+def level(row: QueuedOperation, event: str) -> Level:
+    """Return how grave it is."""
+    if event == STARTED:
+        return Level.INFORMATION
+    whole = Level.WARNING if row.losses else Level.INFORMATION
+    return _LEVELS.get(State(row.state), whole)
+
+
+def _subject(row: QueuedOperation, event: str) -> str:
+    happened = STARTED if event == STARTED else telling.what_happened(row)
+    head = f"[Backup NG] {row.server.name}: {telling.title(row)}"
+    tail = f" – {happened}"
+    about = layout.clean(telling.subject(row)).strip()
+    room = max(0, SUBJECT_LENGTH - len(head) - len(tail) - 1)
+    if len(about) > room:
+        about = f"{about[: max(0, room - 1)]}…"
+    return f"{head} {about}".rstrip()[: SUBJECT_LENGTH - len(tail)] + tail
+
+
+# The first sentence
+
+
+def _begun(row: QueuedOperation) -> str:
+    title = telling.title(row)
+    article = "An" if title[:1] in "AEIO" else "A"
+    return layout.filled(f"{article} {title} has begun. You will get a message at its end.")
+
+
+def _lead(row: QueuedOperation) -> str:
+    title, reason = telling.title(row), telling.error(row)
+    if reason is None:
+        return layout.filled(" ".join((_success(row), *_lost(row))))
+    by = f" by {row.stop_requested_by}" if row.stop_requested_by else ""
+    # No message may look like the beginning of the numbers, wherever its lines break.
+    because = reason.message.replace(numbers.STATS, "stats")
+    said = {
+        State.STOPPED: f"was stopped{by}. What it had done until then stays.",
+        State.REMOVED: f"was removed from the queue{by} before it began; nothing was changed.",
+        State.INTERRUPTED: f"was interrupted. {because}",
+    }.get(State(row.state), f"has failed. {because}")
+    return layout.filled(f"The {title} {said}")
+
+
+def _success(row: QueuedOperation) -> str:
+    counts, title = telling.counts(row), telling.title(row)
+    if numbers.is_scan(row):
+        changed = counts.get("accounts_new", 0) + counts.get("accounts_updated", 0)
+        scanned = layout.number(counts.get("accounts_scanned", 0))
+        return (
+            f"{title} finished in {layout.duration(_elapsed(row))}; "
+            f"{layout.number(changed)} of {scanned} accounts had changed."
+        )
+    if not counts.get("planned"):
+        return f"The {title} has ended."
+    restored, skipped = counts.get("restored", 0), counts.get("skipped", 0)
+    verb = "was" if restored == 1 else "were"
+    there = f", {layout.number(skipped)} were there already" if skipped else ""
+    return f"The {title} has ended. {layout.items(restored)} {verb} restored{there}."
+
+
+def _lost(row: QueuedOperation) -> Iterator[str]:
+    lost = numbers.lost(row)
+    for kind, verb in (("unrestored", "restored"), ("unreadable", "read")):
+        if lost[kind]:
+            listed = "it is listed" if lost[kind] == 1 else "they are listed"
+            yield f"{layout.items(lost[kind])} could not be {verb}; {listed} below."
+
+
+# What, who, when, how
+
+
+def _identity(row: QueuedOperation, event: str) -> str:
+    about = telling.subject(row)
+    fields = {
+        "operation": telling.title(row) + (f": {about}" if about else ""),
+        "id": str(row.pk),
+        "server": row.server.name,
+        "requested by": telling.requested_by(row),
+    }
+    if event == ENDED:
+        fields["state"] = telling.state(row)
+        if telling.error(row) and row.progress:
+            fields["got as far as"] = _progress(row)
+    return layout.block(fields)
+
+
+def _progress(row: QueuedOperation) -> str:
+    phase, total = str(row.progress.get("phase", "")), row.progress.get("total")
+    return f"{phase}, {row.progress.get('done', 0)} of {total}" if total else phase
+
+
+def _times(row: QueuedOperation, event: str) -> str:
+    moments = {"queued": row.created_at, "started": row.started_at}
+    if event == ENDED:
+        moments["ended"] = row.ended_at
+    fields = {label: _moment(row, moment) for label, moment in moments.items() if moment}
+    if event == ENDED and row.started_at and row.ended_at:
+        fields["duration"] = layout.duration(_elapsed(row))
+    return layout.block(fields)
+
+
+def _moment(row: QueuedOperation, moment: datetime) -> str:
+    return moment.astimezone(row.server.zone_info).strftime("%d/%m/%Y %H:%M:%S %Z")
+
+
+def _elapsed(row: QueuedOperation) -> timedelta:
+    if row.started_at is None or row.ended_at is None:
+        return timedelta()
+    return row.ended_at - row.started_at
+
+
+def _parameters(row: QueuedOperation) -> str:
+    fields = dict(telling.parameters(row))
+    if addresses := telling.addresses(row):
+        fields["notify also"] = ", ".join(addresses)
+    left = "     ".join(f"{name} {value}" for name, value in telling.defaults(row))
+    return "\n".join(filter(None, (layout.block(fields), layout.filled(left))))
+
+
+def _follow(row: QueuedOperation) -> str:
+    return layout.command("follow it", telling.monitor_command(row))
+
+
+# What came of it
+
+
+def _outcome(row: QueuedOperation) -> Iterator[str]:
+    yield numbers.stats(row)
+    yield from numbers.lists(row)
+    yield numbers.why(row)
+    notes = telling.report(row).get("notes", ())
+    yield "\n".join(
+        layout.filled(str(note), first="note           ", rest=" " * 15) for note in notes
+    )
+    hints = list(itertools.islice(_hints(row), _HINTS))
+    if hints:
+        yield "\n".join(("what next", *hints))
+    elif row.state == State.SUCCESSFUL:
+        yield "nothing to be done"
+
+
+def _hints(row: QueuedOperation) -> Iterator[str]:
+    """Yield what an admin can do, the most useful first."""
+    if row.state == State.REMOVED:
+        yield layout.command("  ask again", telling.command_line(row))
+        return
+    if row.state != State.SUCCESSFUL:
+        yield from _hints_after_an_end(row)
+        return
+    losses = telling.losses(row)
+    if not losses:
+        return
+    yield _advice(
+        "The next scan tries them again."
+        if numbers.is_scan(row)
+        else remedies.groups(row)[0].advice
+    )
+    first = losses[0]
+    host, account = shlex.quote(row.server.name), shlex.quote(layout.clean(first.account))
+    line = f"backupng --host {host} backup getItem {account} {first.ids[0]} date all"
+    yield layout.command("  look at one", line)
+    if first.kind == "unrestored":
+        ids = ",".join(map(str, first.ids[:_SAMPLE_IDS]))
+        yield _advice(f"In the source mailbox search for   item: {ids}   in each tab.")
+
+
+def _hints_after_an_end(row: QueuedOperation) -> Iterator[str]:
+    reason = telling.error(row)
+    cut_off = row.state != State.FAILED
+    hint = (reason.hint if reason else "") or (telling.after_interruption(row) if cut_off else "")
+    if hint:
+        yield _advice(hint)
+    yield layout.command("  run it again", telling.command_line(row))
+
+
+def _advice(text: str) -> str:
+    return layout.filled(text, first="  ", rest="    ")
+
+
+def _footer(row: QueuedOperation, notification: uuid.UUID) -> str:
+    fields = {
+        "Backup NG": metadata.version("backupng"),
+        "server": f"{row.server.name} ({row.server.kind})",
+        "notification": str(notification),
+    }
+    return layout.block(fields)

@@ -1,0 +1,152 @@
+"""What was lost, by cause, with what can be done about each, and as a table for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
+from backupng.engine.errors import BrokenItem, InvalidItem, ReadError
+from backupng.engine.model import ItemId
+from backupng.engine.operations.restore_on_new_account import OLDER_STATE
+from backupng.engine.restore.inject import CANNOT_HOLD, DIFFERS, NOT_FOUND
+from console import telling
+from console.models import QueuedOperation
+
+SHOWN_ITEMS = 500
+"""More would make a page that nobody reads; the file has them all."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With one of these at its start a cell is a formula to some spreadsheets."""
+
+_UNKNOWN = (
+    _("The log of the operation has the reason."),
+    _("Look at one of them with getItem."),
+)
+_ADVICE: dict[str, tuple[str, str]] = {
+    ReadError.cause: (
+        _("Its metadata or its blob could not be read."),
+        _(
+            "Look at the permissions and at the disk below the path it was read from, "
+            "then run the operation again."
+        ),
+    ),
+    BrokenItem.cause: (
+        _("It could be read, but it is not what it claims to be."),
+        _(
+            "An earlier state may be intact: look with getItem and date all, "
+            "and restore as of that moment."
+        ),
+    ),
+    InvalidItem.cause: (
+        _("It is intact, but the mail server refuses it."),
+        _(
+            "The log has the server's words. Refused messages may pass while "
+            "zimbra_lmtp_validate_messages is set to false; then run the operation again."
+        ),
+    ),
+    CANNOT_HOLD: (
+        _("The destination has no items of this kind."),
+        _("Restore it on a mail server that has them."),
+    ),
+    NOT_FOUND: (
+        _("The mail server accepted it, and afterwards it was not there."),
+        _("Run the restore into another new account and compare."),
+    ),
+    DIFFERS: (
+        _("The mail server accepted it, and afterwards it was not the same."),
+        _("Compare both with getItem; run the restore into another new account."),
+    ),
+    OLDER_STATE: (
+        _("It was restored as an earlier scan had saved it."),
+        _("Look in the log of the last scans why they could not read it."),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """One item that was not restored, or not read."""
+
+    account: str
+    item: ItemId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The items lost for one cause; `rows` are the first of them, `number` counts all."""
+
+    cause: str
+    meaning: str
+    advice: str
+    rows: tuple[Lost, ...]
+    number: int
+
+    @property
+    def left_out(self) -> int:
+        """How many are not in `rows`."""
+        return self.number - len(self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The words that find the lost items of an account in its web client."""
+
+    account: str
+    words: str
+    left_out: int
+
+
+def groups(row: QueuedOperation) -> list[Group]:
+    """Return what was lost by cause, the most frequent first."""
+    by_cause: dict[str, list[Lost]] = {}
+    for lost in telling.losses(row):
+        for item, cause in lost.items:
+            by_cause.setdefault(cause, []).append(Lost(account=lost.account, item=item))
+    ordered = sorted(by_cause.items(), key=lambda each: (-len(each[1]), each[0]))
+    return [_group(cause, found) for cause, found in ordered]
+
+
+def searches(row: QueuedOperation) -> list[Search]:
+    """Return per account what to type into the search of its web client."""
+    return [
+        Search(
+            account=lost.account,
+            words=f"item: {','.join(map(str, lost.ids[:SHOWN_ITEMS]))}",
+            left_out=max(0, len(lost.ids) - SHOWN_ITEMS),
+        )
+        for lost in telling.losses(row)
+    ]
+
+
+def as_csv(row: QueuedOperation) -> str:
+    """Return everything that was lost as a table that no spreadsheet takes for formulas."""
+    table = io.StringIO()
+    writer = csv.writer(table, quoting=csv.QUOTE_ALL)
+    writer.writerow(("account", "item", "list", "cause"))
+    writer.writerows([_harmless(cell) for cell in cells] for cells in _cells(row))
+    return table.getvalue()
+
+
+def _group(cause: str, found: list[Lost]) -> Group:
+    meaning, advice = _ADVICE.get(cause, _UNKNOWN)
+    return Group(
+        cause=cause,
+        meaning=gettext(meaning),
+        advice=gettext(advice),
+        rows=tuple(found[:SHOWN_ITEMS]),
+        number=len(found),
+    )
+
+
+def _cells(row: QueuedOperation) -> Iterator[tuple[str, ...]]:
+    for lost in telling.losses(row):
+        for item, cause in lost.items:
+            yield (lost.account, str(item), lost.kind, cause)
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

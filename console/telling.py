@@ -1,0 +1,251 @@
+"""An operation in words: the same on pages, in mails and on the command line.
+
+Functions of a row whose server is loaded; nothing is read or written. The words are not translated:
+scripts, filters and admins search for them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backupng.engine.model import ItemId
+from backupng.engine.operations import OPERATIONS
+from console.models import Origin, QueuedOperation, State
+
+_ADDRESSES = "notifications"
+_SUBJECTS = (
+    ("source_account", "destination_account"),
+    ("account",),
+    ("source_path",),
+    ("destination_path",),
+    ("backup_path",),
+    ("domains",),
+)
+"""What an operation is about: the first of these that all of its parameters know."""
+
+_COUNTERS: Mapping[str, tuple[str, ...]] = {
+    "doSmartScan": (
+        *("accounts_scanned", "accounts_new", "accounts_updated", "accounts_deleted"),
+        *("accounts_skipped_by_cos", "items_checked", "items_new", "items_updated"),
+        *("items_deleted", "read_errors", "blobs_new", "bytes_read", "bytes_written"),
+    ),
+}
+_RESTORE_COUNTERS = ("planned", "restored", "skipped", "unrestored")
+"""Counters that come first, in this order, and are told when they are zero too."""
+_FURTHER_COUNTERS = (
+    *("folders", "tags", "mountpoints_not_carried", "grants_not_carried"),
+    *("domains", "classes_of_service", "lists", "entries_changed"),
+)
+"""Those that follow in this order: a database may hand them back in another."""
+_LABELS = {
+    "restored": "Restored Items",
+    "skipped": "Skipped Items",
+    "unrestored": "Unrestored Items",
+    "accounts_skipped_by_cos": "skipped by COS",
+    "blobs_new": "new files",
+}
+_ENDS = {
+    State.FAILED: "failed",
+    State.STOPPED: "stopped",
+    State.REMOVED: "removed from the queue",
+    State.INTERRUPTED: "interrupted",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """The items of one account that were not restored, or not read: `kind` says which."""
+
+    account: str
+    kind: str
+    items: tuple[tuple[ItemId, str], ...]
+    """Id and cause, ascending by id."""
+
+    @property
+    def ids(self) -> tuple[ItemId, ...]:
+        """The ids, ascending."""
+        return tuple(item for item, _ in self.items)
+
+    @property
+    def causes(self) -> tuple[tuple[str, int], ...]:
+        """Each cause and how often it was met."""
+        return tuple(sorted(Counter(cause for _, cause in self.items).items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why an operation did not succeed, and what an admin can do."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+# What was asked
+
+
+def title(row: QueuedOperation) -> str:
+    """Return the operation's name in words."""
+    return OPERATIONS[row.command].title if row.command in OPERATIONS else row.command
+
+
+def subject(row: QueuedOperation) -> str:
+    """Return what it is about: accounts, a path, domains; empty if it is the whole server."""
+    for names in _SUBJECTS:
+        if all(row.parameters.get(name) for name in names):
+            return " → ".join(str(row.parameters[name]) for name in names)
+    return ""
+
+
+def parameters(row: QueuedOperation) -> tuple[tuple[str, str], ...]:
+    """Return the parameters as chosen, in the command's own names and order."""
+    return tuple(
+        (name, str(row.parameters[name]))
+        for name in _parameter_names(row)
+        if name in row.parameters and name != _ADDRESSES
+    )
+
+
+def defaults(row: QueuedOperation) -> tuple[tuple[str, str], ...]:
+    """Return the parameters that were left as they are; those without any value are left out."""
+    if row.command not in OPERATIONS:
+        return ()
+    return tuple(
+        (each.name, each.default)
+        for each in OPERATIONS[row.command].parameters()
+        if each.name not in row.parameters and each.name != _ADDRESSES and each.default
+    )
+
+
+def addresses(row: QueuedOperation) -> tuple[str, ...]:
+    """Return the addresses that were typed to be told too."""
+    typed = str(row.parameters.get(_ADDRESSES, "")).split(",")
+    return tuple(address.strip() for address in typed if address.strip())
+
+
+def requested_by(row: QueuedOperation) -> str:
+    """Return who asked for it, and from where."""
+    origin = Origin(row.origin).label
+    who = row.requester_address or row.requester_name
+    return f"{who} ({origin})" if who else str(origin)
+
+
+def command_line(row: QueuedOperation) -> str:
+    """Return the command that asks for the same."""
+    words = ["backupng", "--host", row.server.name, "backup", row.command]
+    mandatory = _mandatory(row)
+    for name in _parameter_names(row):
+        if name in row.parameters:
+            text = str(row.parameters[name])
+            words += [text] if name in mandatory else [name, text]
+    return shlex.join(words)
+
+
+def monitor_command(row: QueuedOperation) -> str:
+    """Return the command that follows it."""
+    return f"backupng backup monitor {row.pk} operation_host {row.server.name}"
+
+
+def _parameter_names(row: QueuedOperation) -> Sequence[str]:
+    if row.command not in OPERATIONS:
+        return sorted(row.parameters)
+    return [each.name for each in OPERATIONS[row.command].parameters()]
+
+
+def _mandatory(row: QueuedOperation) -> frozenset[str]:
+    if row.command not in OPERATIONS:
+        return frozenset()
+    return frozenset(each.name for each in OPERATIONS[row.command].parameters() if each.mandatory)
+
+
+# What came of it
+
+
+def report(row: QueuedOperation) -> Mapping[str, Any]:
+    """Return the report that it ended with; empty without one."""
+    found: Mapping[str, Any] = row.outcome.get("report") or {}
+    return found
+
+
+def counts(row: QueuedOperation) -> Mapping[str, int]:
+    """Return the numbers by name: those of the report, else those it had come to when it ended."""
+    found: Mapping[str, int] = report(row).get("counters", {})
+    if found or not row.has_ended:
+        return found
+    return row.progress.get("counts") or {}
+
+
+def counters(row: QueuedOperation) -> tuple[tuple[str, int], ...]:
+    """Return the numbers with their labels; zero is told of the first ones only."""
+    found = counts(row)
+    always = _COUNTERS.get(row.command, _RESTORE_COUNTERS)
+    further = (*_FURTHER_COUNTERS, *sorted(found.keys() - {*always, *_FURTHER_COUNTERS}))
+    names = [name for name in always if name in found]
+    names += [name for name in further if name not in always and found.get(name)]
+    return tuple((label(name), found[name]) for name in names)
+
+
+def label(name: str) -> str:
+    """Return the words for a counter."""
+    return _LABELS.get(name, name.replace("_", " "))
+
+
+def losses(row: QueuedOperation) -> tuple[Losses, ...]:
+    """Return what was lost, per account: first what was not restored, then what was not read."""
+    return tuple(
+        Losses(
+            account=account,
+            kind=kind,
+            items=tuple(sorted((ItemId(item), str(cause)) for item, cause in items)),
+        )
+        for kind in ("unrestored", "unreadable")
+        for account, items in sorted(report(row).get(kind, {}).items())
+        if items
+    )
+
+
+def state(row: QueuedOperation) -> str:
+    """Return the state in words, losses included."""
+    return row.shown_state + (", with losses" if row.losses else "")
+
+
+def what_happened(row: QueuedOperation) -> str:
+    """Return the last words of a subject line: `completed, 10 items not restored`."""
+    if row.state == State.SUCCESSFUL:
+        return ", ".join(("completed", *_lost_in_words(row)))
+    if row.state == State.STARTED:
+        return "started"
+    return _ENDS.get(State(row.state), row.shown_state.lower())
+
+
+def error(row: QueuedOperation) -> Reason | None:
+    """Return why it did not succeed; None while it may still, and if it did."""
+    if row.state == State.SUCCESSFUL or not row.has_ended:
+        return None
+    found = row.outcome.get("error") or {}
+    return Reason(
+        code=found.get("code", row.state),
+        message=found.get("message", f"The operation is {row.shown_state.lower()}."),
+        hint=found.get("hint", ""),
+    )
+
+
+def after_interruption(row: QueuedOperation) -> str:
+    """Return what to do when it was cut off halfway; empty for what this version does not know."""
+    known = OPERATIONS.get(row.command)
+    return known.after_interruption if known else ""
+
+
+def _lost_in_words(row: QueuedOperation) -> list[str]:
+    numbers: Counter[str] = Counter()
+    for each in losses(row):
+        numbers[each.kind] += len(each.items)
+    said = {"unrestored": "not restored", "unreadable": "not read"}
+    return [
+        f"{number} {'item' if number == 1 else 'items'} {said[kind]}"
+        for kind, number in numbers.items()
+    ]
