@@ -2,6 +2,7 @@
 
 BACKUPNG_DATA    data folder: database, key, state
 BACKUPNG_HOSTS   names the console answers to, comma separated
+BACKUPNG_PORT    where `run` has the console listen, on loopback; unset: 8000
 BACKUPNG_SERVER  the server whose queue a worker drains
 BACKUPNG_TLS     false in the demo and in tests: plain HTTP, for a console on loopback only
 DATABASE_URL     database of the console; unset: SQLite in the data folder
@@ -22,6 +23,7 @@ from typing import Any
 
 import environ
 from csp.constants import NONE, SELF
+from django.contrib.messages import constants as message_levels
 
 env = environ.FileAwareEnv()
 
@@ -86,6 +88,7 @@ MIDDLEWARE = [
     # First, so that every answer carries its policy, refusals and static files too.
     "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -93,7 +96,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "console.access.LoginMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
@@ -110,6 +112,8 @@ TEMPLATES = [
         },
     }
 ]
+# The looks of a note.
+MESSAGE_TAGS = {message_levels.SUCCESS: "ok", message_levels.ERROR: "err"}
 ROOT_URLCONF = "backupng.urls"
 WSGI_APPLICATION = "backupng.wsgi.application"
 ASGI_APPLICATION = "backupng.asgi.application"
@@ -165,15 +169,29 @@ Q_CLUSTER = {
     "daemonize_workers": True,
     "catch_up": False,
     "save_limit": 20,
+    "log_level": "WARNING",  # every bell would be a line, on the command line too
     "ALT_CLUSTERS": {},  # without it the name of a cluster in the environment is a crash
     "label": "Backup NG tasks",
 }
 if _server := env.str("BACKUPNG_SERVER", default=""):
-    Q_CLUSTER["cluster_name"] = f"srv:{_server}"
+    Q_CLUSTER["cluster_name"] = f"srv:{_server}"[:100]  # the width of django-q2's column
+# A stopped operation ends at its next safe point; after so many seconds it is killed.
+OPERATION_GRACE_S = 10.0
 
 EMAIL_URL = env.email_url("EMAIL_URL", default="smtp://localhost:25")
 vars().update(EMAIL_URL)
 EMAIL_TIMEOUT = 15
+
+# Everything that is wrong goes to standard error, and from there to the log of each service.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "level": "WARNING", "formatter": "line"}
+    },
+    "root": {"handlers": ["stderr"]},
+}
 
 LANGUAGE_CODE = "en"
 LOCALE_PATHS = [BASE_DIR / "locale"]

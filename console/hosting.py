@@ -13,6 +13,8 @@ import fcntl
 import json
 import logging
 import os
+import pwd
+import re
 import selectors
 import signal
 import subprocess
@@ -29,11 +31,14 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
+from django.utils import timezone
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.2
-_GRACE_S = 10.0
+_LEVELS = ("INFO", "WARNING")
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Control characters, and what some readers take for the end of a line."""
 _PASSED_ON = (
     *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
     *("PYTHONPATH", "LD_LIBRARY_PATH"),
@@ -66,6 +71,14 @@ def identity() -> str:
 def runner() -> dict[str, Any]:
     """Return who runs an operation: host, its boot, process."""
     return {"identity": identity(), "boot_id": boot_id(), "pid": os.getpid()}
+
+
+def user_name() -> str:
+    """Return the name of the user whom this process belongs to."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def boot_id() -> str:
@@ -123,9 +136,13 @@ def queue_lock(server: str) -> str:
     return f"{quote(server, safe='')}.lock"
 
 
-def worker_lock(server: str = "") -> str:
-    """Return the name of the lock that a worker holds: of one server, or of all on this host."""
+def worker_lock(server: str) -> str:
+    """Return the name of the lock that the worker of a server holds for its life."""
     return f"{quote(server, safe='')}.worker"
+
+
+WAL_LOCK = "wal"
+"""The lock of who moves SQLite's log into its database: two at once may damage both."""
 
 
 # End journals
@@ -208,7 +225,7 @@ def execute(line: Mapping[str, Any], *, lock: int, watch: Watch) -> dict[str, An
             [sys.executable, "-m", "backupng.engine.operations"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=log.file,
             cwd=settings.BASE_DIR,
             env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             start_new_session=True,
@@ -216,26 +233,52 @@ def execute(line: Mapping[str, Any], *, lock: int, watch: Watch) -> dict[str, An
         ) as process,
     ):
         try:
+            log.add(f"{line['operation']['command']} begins in process {process.pid}.")
             _feed(process, line)
-            return _watch(process, log, watch)
+            end = _watch(process, log, watch)
+            log.add(f"Ended: {end['state']}." if end else "The process ended without a word.")
+            return end
         finally:
             # The session is named after the process, so it is ended before the name is free again.
             _signal(process, signal.SIGKILL)
 
 
 def log_file(operation: uuid.UUID | str) -> Path:
-    """Return where an operation's log lies; there is no file if it logged nothing."""
+    """Return where an operation's log lies; there is no file before it was started."""
     return state_folder() / "log" / f"{operation}.log"
 
 
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """The log of an operation: `2026-11-25T20:40:01.123Z INFO text`, one entry a line.
+
+    What the process prints by itself, such as the trace of a defect, goes there as it comes.
+    """
+
+    file: IO[bytes]
+
+    def add(self, text: str, *, level: str = "INFO") -> None:
+        moment = timezone.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        known = level if level in _LEVELS else _LEVELS[0]
+        entry = f"{moment} {known} {_NO_TEXT.sub(_escape, text)}\n"
+        try:
+            self.file.write(entry.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            # A full disk must not end the operation, too.
+            logger.warning("an entry of a log is lost: %s", error)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
 @contextmanager
-def _log(operation: str) -> Iterator[IO[bytes]]:
+def _log(operation: str) -> Iterator[_Log]:
     path = log_file(operation)
     path.parent.mkdir(mode=0o750, exist_ok=True)
     with path.open("ab", buffering=0) as file:
-        yield file
-    if path.stat().st_size == 0:
-        path.unlink()
+        yield _Log(file)
 
 
 def _feed(process: subprocess.Popen[bytes], line: Mapping[str, Any]) -> None:
@@ -243,20 +286,20 @@ def _feed(process: subprocess.Popen[bytes], line: Mapping[str, Any]) -> None:
         stdin.write(json.dumps(line).encode())
 
 
-def _watch(process: subprocess.Popen[bytes], log: IO[bytes], watch: Watch) -> dict[str, Any] | None:
+def _watch(process: subprocess.Popen[bytes], log: _Log, watch: Watch) -> dict[str, Any] | None:
     """Read events up to the end event and return it; None if the process ended without one."""
     kill_at = 0.0
     for event in _events(process):
         match event:
             case {"event": "progress"}:
-                watch.progress({key: event[key] for key in ("phase", "done", "total")})
-            case {"event": "log", "line": text}:
-                log.write(f"{text}\n".encode())
+                watch.progress({key: event[key] for key in ("phase", "done", "total", "counts")})
+            case {"event": "log", "line": text, "level": level}:
+                log.add(text, level=level)
             case {"event": "end"}:
                 return event
-        if not kill_at and watch.ending():
+        if watch.ending() and not kill_at:
             _signal(process, signal.SIGTERM)
-            kill_at = time.monotonic() + _GRACE_S
+            kill_at = time.monotonic() + settings.OPERATION_GRACE_S
         if kill_at and time.monotonic() >= kill_at:
             _signal(process, signal.SIGKILL)
     return None

@@ -10,7 +10,8 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -21,12 +22,16 @@ from django.utils import timezone
 from backupng.engine.errors import BackupError, MailServerUnreachable
 from backupng.engine.operations import OPERATIONS, parameters
 from backupng.engine.operations.base import Operation
-from console import connect, hosting
-from console.models import OPEN_STATES, Origin, QueuedOperation, Server, State
+from console import bells, connect, hosting, notify
+from console.models import OPEN_STATES, Delivery, Origin, QueuedOperation, Server, State
+from console.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-_PROGRESS_PAUSE_S = 1.0
+AWAY_AFTER = timedelta(seconds=200)
+"""A worker ticks every minute; one that was not seen for so long is gone or hangs."""
+
+_RUNS_PER_DRAIN = 200
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 10.0
 _T = TypeVar("_T")
@@ -45,7 +50,7 @@ class Requester:
 
     origin: Origin = Origin.CLI
     user: User | None = None
-    name: str = ""
+    name: str = field(default_factory=hosting.user_name)
     address: str = ""
 
 
@@ -53,14 +58,15 @@ def submit(
     server: Server,
     operation: Operation,
     *,
-    requester: Requester = Requester(),
+    requester: Requester | None = None,
     dedupe: str | None = None,
     resumes: QueuedOperation | None = None,
 ) -> QueuedOperation:
-    """Put an operation at the end of its server's queue, durably.
+    """Put an operation at the end of its server's queue, durably, and ring its worker's bell.
 
     With a `dedupe` key that is known, nothing is added and the row of that key is returned.
     """
+    requester = requester or Requester()
     texts = parameters.spell(operation, server.zone_info)
     with transaction.atomic():
         locked = _lock(server)
@@ -79,7 +85,19 @@ def submit(
             resumes=resumes,
         )
         Server.objects.filter(pk=locked.pk).update(next_seq=row.seq + 1, drain_pending=True)
+        # In the same transaction and database: either both are there or neither.
+        if not locked.drain_pending:
+            bells.ring(locked, bells.DRAIN)
     return row
+
+
+def pause(server: Server, *, paused: bool) -> None:
+    """Let the queue wait after what runs now, or go on."""
+    with transaction.atomic():
+        locked = _lock(server)
+        Server.objects.filter(pk=locked.pk).update(paused=paused)
+        if not paused:
+            bells.ring(locked, bells.DRAIN)
 
 
 def stop(row: QueuedOperation, *, by: str) -> State | None:
@@ -104,6 +122,8 @@ def stop_all(server: Server, *, by: str) -> tuple[int, int]:
 def _stop(row: QueuedOperation, by: str) -> State | None:
     now = timezone.now()
     if row.move(State.QUEUED, State.REMOVED, ended_at=now, stop_requested_by=by):
+        notify.ended(row)
+        _ring_for_mail(row)
         return State.QUEUED
     asked = {"stop_requested_at": now, "stop_requested_by": by}
     running = QueuedOperation.objects.filter(pk=row.pk, state=State.STARTED)
@@ -121,13 +141,21 @@ def position(row: QueuedOperation) -> int:
 
 
 def is_served(server: Server) -> bool:
-    """Say whether a process on this host drains the server's queue, now or as its duty."""
-    locks = (
-        hosting.worker_lock(),
-        hosting.worker_lock(server.name),
-        hosting.queue_lock(server.name),
-    )
+    """Say whether a process drains the server's queue, now or as its duty.
+
+    On this host locks tell; of another one its last sign of life.
+    """
+    if server.identity not in ("", hosting.identity()):
+        seen = server.worker_seen_at
+        return seen is not None and timezone.now() - seen < AWAY_AFTER
+    locks = (hosting.worker_lock(server.name), hosting.queue_lock(server.name))
     return any(map(hosting.is_locked, locks))
+
+
+def see_worker(server: Server) -> None:
+    """Note a sign of life of the server's worker, on the host that has the server."""
+    mine = Server.objects.filter(pk=server.pk, identity__in=("", hosting.identity()))
+    mine.update(worker_seen_at=timezone.now())
 
 
 def drain(
@@ -136,18 +164,24 @@ def drain(
     """Run the server's queued operations in order, until none is left or `until` has ended.
 
     As soon as `ending` says so, the running operation is interrupted and the rest stays queued.
-    Call it from the main thread. Raises MailServerUnreachable for another host's server.
+    After many operations it returns and leaves the rest to the next ring. Call it from the main
+    thread. Raises MailServerUnreachable for another host's server.
     """
     with hosting.locked(hosting.queue_lock(server.name)) as lock:
         if lock is None:
             return Drained.BUSY
-        _bind(server)
+        bind(server)
         recover(server)
-        while not (ending() or _has_ended(until)):
-            row = _claim(server)
+        for _ in range(_RUNS_PER_DRAIN):
+            if ending() or _has_ended(until):
+                break
+            row = _claim(server, ending)
             if row is None:
                 break
             _run(row, lock, ending)
+    # After the lock: who heard the bell while it was held has found this drain busy and gone away.
+    if not ending():
+        _persistently(lambda: _ring_for_the_rest(server), ending)
     return Drained.DONE
 
 
@@ -169,18 +203,18 @@ def recover(server: Server) -> None:
 def finish(row: QueuedOperation, end: dict[str, Any]) -> bool:
     """Move a started row to its end state; False when it had been closed before."""
     outcome = {key: end[key] for key in ("state", "error", "report")}
-    closed = row.move(State.STARTED, State(end["state"]), outcome=outcome, ended_at=timezone.now())
-    if not closed:
-        logger.warning("%s was closed by somebody else before it ended as %s", row, end["state"])
-    return closed
+    state, now = State(end["state"]), timezone.now()
+    with transaction.atomic():
+        _lock(row.server)
+        if row.move(State.STARTED, state, outcome=outcome, ended_at=now):
+            notify.ended(row)
+            _ring_for_mail(row)
+            return True
+    logger.warning("%s was closed by somebody else before it ended as %s", row, state)
+    return False
 
 
-def _lock(server: Server) -> Server:
-    """Lock the server's row to the end of the transaction and return it as it is now."""
-    return Server.objects.select_for_update().get(pk=server.pk)
-
-
-def _bind(server: Server) -> None:
+def bind(server: Server) -> None:
     """Take a server that no host has. Raises MailServerUnreachable if another one has it."""
     mine = hosting.identity()
     Server.objects.filter(pk=server.pk, identity="").update(identity=mine)
@@ -190,6 +224,28 @@ def _bind(server: Server) -> None:
         )
 
 
+def _lock(server: Server) -> Server:
+    """Lock the server's row to the end of the transaction and return it as it is now."""
+    return Server.objects.select_for_update().get(pk=server.pk)
+
+
+def _ring_for_the_rest(server: Server) -> None:
+    with transaction.atomic():
+        locked = _lock(server)
+        if locked.paused or not locked.drain_pending:
+            return
+        if QueuedOperation.objects.filter(server=locked, state=State.QUEUED).exists():
+            bells.ring(locked, bells.DRAIN)
+        else:
+            Server.objects.filter(pk=locked.pk).update(drain_pending=False)
+
+
+def _ring_for_mail(row: QueuedOperation) -> None:
+    """Have the mails about a row sent, if there are any."""
+    if Delivery.objects.filter(notification__operation=row, state=Delivery.State.WAITING).exists():
+        bells.ring(row.server, bells.POST)
+
+
 def _has_ended(operation: uuid.UUID | None) -> bool:
     return (
         operation is not None
@@ -197,11 +253,11 @@ def _has_ended(operation: uuid.UUID | None) -> bool:
     )
 
 
-def _claim(server: Server) -> QueuedOperation | None:
+def _claim(server: Server, ending: Callable[[], bool]) -> QueuedOperation | None:
     """Move the oldest queued row to started and return it; None if there is nothing to run."""
     # Made once: a retry after a lost answer finds its own token and knows that it has claimed.
     token = uuid.uuid4()
-    return _persistently(lambda: _claim_as(server, token))
+    return _persistently(lambda: _claim_as(server, token), ending)
 
 
 def _claim_as(server: Server, token: uuid.UUID) -> QueuedOperation | None:
@@ -223,58 +279,66 @@ def _claim_as(server: Server, token: uuid.UUID) -> QueuedOperation | None:
             runner=hosting.runner(),
             started_at=timezone.now(),
         )
-        return rows.get(pk=row.pk)
+        claimed = rows.get(pk=row.pk)
+        notify.started(claimed)
+        _ring_for_mail(claimed)
+        return claimed
 
 
 def _run(row: QueuedOperation, lock: int, ending: Callable[[], bool]) -> None:
     """Run a claimed operation to its end, whatever happens, and record that end."""
-    progress = _Progress(row)
+    progress = Progress(row)
     try:
-        watch = hosting.Watch(progress=progress.note, ending=ending)
-        line = _persistently(lambda: connect.line(row))
+        watch = hosting.Watch(progress=progress.note, ending=lambda: progress.look() or ending())
+        line = _persistently(lambda: connect.line(row), ending)
         end = hosting.execute(line, lock=lock, watch=watch)
+    except (OperationalError, InterfaceError):
+        # The service ends while the database is away: it has not begun.
+        end = None
     except BackupError as error:
         end = _end("failed", error.code, str(error), hint=error.hint)
     except Exception:
         logger.exception("%s could not be run", row)
         end = _end("failed", "defect", "The operation could not be started or not be watched.")
-    if ending() and (end is None or end["state"] == "stopped"):
-        end = _interrupted(row, "The service was stopped while it ran.")
-    elif end is None:
-        end = _persistently(lambda: _vanished(row))
+    if end is None and not ending():
+        progress.stop_asked = _persistently(lambda: _stop_asked(row), ending)
+    _record(row, progress, _judge(row, end, ending=ending(), stopped=progress.stop_asked), ending)
+
+
+def _judge(
+    row: QueuedOperation, end: dict[str, Any] | None, *, ending: bool, stopped: bool
+) -> dict[str, Any]:
+    """Return the end of an operation, whatever its process said or left unsaid."""
+    if ending and not stopped and (end is None or end["state"] == "stopped"):
+        return _interrupted(row, "The service was stopped while it ran.")
+    if end is None and stopped:
+        return _end("stopped", "stopped", "It was stopped, and ended before it could say so.")
+    if end is None:
+        return _interrupted(row, "The operation's process was killed or broke down.")
     if end["error"] and end["error"]["code"] == "defect":
         end["error"]["hint"] = f"Its log tells more: {hosting.log_file(row.pk)}."
-    hosting.write_journal(row.pk, end | {"token": str(row.token)})
-    _persistently(lambda: connect.remember_tree(row.server))
-    _persistently(progress.write)
-    _persistently(lambda: finish(row, end))
+    return end
+
+
+def _record(
+    row: QueuedOperation, progress: Progress, end: dict[str, Any], ending: Callable[[], bool]
+) -> None:
+    """Write an end down, first where no database is needed; a kill on the way undoes nothing.
+
+    Where the database is away and the service ends, the journal is left to the next drain.
+    """
+    try:
+        hosting.write_journal(row.pk, end | {"token": str(row.token)})
+    except OSError:
+        logger.exception("no end journal of %s can be written", row)
+    _persistently(lambda: connect.remember_tree(row.server), ending)
+    _persistently(progress.write, ending)
+    _persistently(lambda: finish(row, end), ending)
     hosting.remove_journal(row.pk)
 
 
-class _Progress:
-    """The last progress of a running operation, written to its row at most once a second."""
-
-    def __init__(self, row: QueuedOperation) -> None:
-        self._row = row
-        self._noted: dict[str, Any] = {}
-        self._next_write = 0.0
-
-    def note(self, progress: dict[str, Any]) -> None:
-        """Remember progress and write it if the last one was written a second ago."""
-        self._noted = progress
-        if time.monotonic() >= self._next_write:
-            self._next_write = time.monotonic() + _PROGRESS_PAUSE_S
-            try:
-                self.write()
-            except (OperationalError, InterfaceError) as error:
-                logger.warning("progress of %s was not written: %s", self._row, error)
-                connection.close()
-
-    def write(self) -> None:
-        """Write what was noted last."""
-        row = self._row
-        mine = QueuedOperation.objects.filter(pk=row.pk, token=row.token, state=State.STARTED)
-        mine.update(progress=self._noted, progress_at=timezone.now())
+def _stop_asked(row: QueuedOperation) -> bool:
+    return QueuedOperation.objects.filter(pk=row.pk).exclude(stop_requested_at=None).exists()
 
 
 def _cut_off(row: QueuedOperation) -> dict[str, Any]:
@@ -283,12 +347,6 @@ def _cut_off(row: QueuedOperation) -> dict[str, Any]:
     restarted = row.runner.get("boot_id") != hosting.boot_id()
     reason = "The host was restarted" if restarted else "The process that ran it ended"
     return _interrupted(row, f"{reason} before the operation had ended.")
-
-
-def _vanished(row: QueuedOperation) -> dict[str, Any]:
-    if QueuedOperation.objects.filter(pk=row.pk).exclude(stop_requested_at=None).exists():
-        return _end("stopped", "stopped", "It was stopped, and ended before it could say so.")
-    return _interrupted(row, "The operation's process was killed or broke down.")
 
 
 def _interrupted(row: QueuedOperation, message: str) -> dict[str, Any]:
@@ -304,14 +362,19 @@ def _end(state: str, code: str, message: str, *, hint: str = "") -> dict[str, An
     }
 
 
-def _persistently(step: Callable[[], _T]) -> _T:
-    """Repeat a step until the database takes it: what has happened must be recorded."""
+def _persistently(step: Callable[[], _T], ending: Callable[[], bool]) -> _T:
+    """Repeat a step until the database takes it: what has happened must be recorded.
+
+    Raises the database's error when the service ends before.
+    """
     pause = _FIRST_RETRY_S
     while True:
         try:
             return step()
         except (OperationalError, InterfaceError) as error:
-            logger.warning("the database does not answer, next try in %s s: %s", pause, error)
             connection.close()
+            if ending():
+                raise
+            logger.warning("the database does not answer, next try in %s s: %s", pause, error)
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_RETRY_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +39,8 @@ class ConsoleCommand(Command):
     """
 
     on_server: ClassVar[bool] = False
+    confirmation: ClassVar[str] = ""
+    """What an interactive terminal is asked to confirm first, with `{servers}` in it."""
 
     def perform(self, console: Console) -> dict[str, Any]:
         """Do it and return the `response` of the JSON envelope. Raises BackupError."""
@@ -47,3 +49,7 @@ class ConsoleCommand(Command):
     def text(self, response: dict[str, Any]) -> str | bytes | None:
         """Return what text mode prints; None for the tree of `cli.md` §5."""
         return None
+
+    def shown(self, response: dict[str, Any]) -> Mapping[str, Any]:
+        """Return what that tree is made of."""
+        return response

@@ -15,6 +15,7 @@ from django.db import connections
 
 from backupng.engine.operations import tether
 from console import hosting, queue
+from console.cli import operations
 from console.cli.terminal import Terminal
 from console.models import QueuedOperation, Server
 
@@ -28,20 +29,25 @@ class Left(Exception):
     """The admin pressed Ctrl+C; the operation goes on."""
 
 
-def follow(row: QueuedOperation, terminal: Terminal, *, may_drain: bool) -> QueuedOperation:
+def follow(
+    row: QueuedOperation, terminal: Terminal, *, may_drain: bool, in_blocks: bool = False
+) -> QueuedOperation:
     """Return the row of the operation once it has ended; shows its progress meanwhile.
+
+    The progress is a line, or with `in_blocks` what `monitor` prints.
 
     With `may_drain`, a queue that nobody drains is drained, up to this operation, by a child of
     this process that dies with it. Raises Left.
     """
     drainers = _Drainers(row, may_drain=may_drain)
-    shown: dict[str, object] = {}
+    shown = ""
     try:
         while True:
             row = QueuedOperation.objects.select_related("server").get(pk=row.pk)
-            if row.progress and row.progress != shown:
-                shown = row.progress
-                terminal.progress(_spell(shown))
+            spelled = operations.progress_text(row) if in_blocks else _spell(row.progress)
+            if spelled != shown:
+                shown = spelled
+                terminal.progress(shown)
             if row.has_ended:
                 drainers.finish()
                 return row
@@ -52,6 +58,9 @@ def follow(row: QueuedOperation, terminal: Terminal, *, may_drain: bool) -> Queu
 
 
 def _spell(progress: dict[str, object]) -> str:
+    """Spell progress as one line; empty while there is none."""
+    if not progress:
+        return ""
     total = progress["total"]
     return f"{progress['phase']}  {progress['done']}/{total}" if total else f"{progress['phase']}"
 

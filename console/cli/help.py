@@ -35,7 +35,8 @@ SWITCHES
 _ABOUT = {
     "backup": "scans, restores, and looking into the backup",
     "sandbox": "the embedded mail server: make, fill, change and list it",
-    "worker": "run what is queued, in the foreground",
+    "run": "keep the console and the workers of this host running, in the foreground",
+    "worker": "run what is queued for one server, in the foreground",
 }
 _LEGEND = "(M) == mandatory parameter, (O) == optional parameter"
 _HEADS = ("NAME", "TYPE", "EXPECTED VALUES", "DEFAULT")

@@ -31,6 +31,7 @@ _REFUSED = frozenset(
         "path_not_readable", "path_not_writable", "path_not_empty", "path_not_a_backup",
         "path_in_use", "path_case_insensitive", "path_damaged", "unsupported_format",
         "blobless_dataset", "not_initialized", "version_mismatch", "already_exists",
+        "already_ended", "not_confirmed",
     }
 )  # fmt: skip
 _INDENT = " " * 8
@@ -38,7 +39,9 @@ _GAP = 3
 _UNITS = ("KB", "MB", "GB", "TB")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KEPT_UNDERSCORES = frozenset({"start_date", "end_date"})
-_DATES = frozenset({"created", "deleted", "queuedTime", "startTime"})
+_DATES = frozenset(
+    {"created", "deleted", "queuedTime", "startTime", "queued at", "started at", "ended at"}
+)
 _DATE_ENDINGS = ("_date", "_moment", "_started", "_ended")
 _SIZES = frozenset(
     {"size", "free_bytes", "available_space_for_metadata", "available_space_for_blobs"}

@@ -14,10 +14,11 @@ from django.utils import timezone
 from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.operations import parameters, words
 from backupng.engine.operations.base import Command, IncompleteAnswer, Lookup, Operation
-from console import connect, hosting, properties, queue
-from console.cli import backup, following, output
+from console import asking, connect, hosting, ledger, properties, telling
+from console.cli import backup, following, operations, output
 from console.cli.base import Console, ConsoleCommand
 from console.cli.grammar import Call, Switches, Usage
+from console.cli.operations import DoStopOperation, OperationCommand
 from console.cli.output import Answer
 from console.cli.terminal import Terminal
 from console.models import QueuedOperation, Server
@@ -37,7 +38,11 @@ def perform(call: Call, switches: Switches, terminal: Terminal) -> list[Answer]:
         raise Usage(f"{command.command} needs the mail server, so it cannot be run with --offline.")
     if issubclass(command, ConsoleCommand) and not command.on_server:
         return [_perform_here(command, call, terminal)]
+    if issubclass(command, OperationCommand):
+        return [_about_one(command, call, switches, terminal)]
     servers = choose(switches.host, command)
+    if issubclass(command, ConsoleCommand) and not switches.yes:
+        _confirm(command, servers, terminal)
     if issubclass(command, Operation):
         return _operate(command, call, servers, switches=switches, terminal=terminal)
     return [_answer(command, call, server, terminal) for server in servers]
@@ -67,6 +72,16 @@ def choose(host: str, command: type[Command]) -> list[Server]:
             f"There is no server {host}.", hint=f"There are: {names}.", parameter="host", value=host
         )
     return found
+
+
+def _confirm(command: type[ConsoleCommand], servers: Sequence[Server], terminal: Terminal) -> None:
+    """Ask before what many would regret. Raises BadRequest unless the answer is yes."""
+    names = ", ".join(server.name for server in servers)
+    sentence = command.confirmation.format(servers=names)
+    if sentence and not terminal.confirms(sentence):
+        raise BadRequest(
+            "Nothing was done.", code="not_confirmed", hint="Answer yes, or use the switch --yes."
+        )
 
 
 # Commands that are answered at once
@@ -113,7 +128,8 @@ def _spell(command: Command, response: dict[str, Any], host: str, zone: ZoneInfo
     else:
         text = backup.lookup_text(command.command, response, zone)
     if text is None:
-        text = output.tree(response, zone)
+        shown = command.shown(response) if isinstance(command, ConsoleCommand) else response
+        text = output.tree(shown, zone)
     return Answer(host=host, response=response, text=text)
 
 
@@ -175,35 +191,60 @@ def _start(
 ) -> QueuedOperation | Answer:
     """Queue an operation whose check found nothing against it; else say what it found."""
     try:
-        operation = _parse(command, call, server.zone_info, terminal)
-        with connect.context(server) as ctx:
-            operation.check(ctx)
+        return asking.start(server, _parse(command, call, server.zone_info, terminal))
     except BackupError as error:
         return output.refusal(server.name, _dated(error, server), before_start=True)
-    return queue.submit(server, operation)
 
 
 def _accepted(row: QueuedOperation, terminal: Terminal) -> Answer:
-    if not queue.is_served(row.server):
-        terminal.note(
-            f"{row.server} has no worker; the operation waits. Start one: backupng worker"
-        )
+    if ledger.has_no_worker(row.server):
+        terminal.note(operations.no_worker_note(row.server))
     return Answer(host=row.server.name, response=backup.started(row), text=backup.started_text(row))
 
 
 def _follow(row: QueuedOperation, switches: Switches, terminal: Terminal) -> Answer:
-    if not switches.sync and not queue.is_served(row.server):
+    if not switches.sync and ledger.has_no_worker(row.server):
         return _accepted(row, terminal)
+    return _watch(row, switches, terminal, in_blocks=switches.progress)
+
+
+def _about_one(
+    command: type[OperationCommand], call: Call, switches: Switches, terminal: Terminal
+) -> Answer:
+    """Watch or stop one operation, wherever it is."""
+    instance = _parse(command, call, _UTC, terminal)
+    row = instance.find(getattr(instance, "operation_host", "") or switches.host)
+    if isinstance(instance, DoStopOperation):
+        try:
+            response = instance.stop(row)
+        except BackupError as error:
+            return output.refusal(row.server.name, error)
+        return Answer(host=row.server.name, response=response)
+    if row.has_ended:
+        terminal.text(output.tree(operations.operation_block(row), row.server.zone_info))
+        return _result(row, switches, terminal)
+    if not switches.sync and ledger.has_no_worker(row.server):
+        terminal.note(operations.no_worker_note(row.server))
+    return _watch(row, switches, terminal, in_blocks=True)
+
+
+def _watch(
+    row: QueuedOperation, switches: Switches, terminal: Terminal, *, in_blocks: bool
+) -> Answer:
     terminal.text(backup.started_text(row))
     try:
-        row = following.follow(row, terminal, may_drain=switches.sync)
+        row = following.follow(row, terminal, may_drain=switches.sync, in_blocks=in_blocks)
     except following.Left:
         row.refresh_from_db()
-        terminal.note(f"{row.command} goes on; follow it: {backup.monitor_command(row)}")
+        terminal.note(f"{row.command} goes on; follow it: {telling.monitor_command(row)}")
         status = output.EXIT_LEFT if switches.sync else output.EXIT_OK
         return Answer(
             host=row.server.name, response=backup.started(row), exit_status=status, text=""
         )
+    return _result(row, switches, terminal)
+
+
+def _result(row: QueuedOperation, switches: Switches, terminal: Terminal) -> Answer:
     for note in row.outcome.get("report", {}).get("notes", ()):
         terminal.note(note)
     log = hosting.log_file(row.pk)

@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from django.db import DatabaseError, InterfaceError
 
 from backupng.engine.errors import BackupError, OperationError
-from console.cli import backup, database, grammar, output, perform, sandbox, worker
+from console import database
+from console.cli import backup, grammar, output, perform, sandbox, worker
 from console.cli import help as pages
 from console.cli.grammar import Call, Help, Module, Process, Switches, Usage
 from console.cli.output import Answer
@@ -67,9 +68,9 @@ def _run(switches: Switches, rest: Sequence[str], terminal: Terminal) -> int:
     if isinstance(wish, Help):
         page = pages.page(wish, MODULES)
         return terminal.answers([_text("help", page, page)])
-    database.prepare()
     if isinstance(wish, Process):
-        return worker.run(switches.host)
+        worker.become(wish.name, switches.host)
+    database.prepare()
     return _perform(wish, switches, terminal)
 
 

@@ -35,6 +35,14 @@ class Terminal:
         """Tell how far an operation has come."""
         self._aside(line)
 
+    def confirms(self, sentence: str) -> bool:
+        """Ask whether to go on; where nobody sits at the terminal nobody is asked."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return True
+        sys.stderr.write(f"{sentence} Go on? [yes/no] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     def answers(self, answers: Sequence[Answer]) -> int:
         """Print what the hosts answered and return the exit status: the highest of theirs."""
         if self.as_json:

@@ -43,6 +43,11 @@ def become_owner() -> None:
     _start_as(found.st_uid, found.st_gid)
 
 
+def current() -> str:
+    """Return the name of the user that this process runs as."""
+    return _name(os.geteuid())
+
+
 def _start_as(uid: int, folder_gid: int) -> None:
     environment = dict(os.environ)
     try:

@@ -1,92 +1,49 @@
-"""`backupng worker`: drains the queues of the servers of this host, in the foreground."""
+"""`backupng worker` and `backupng run`: the doors to the processes of `manage.py`."""
 
 from __future__ import annotations
 
-import logging
 import os
-import select
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from typing import NoReturn
 
-from django.db import InterfaceError, OperationalError, connection
-from django.db.models import Exists, OuterRef
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 
-from backupng.engine.errors import BackupError, OperationError
-from console import hosting, queue
-from console.models import OPEN_STATES, QueuedOperation, Server
-
-logger = logging.getLogger(__name__)
-
-_LOOK_EVERY_S = 1.0
-_TRIES = 5
-_TRY_EVERY_S = 0.05
+from backupng.engine.errors import OperationError
+from console import database
+from console.cli.grammar import Usage
+from console.models import Server
 
 
-class StopSignal:
-    """Remembers SIGTERM and SIGINT, and ends a wait at once."""
+def become(process: str, host: str) -> NoReturn:
+    """Become the worker of the server that `--host` names, or what runs everything of this host.
 
-    def __init__(self) -> None:
-        self._asked = False
-        self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._ask)
-        signal.signal(signal.SIGINT, self._ask)
-
-    def asked(self) -> bool:
-        """Say whether one of them came."""
-        return self._asked
-
-    def wait(self, seconds: float) -> None:
-        """Wait that long, or until one comes."""
-        select.select([self._reader], [], [], 0 if self._asked else seconds)
-
-    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
-        self._asked = True
-
-
-def run(only: str = "") -> int:
-    """Drain until a signal comes; `only` the server of that name, else all that this host serves.
-
-    Raises OperationError when another worker is at it.
+    Raises Usage where `host` does not fit.
     """
-    stop = StopSignal()
-    only = only or os.environ.get("BACKUPNG_SERVER", "")
-    with _sole_worker(only, stop):
-        sys.stderr.write(f"worker: serving {only or 'the servers of this host'}\n")
-        sys.stderr.flush()
-        while not stop.asked():
-            try:
-                _drain_all(only, stop)
-            except (OperationalError, InterfaceError) as error:
-                logger.warning("the database does not answer: %s", error)
-                connection.close()
-            stop.wait(_LOOK_EVERY_S)
-    return 0
+    words, chosen = [process], {}
+    if process == "worker":
+        name = host or os.environ.get("BACKUPNG_SERVER", "") or _only_server()
+        if name:
+            words, chosen = [process, name], {"BACKUPNG_SERVER": name}
+    elif host:
+        raise Usage(f"{process} serves all servers of this host: --host is not for it.")
+    here = {"BACKUPNG_DATA": str(settings.DATA_DIR)}
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backupng.settings")
+    os.chdir(settings.BASE_DIR)
+    command = [sys.executable, "-m", "django", *words]
+    os.execve(sys.executable, command, os.environ | here | chosen)  # noqa: S606 - no shell meant
 
 
-def _drain_all(only: str, stop: StopSignal) -> None:
-    waiting = QueuedOperation.objects.filter(server=OuterRef("pk"), state__in=OPEN_STATES)
-    servers = Server.objects.filter(Exists(waiting), identity__in=("", hosting.identity()))
-    for server in servers.filter(name=only) if only else servers:
-        try:
-            queue.drain(server, ending=stop.asked)
-        except BackupError as error:
-            sys.stderr.write(f"{server.name}: {error}\n")
-
-
-@contextmanager
-def _sole_worker(only: str, stop: StopSignal) -> Iterator[None]:
-    """Hold the worker's lock. Whoever looks at it may have it for an instant, hence the tries."""
-    for _ in range(_TRIES):
-        with hosting.locked(hosting.worker_lock(only)) as lock:
-            if lock is not None:
-                yield
-                return
-        stop.wait(_TRY_EVERY_S)
-    raise OperationError(
-        f"A worker for {only or 'the servers of this host'} is running already.",
-        hint="One is enough.",
-    )
+def _only_server() -> str:
+    """Return its name; empty if there is none, or no database, for which the worker waits."""
+    try:
+        database.prepare()
+        names = sorted(Server.objects.values_list("name", flat=True))
+    except (OperationError, DatabaseError, InterfaceError):
+        return ""
+    if len(names) > 1:
+        raise Usage(
+            "There are several servers, and a worker serves one.",
+            hint=f"Name one with --host: {', '.join(names)}. `backupng run` serves all.",
+        )
+    return "".join(names)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import settings as django_settings
 from django.forms import model_to_dict
 from pytest_django import DjangoDbBlocker, Settings
 
 from backupng.engine.model import EntryKind
+from backupng.engine.operations.smart_scan import SmartScan
 from console import connect
 from console.connect import SandboxRequest
 from console.models import Server
+
+SCANNED = datetime(2026, 3, 2, 12, 0, 0, 250_000, tzinfo=UTC)
+"""When the backup of the scanned sandbox begins."""
 
 
 @pytest.fixture
@@ -53,5 +59,35 @@ def prototype(
 def server(prototype: tuple[Path, dict[str, Any]], data: Path, transactional_db: None) -> Server:
     """Return a copy of the sandbox with a row of its own."""
     folder, row = prototype
+    shutil.copytree(folder, data, dirs_exist_ok=True)
+    return Server.objects.create(**row)
+
+
+@pytest.fixture(scope="session")
+def scanned_prototype(
+    prototype: tuple[Path, dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> tuple[Path, dict[str, Any]]:
+    """Return the same after a SmartScan at SCANNED."""
+    folder = tmp_path_factory.mktemp("scanned")
+    shutil.copytree(prototype[0], folder, dirs_exist_ok=True)
+    with (
+        django_db_blocker.unblock(),
+        pytest.MonkeyPatch.context() as patch,
+        time_machine.travel(SCANNED, tick=False),
+    ):
+        patch.setattr(django_settings, "DATA_DIR", folder)
+        server = Server.objects.create(**prototype[1])
+        with connect.context(server) as ctx:
+            SmartScan().run(ctx)
+        server.delete()
+    return folder, prototype[1]
+
+
+@pytest.fixture
+def scanned(scanned_prototype: tuple[Path, dict[str, Any]], data: Path, db: None) -> Server:
+    """Return a copy of the sandbox that was scanned at SCANNED, with a row of its own."""
+    folder, row = scanned_prototype
     shutil.copytree(folder, data, dirs_exist_ok=True)
     return Server.objects.create(**row)

@@ -47,3 +47,17 @@ def command_line(process: int) -> bytes:
         return Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def state(process: int) -> str:
+    """Return what the kernel says of a process; empty once it is gone."""
+    try:
+        return Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def wakeups(process: int) -> int:
+    """Return how often a process has gone to sleep: a signal wakes one that waits for a lock."""
+    lines = [line for line in state(process).splitlines() if line.startswith("voluntary")]
+    return int(lines[0].split()[1]) if lines else 0

@@ -230,11 +230,13 @@ def test_sync_only_watches_while_somebody_else_drains(held: Shop) -> None:
 def worker(shop: Shop) -> Iterator[subprocess.Popen[str]]:
     """Return a worker that has begun."""
     process = shop.start("worker")
-    assert process.stderr is not None
-    assert process.stderr.readline() == "worker: serving the servers of this host\n"
-    yield process
-    process.terminate()
-    process.communicate()
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "worker: serving mail1\n"
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def test_a_worker_runs_what_is_queued_until_it_is_told_to_end(

@@ -174,6 +174,7 @@ def test_help_names_a_module_and_a_command(line: str, wish: Help) -> None:
 
 def test_a_process_is_a_first_word() -> None:
     assert grammar.parse(["worker"], MODULES) == Process(name="worker")
+    assert grammar.parse(["run"], MODULES) == Process(name="run")
 
 
 def test_switches_stand_anywhere() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError
+from pytest_django import Settings
 
 from backupng.engine.errors import MailServerUnreachable
 from backupng.engine.operations.smart_scan import SmartScan
@@ -84,11 +85,11 @@ def test_what_an_operation_did_is_kept_in_its_row(server: Server) -> None:
     assert not row.losses
 
 
-def test_an_end_leaves_no_journal_and_no_empty_log(server: Server) -> None:
-    queue.submit(server, SCAN)
+def test_an_end_leaves_its_log_and_no_journal(server: Server) -> None:
+    row = queue.submit(server, SCAN)
     queue.drain(server)
     left = {path.name for path in hosting.state_folder().rglob("*") if path.is_file()}
-    assert left == {"host", "mail1.lock", "mail1.making"}
+    assert left == {"host", "mail1.lock", "mail1.making", f"{row.pk}.log"}
 
 
 def test_places_in_the_queue_have_no_gaps(server: Server) -> None:
@@ -164,9 +165,9 @@ def test_an_operation_that_is_told_to_stop_ends_at_its_next_step(server: Server)
 
 
 def test_a_service_that_stops_interrupts_its_operation_and_keeps_the_rest(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, settings: Settings
 ) -> None:
-    monkeypatch.setattr(hosting, "_GRACE_S", 0.1)
+    settings.OPERATION_GRACE_S = 0.1
     first, second = queue.submit(server, SCAN), queue.submit(server, SCAN)
     asked: list[bool] = []
 

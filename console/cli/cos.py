@@ -1,0 +1,61 @@
+"""Commands on classes of service: whether their accounts are backed up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+from backupng.engine.errors import BadRequest
+from console import audit, browse
+from console.cli import user
+from console.cli.base import Console, ConsoleCommand
+
+_ENABLE: Final = "enable"
+_DISABLE: Final = "disable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoEnableDisableCos(ConsoleCommand):
+    """Switch the backup of a class of service."""
+
+    command: ClassVar[str] = "doEnableDisableCOS"
+    title: ClassVar[str] = "Backup of a class of service"
+    summary: ClassVar[str] = (
+        "Backup of a class of service: switches it by the marker in the Notes of the class"
+    )
+    examples: ClassVar[tuple[str, ...]] = ("backupng backup doEnableDisableCOS staff disable",)
+    on_server: ClassVar[bool] = True
+
+    cos_name: str
+    action: str = field(metadata={"values": f"{_ENABLE}|{_DISABLE}"})
+
+    def perform(self, console: Console) -> dict[str, Any]:
+        """Write the marker or take it out, and say whether that changed anything."""
+        action = self.action.lower()
+        if action not in (_ENABLE, _DISABLE):
+            raise BadRequest(
+                f"action: {self.action!r} is not accepted.",
+                hint=f"Expected: {_ENABLE} or {_DISABLE}.",
+                parameter="action",
+                value=self.action,
+            )
+        server = console.chosen
+        switched = browse.switch_cos(server, self.cos_name, disabled=action == _DISABLE)
+        result = audit.DONE if switched.changed else "unchanged"
+        subject = f"{switched.name} on {server.name}"
+        audit.note_as(user.current(), audit.CLI, f"cos_{action}", subject, result)
+        return {
+            "cos": switched.name,
+            "id": switched.cos_id,
+            "backup": "disabled" if switched.disabled else "enabled",
+            "changed": switched.changed,
+            "smartscan_due": switched.changed and not switched.disabled,
+        }
+
+    def text(self, response: dict[str, Any]) -> str:
+        """Print what is so now, and what is due."""
+        already = "" if response["changed"] else " already; nothing was changed"
+        lines = [f"The backup of {response['cos']} is {response['backup']}{already}."]
+        if response["smartscan_due"]:
+            lines.append("A SmartScan is due: backupng backup doSmartScan")
+        return "".join(f"{line}\n" for line in lines)
