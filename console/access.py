@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -13,9 +14,15 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.utils import timezone
 
-_STARTED = "login_started"
+from console import hosting, roles
+from console.models import Preferences
+
+_STARTED, _PROLONGED = "login_started", "login_prolonged"
+_PROLONG_EVERY_S = 60
+"""Not at each request: a write is the dearest thing a page does."""
 _View = TypeVar("_View", bound=Callable[..., HttpResponseBase])
 
 
@@ -57,7 +64,11 @@ def live(view: _View) -> _View:
 
 
 class LoginMiddleware(LoginRequiredMiddleware):
-    """Asks for a login everywhere, and ends one that was idle or is too old."""
+    """Asks for a login everywhere, ends one that was idle or is too old, and sets its time zone.
+
+    `request.preferences` are those of the user. Nothing that a login was needed for is kept by a
+    browser: after it, the back button shows nothing.
+    """
 
     def process_view(
         self,
@@ -70,16 +81,54 @@ class LoginMiddleware(LoginRequiredMiddleware):
         is_live = getattr(view_func, "live", False)
         if request.user.is_authenticated:
             self._keep(request, prolong=not is_live)
-        if is_live and not request.user.is_authenticated:
+        self._prefer(request)
+        if request.user.is_authenticated or getattr(view_func, "permission", "") is None:
+            return super().process_view(request, view_func, view_args, view_kwargs)
+        if is_live:
             return HttpResponse(status=401)
+        if not roles.has_administrator():
+            return no_administrator(request)
         return super().process_view(request, view_func, view_args, view_kwargs)
 
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Keep pages of a login out of the browser's store."""
+        timezone.deactivate()
+        user = getattr(request, "user", None)
+        if user is not None and user.is_authenticated:
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
     def _keep(self, request: HttpRequest, *, prolong: bool) -> None:
-        now = timezone.now().timestamp()
-        started = request.session.setdefault(_STARTED, now)
+        session, now = request.session, timezone.now().timestamp()
+        started = session.setdefault(_STARTED, now)
         left = started + settings.SESSION_ABSOLUTE.total_seconds() - now
         if left <= 0:
-            request.session.flush()
+            session.flush()
             request.user = AnonymousUser()
-        elif prolong:
-            request.session.set_expiry(int(min(left, settings.SESSION_IDLE.total_seconds())))
+        elif prolong and now - session.get(_PROLONGED, 0) >= _PROLONG_EVERY_S:
+            session[_PROLONGED] = now
+            session.set_expiry(int(min(left, settings.SESSION_IDLE.total_seconds())))
+
+    def _prefer(self, request: HttpRequest) -> None:
+        """Load the user's preferences and take on the time zone."""
+        mine = None
+        if request.user.is_authenticated:
+            mine = Preferences.objects.filter(user=request.user.pk).first()
+        mine = mine or Preferences()
+        request.preferences = mine  # type: ignore[attr-defined]
+        timezone.activate(_zone(mine.zone))
+
+
+def no_administrator(request: HttpRequest) -> HttpResponse:
+    """Say which command makes the first administrator: until then, nothing opens."""
+    return render(request, "console/no_administrator.html", status=503)
+
+
+def _zone(name: str) -> ZoneInfo:
+    """Return a user's zone, else the host's; one that was known once may be gone."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo(hosting.zone())

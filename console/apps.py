@@ -15,6 +15,7 @@ class ConsoleConfig(AppConfig):
     verbose_name = "Backup NG"
 
     def ready(self) -> None:
-        """Keep the groups of the roles in step with the code."""
+        """Keep the groups of the roles in step with the code, and write down logins."""
         # Models can be imported from here on only.
+        import_module("console.audit")
         post_migrate.connect(import_module("console.roles").keep, sender=self)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 
 from console.models import PERMISSIONS, Server
@@ -36,3 +36,8 @@ def keep(**_: Any) -> None:
     for role, codenames in ROLES.items():
         group, _made = Group.objects.get_or_create(name=role)
         group.permissions.set(known.filter(codename__in=codenames))
+
+
+def has_administrator() -> bool:
+    """Say whether anybody can administer the console."""
+    return User.objects.filter(is_active=True, groups__name=ADMINISTRATOR).exists()

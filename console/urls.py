@@ -39,10 +39,12 @@ urlpatterns = [
     path("cos/", cos.classes, name="cos"),
     path("cos/<str:server>/<str:cos_id>/", cos.switch, name="cos-switch"),
     path("notifications/", notifications.notifications, name="notifications"),
+    path("notifications/list/", notifications.notification_list, name="notification-list"),
     path("notifications/read/", notifications.mark_all_read, name="notifications-read"),
     path("notifications/<uuid:notification_id>/", notifications.notification, name="notification"),
     path("operations/", operations.operations, name="operations"),
     path("operations/queue/", operations.operation_queue, name="operation-queue"),
+    path("operations/done/", operations.operations_done, name="operations-done"),
     path("operations/<uuid:operation_id>/", operations.operation, name="operation"),
     path(
         "operations/<uuid:operation_id>/progress/", operations.progress, name="operation-progress"

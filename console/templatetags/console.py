@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import template
+from django.db.models import Count, Q
 from django.http import HttpRequest
+from django.template import Engine
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from console.models import Level, Notification, Preferences, QueuedOperation, Server, State
+from console import telling
+from console.models import Level, Notification, QueuedOperation, Server, State
 
 register = template.Library()
 
@@ -52,7 +56,7 @@ def state_text(row: QueuedOperation) -> str:
     """Return the state of an operation in the words of the pages."""
     if row.state == State.STARTED and not row.stop_requested_at:
         return gettext("Running")
-    if row.losses:
+    if row.state == State.SUCCESSFUL and row.losses:
         return gettext("Successful, with losses")
     return gettext(row.shown_state)
 
@@ -68,6 +72,35 @@ def _badge(kind: str, sign: str, text: str) -> SafeString:
     return format_html(
         '<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>', kind, sign, text
     )
+
+
+# Operations
+
+
+@register.filter
+def op_title(row: QueuedOperation) -> str:
+    """Return the operation's name in words."""
+    return telling.title(row)
+
+
+@register.filter
+def op_subject(row: QueuedOperation) -> str:
+    """Return what an operation is about; a dash for the whole server."""
+    return telling.subject(row) or "–"
+
+
+@register.filter
+def asked_by(row: QueuedOperation) -> str:
+    """Return who asked for an operation, and from where."""
+    return telling.requested_by(row)
+
+
+@register.filter
+def op_duration(row: QueuedOperation) -> str:
+    """Spell how long an operation ran; a dash while it has not ended."""
+    if row.started_at is None or row.ended_at is None:
+        return "–"
+    return duration(row.ended_at - row.started_at)
 
 
 # Times and numbers
@@ -128,10 +161,38 @@ def size(value: int | None) -> str:
     if value is None:
         return "–"
     amount, unit = float(value), 0
-    while amount >= 1000 and unit < len(_UNITS) - 1:
+    # Compared as rounded, so that 999 999 is no 1000 kB.
+    while amount >= 999.5 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
-    digits = 0 if unit == 0 or amount >= 100 else 1
+    digits = 0 if unit == 0 or amount >= 99.95 else 1
     return f"{amount:.{digits}f} {_UNITS[unit]}"
+
+
+# Live parts
+
+
+@register.simple_tag(takes_context=True)
+def live_part(context: template.Context, name: str, *, part: str, address: str) -> SafeString:
+    """Draw a template as a part with the id `part` that is fetched anew from `address`."""
+    source = cast("Engine", context.template.engine).get_template(name)  # type: ignore[union-attr]
+    return enliven(source.render(context), part=part, address=address)
+
+
+def enliven(text: SafeString, *, part: str, address: str) -> SafeString:
+    """Make a drawn text a part that pages fetch anew every 3 seconds, naming what they have."""
+    return format_html(
+        '<div id="{}" hx-get="{}?version={}" hx-trigger="every 3s" hx-swap="morph:outerHTML"'
+        ' hx-ext="morph">{}</div>',
+        part,
+        address,
+        version(text),
+        text,
+    )
+
+
+def version(text: str) -> str:
+    """Return a short name for a text: another one as soon as anything in it has changed."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 # The shell
@@ -140,7 +201,8 @@ def size(value: int | None) -> str:
 @register.simple_tag(takes_context=True)
 def theme(context: template.Context) -> SafeString | str:
     """Write the theme that the user chose as an attribute of the page."""
-    chosen = _preferences(context).theme
+    request = context.get("request")
+    chosen = getattr(getattr(request, "preferences", None), "theme", "")
     return format_html(' data-theme="{}"', chosen) if chosen else ""
 
 
@@ -156,16 +218,19 @@ def navigation(context: template.Context) -> dict[str, Any]:
     }
 
 
-@register.inclusion_tag("console/_queue_badge.html", takes_context=True)
-def queue_badge(context: template.Context) -> dict[str, Any]:
+@register.inclusion_tag("console/_queue_badge.html")
+def queue_badge() -> dict[str, Any]:
     """Draw how many operations run and wait."""
-    return {"perms": context["perms"], **queue_counts()}
+    return queue_counts()
 
 
 def queue_counts() -> dict[str, Any]:
     """Return how many operations run and wait, in numbers and in words."""
-    running = QueuedOperation.objects.filter(state=State.STARTED).count()
-    queued = QueuedOperation.objects.filter(state=State.QUEUED).count()
+    counts = QueuedOperation.objects.aggregate(
+        running=Count("pk", filter=Q(state=State.STARTED)),
+        queued=Count("pk", filter=Q(state=State.QUEUED)),
+    )
+    running, queued = counts["running"], counts["queued"]
     words = []
     if running:
         words.append(ngettext("%d running", "%d running", running) % running)
@@ -178,17 +243,15 @@ def queue_counts() -> dict[str, Any]:
 @register.inclusion_tag("console/_clock.html")
 def clock() -> dict[str, Any]:
     """Draw the moment of this page and the zone that times are shown in."""
-    return {"now": timezone.now(), "zone": timezone.get_current_timezone_name()}
+    now = timezone.localtime()
+    return {
+        "now": now,
+        "text": now.strftime("%d/%m/%Y %H:%M"),
+        "zone": timezone.get_current_timezone_name(),
+    }
 
 
 @register.inclusion_tag("console/_user_menu.html", takes_context=True)
 def user_menu(context: template.Context) -> dict[str, Any]:
     """Draw the menu of the user: preferences, log out."""
     return {"user": context["user"], "csrf_token": context["csrf_token"]}
-
-
-def _preferences(context: template.Context) -> Preferences:
-    user = context.get("user")
-    if user is None or not user.is_authenticated:
-        return Preferences()
-    return Preferences.objects.filter(user=user).first() or Preferences()

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext
 
 
-def bad_request(request: HttpRequest, _error: Exception | None = None) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer a request that makes no sense."""
     return _answer(
         request,
@@ -27,7 +27,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
 
 
-def forbidden(request: HttpRequest, _error: Exception | None = None) -> HttpResponse:
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer who lacks the permission for a page or an act."""
     return _answer(
         request,
@@ -39,7 +39,7 @@ def forbidden(request: HttpRequest, _error: Exception | None = None) -> HttpResp
     )
 
 
-def not_found(request: HttpRequest, _error: Exception | None = None) -> HttpResponse:
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer an address that leads nowhere."""
     return _answer(
         request,
@@ -62,5 +62,12 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, status: int, title: str, advice: str) -> HttpResponse:
-    context = {"title": title, "advice": advice, "status": status}
+    # Loaded earlier or not at all: a page about a database that is away asks it nothing.
+    preferences = getattr(request, "preferences", None)
+    context = {
+        "title": title,
+        "advice": advice,
+        "status": status,
+        "chosen_theme": preferences.theme if preferences else "",
+    }
     return render(request, "console/error.html", context, status=status)

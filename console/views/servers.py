@@ -2,37 +2,180 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from http import HTTPStatus
+from typing import Any, cast
 
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+from django.views.decorators.http import require_http_methods, require_safe
+
+from backupng.engine.errors import BackupError
+from backupng.engine.operations import OPERATIONS
+from console import asking, audit, connect, properties, queue
 from console.access import allowed, live
+from console.models import QueuedOperation, Server, State
+from console.overview import (
+    OLD_AFTER,
+    SMART_SCAN,
+    form_of,
+    open_operations,
+    operations,
+    overview,
+    protection,
+)
+from console.views import parts
+
+_SHOWN_PROPERTIES = (
+    *(properties.BLOB_CODEC, properties.COMPRESSION_LEVEL, properties.SPACE_THRESHOLD),
+    *(properties.SKIP_LISTS, properties.NOTIFICATION_RECIPIENTS, properties.NOTIFICATION_LEVEL),
+)
+_ask_and_do = require_http_methods(["GET", "HEAD", "POST"])
+
+
+class _SeeOther(HttpResponseRedirect):
+    """To the page that shows what a form has done; loading that again repeats nothing."""
+
+    status_code = HTTPStatus.SEE_OTHER
 
 
 @allowed("view_status")
+@require_safe
 def servers(request: HttpRequest) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """List all servers and how well each is saved."""
+    context = {"overview": overview(now=timezone.now()), "hours": _hours()}
+    return render(request, "console/servers.html", context)
 
 
 @allowed("view_status")
+@require_safe
 def server(request: HttpRequest, name: str) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """Show the `Backup NG` tab of a server."""
+    found = _find(name)
+    values = connect.values(found)
+    context = _live_context(found) | {
+        "form": form_of(found),
+        "values": [
+            (name, properties.find(name).spell(values[name].value), values[name].source)
+            for name in _SHOWN_PROPERTIES
+        ],
+    }
+    return render(request, "console/server.html", context)
 
 
 @live
 @allowed("view_status")
+@require_safe
 def server_live(request: HttpRequest, name: str) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """Answer the part of the tab that changes by itself."""
+    context = _live_context(_find(name))
+    return parts.answer(request, "console/_server_live.html", context, part="server-live")
 
 
 @allowed("run_scan")
+@_ask_and_do
 def smartscan(request: HttpRequest, name: str) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """Ask whether to run a SmartScan, and queue it; another one that waits or runs is named."""
+    found = _find(name)
+    if request.method != "POST":
+        return _ask_for_scan(request, found)
+    pending = _pending_scan(found)
+    if pending and request.POST.get("known") != str(pending.pk):
+        return _ask_for_scan(request, found, status=HTTPStatus.CONFLICT)
+    user = cast("User", request.user)
+    try:
+        row = asking.start(found, OPERATIONS[SMART_SCAN](), requester=asking.user_of_console(user))
+    except BackupError as error:
+        audit.note(request, SMART_SCAN, found.name, audit.REFUSED, str(error))
+        return _ask_for_scan(request, found, error=error, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    audit.note(request, SMART_SCAN, found.name, detail=str(row.pk))
+    return _SeeOther(reverse("operation", args=[row.pk]))
 
 
 @allowed("stop_any_operation")
+@_ask_and_do
 def stop_all(request: HttpRequest, name: str) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """Ask whether to stop all operations of a server, and do."""
+    found = _find(name)
+    if request.method != "POST":
+        rows = open_operations(found)
+        running = [row for row in rows if row.state == State.STARTED]
+        context = {"server": found, "running": len(running), "queued": len(rows) - len(running)}
+        return render(request, "console/stop_all.html", context)
+    by = cast("User", request.user).get_username()
+    running_count, queued_count = queue.stop_all(found, by=by)
+    audit.note(
+        request,
+        "doStopAllOperations",
+        found.name,
+        detail=f"{running_count} running, {queued_count} queued",
+    )
+    messages.success(request, _stopped(running_count, queued_count))
+    return _SeeOther(reverse("server", args=[found.name]))
+
+
+def _find(name: str) -> Server:
+    return get_object_or_404(Server, name=name)
+
+
+def _hours() -> int:
+    return int(OLD_AFTER.total_seconds() // 3600)
+
+
+def _live_context(found: Server) -> dict[str, Any]:
+    open_rows, ended = operations(found)
+    return {
+        "server": found,
+        "each": protection(found, now=timezone.now()),
+        "open": open_rows,
+        "ended": ended,
+        "hours": _hours(),
+    }
+
+
+def _pending_scan(found: Server) -> QueuedOperation | None:
+    scans = (row for row in open_operations(found) if row.command == SMART_SCAN)
+    return next(scans, None)
+
+
+def _ask_for_scan(
+    request: HttpRequest,
+    found: Server,
+    *,
+    error: BackupError | None = None,
+    status: HTTPStatus = HTTPStatus.OK,
+) -> HttpResponse:
+    context = {
+        "server": found,
+        "each": protection(found, now=timezone.now()),
+        "pending": _pending_scan(found),
+        "is_served": queue.is_served(found),
+        "error": error,
+    }
+    return render(request, "console/smartscan.html", context, status=status)
+
+
+def _stopped(running: int, queued: int) -> str:
+    """Say how many operations were stopped, and how many removed from the queue."""
+    if not running and not queued:
+        return gettext("Nothing was running or queued.")
+    said = []
+    if running:
+        said.append(
+            ngettext("%d operation is being stopped.", "%d operations are being stopped.", running)
+            % running
+        )
+    if queued:
+        said.append(
+            ngettext(
+                "%d operation was removed from the queue.",
+                "%d operations were removed from the queue.",
+                queued,
+            )
+            % queued
+        )
+    return " ".join(said)

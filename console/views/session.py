@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, ClassVar, cast
+from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView
 from django.db import Error, connection
@@ -16,8 +16,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
-from console import roles
-from console.access import everyone, open_to_all
+from console import hosting, roles
+from console.access import everyone, no_administrator, open_to_all
 from console.models import Preferences
 
 _log_in = LoginView.as_view(
@@ -33,13 +33,34 @@ class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic
     class Meta:
         model = Preferences
         fields = ("theme", "zone")
+        widgets: ClassVar[dict[str, forms.Widget]] = {
+            "zone": forms.TextInput(attrs={"list": "zones", "autocomplete": "off"})
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        theme, zone = self.fields["theme"], self.fields["zone"]
+        theme.label, zone.label = gettext("Theme"), gettext("Time zone")
+        theme.choices = [(value, gettext(str(label))) for value, label in theme.choices]  # type: ignore[attr-defined]
+        zone.help_text = gettext("Times are shown in it. Empty: %s, the zone of this host.") % (
+            hosting.zone()
+        )
+
+    def clean_zone(self) -> str:
+        """Take a zone that there is, in any case of its letters."""
+        typed: str = self.cleaned_data["zone"].strip()
+        names = {name.lower(): name for name in available_timezones()}
+        if typed and typed.lower() not in names:
+            message = gettext("There is no time zone %s. Expected: a name such as Europe/Rome.")
+            raise forms.ValidationError(message % typed)
+        return names[typed.lower()] if typed else ""
 
 
 @open_to_all
 def login(request: HttpRequest) -> HttpResponseBase:
     """Let a user in; without any administrator say which command makes one."""
-    if not _has_administrator():
-        return render(request, "console/no_administrator.html", status=503)
+    if not request.user.is_authenticated and not roles.has_administrator():
+        return no_administrator(request)
     return _log_in(request)
 
 
@@ -60,8 +81,9 @@ def preferences(request: HttpRequest) -> HttpResponse:
         form.save()
         messages.success(request, gettext("Your preferences are kept."))
         return redirect("preferences")
+    context = {"form": form, "zones": sorted(available_timezones())}
     status = 422 if form.is_bound else 200
-    return render(request, "console/preferences.html", {"form": form}, status=status)
+    return render(request, "console/preferences.html", context, status=status)
 
 
 @open_to_all
@@ -74,8 +96,3 @@ def health(_request: HttpRequest) -> HttpResponse:
     except Error:
         return HttpResponse("database\n", status=503, content_type="text/plain")
     return HttpResponse("ok\n", content_type="text/plain")
-
-
-def _has_administrator() -> bool:
-    users: type[User] = get_user_model()
-    return users.objects.filter(is_active=True, groups__name=roles.ADMINISTRATOR).exists()

@@ -1,0 +1,87 @@
+"""Asking for an operation again that has ended: as a new one, with the same parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.urls import reverse
+from django.utils import timezone
+
+from backupng.engine.operations import OPERATIONS, parameters
+from backupng.engine.operations.moments import before_of
+from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
+from backupng.engine.restore.select import find_account
+from console import asking, connect, wizard, wizards
+from console.models import OPEN_STATES, QueuedOperation, State
+
+_PERMISSIONS = {"doSmartScan": "run_scan", RestoreOnNewAccount.command: "restore"}
+"""Which permission each operation asks for; what is not named cannot be repeated here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The operation that does the same again; `is_new` is False if it was asked for before."""
+
+    row: QueuedOperation
+    is_new: bool
+
+
+def may_repeat(user: User | AnonymousUser, row: QueuedOperation) -> bool:
+    """Say whether a user may ask for the same again, and whether that makes sense."""
+    permission = _PERMISSIONS.get(row.command)
+    if permission is None or not row.has_ended or not user.has_perm(f"console.{permission}"):
+        return False
+    return not (has_wizard(row) and row.state == State.SUCCESSFUL and not row.losses)
+
+
+def has_wizard(row: QueuedOperation) -> bool:
+    """Say whether it is asked for by a wizard, whose steps are to be gone through again."""
+    return wizards.for_command(row.command) is not None
+
+
+def begin_wizard(user: User, row: QueuedOperation) -> str:
+    """Begin the wizard of an operation with its words; returns the address of the first step.
+
+    Raises BackupError when the account it was about is gone.
+    """
+    found = wizards.for_command(row.command)
+    if found is None:
+        raise LookupError(f"there is no wizard for {row.command}")
+    draft = wizard.start(
+        found,
+        owner=user,
+        server=row.server,
+        account_id=_source(row),
+        words=found.words_of(row),
+    )
+    return reverse("wizard-step", args=[draft.pk, found.slugs[0]])
+
+
+def ask(user: User, row: QueuedOperation) -> Asked:
+    """Queue the same operation again unless the same waits or runs already. Raises BackupError."""
+    operation = parameters.parse(OPERATIONS[row.command], row.parameters, row.server.zone_info)
+    same = QueuedOperation.objects.filter(
+        server=row.server, command=row.command, state__in=OPEN_STATES
+    )
+    for other in same.order_by("seq"):
+        if other.parameters == row.parameters:
+            return Asked(row=other, is_new=False)
+    # Two clicks at once see the same number of followers, so they ask for the same row.
+    followers = QueuedOperation.objects.filter(resumes=row).count()
+    asked = asking.start(
+        row.server,
+        operation,
+        requester=asking.user_of_console(user),
+        dedupe=f"again:{row.pk}:{followers}",
+        resumes=row,
+    )
+    return Asked(row=asked, is_new=True)
+
+
+def _source(row: QueuedOperation) -> str:
+    """Return the id of the account that an operation restores. Raises BackupError."""
+    asked = parameters.parse(RestoreOnNewAccount, row.parameters, row.server.zone_info)
+    before = before_of(asked.date, timezone.now())
+    with connect.context(row.server) as ctx:
+        return find_account(ctx.path, asked.source_account, before=before)[0]

@@ -1,0 +1,297 @@
+"""How well each server is saved, and what its queue does: from the console's database alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+
+from backupng.engine.errors import BackupError
+from backupng.engine.operations import OPERATIONS
+from console import connect, hosting
+from console.models import OPEN_STATES, Level, Notification, QueuedOperation, Server, State
+
+SMART_SCAN = "doSmartScan"
+OLD_AFTER = timedelta(hours=26)
+"""A nightly SmartScan, and two hours for it to end."""
+MATRIX_DAYS = 30
+LOSSES = "losses"
+"""A column of the matrix, and a state of the queue's filter: successful, but something was lost."""
+COLUMNS = (
+    *(State.SUCCESSFUL.value, LOSSES, State.FAILED.value),
+    *(State.INTERRUPTED.value, State.STOPPED.value),
+)
+_SHOWN = 5
+_SHOWN_OPEN = 50
+
+
+class Fault(StrEnum):
+    """What keeps a server from being well saved, the sharpest first."""
+
+    PATH_MISSING = "path_missing"
+    NEVER = "never"
+    UNSUCCESSFUL = "unsuccessful"
+    LOSSES = "losses"
+    OLD = "old"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """The disk of a Backup Path, in bytes."""
+
+    total: int
+    free: int
+
+    @property
+    def used(self) -> int:
+        """What is taken, by whatever it is."""
+        return self.total - self.free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """How well one server is saved.
+
+    `last` is the SmartScan that ended last, `good` the last one that ended well, `pending` one
+    that waits or runs. `disk` is None for a missing Backup Path, and for that of another host.
+    """
+
+    server: Server
+    last: QueuedOperation | None
+    good: QueuedOperation | None
+    pending: QueuedOperation | None
+    disk: Disk | None
+    is_here: bool
+    fault: Fault | None
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The moment that everything was saved up to: what changed during a scan may be missing."""
+        return self.good.started_at if self.good else None
+
+    @property
+    def accounts(self) -> int:
+        """How many accounts the last good SmartScan has saved."""
+        return _counters(self.good).get("accounts_scanned", 0)
+
+    @property
+    def unread(self) -> int:
+        """How many items it could not read."""
+        return _counters(self.good).get("read_errors", 0)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The counters of the last SmartScan."""
+        return _counters(self.last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All servers, and their operations: those that have not ended, then the last that have.
+
+    `lossy` are those of the last days that lost something, if they were asked for; newest first.
+    """
+
+    protections: list[Protection]
+    open: list[QueuedOperation]
+    finished: list[QueuedOperation]
+    lossy: list[QueuedOperation]
+
+    @property
+    def faulty(self) -> list[Protection]:
+        """The servers with a fault, the sharpest first."""
+        ranks = list(Fault)
+        found = [each for each in self.protections if each.fault]
+        return sorted(found, key=lambda each: ranks.index(each.fault or Fault.OLD))
+
+    @property
+    def accounts(self) -> int:
+        """How many accounts are saved on all servers together."""
+        return sum(each.accounts for each in self.protections)
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The moment that every server was saved up to."""
+        return min((each.as_of for each in self.protections if each.as_of), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """How many operations of one kind ended in one way, and the query that lists them."""
+
+    number: int
+    query: str
+
+
+def overview(*, now: datetime, with_losses: bool = False) -> Overview:
+    """Return how all servers are, in two questions to the database."""
+    servers = list(_with_scans(Server.objects.order_by("name")))
+    wanted = {key for server in servers for key in _scan_keys(server) if key}
+    ended = QueuedOperation.objects.exclude(state__in=OPEN_STATES).order_by("-ended_at")
+    lost = _of_late(now).filter(state=State.SUCCESSFUL, outcome__report__losses=True)
+    chosen = Q(pk__in=wanted) | Q(pk__in=ended.values("pk")[:_SHOWN]) | Q(state__in=OPEN_STATES)
+    if with_losses:
+        chosen |= Q(pk__in=lost.order_by("-ended_at").values("pk")[:_SHOWN])
+    # `started` sorts after `queued`.
+    found = QueuedOperation.objects.filter(chosen).order_by("-state", "server__name", "seq")
+    rows = list(found.select_related("server"))
+    newest = _newest(row for row in rows if row.has_ended)
+    late = now - timedelta(days=MATRIX_DAYS)
+    lossy = [row for row in newest if row.losses and row.ended_at and row.ended_at >= late]
+    return Overview(
+        protections=_protections(servers, rows, now),
+        open=[row for row in rows if not row.has_ended][:_SHOWN_OPEN],
+        finished=newest[:_SHOWN],
+        lossy=lossy[:_SHOWN] if with_losses else [],
+    )
+
+
+def protection(server: Server, *, now: datetime) -> Protection:
+    """Return how one server is."""
+    found = _with_scans(Server.objects.filter(pk=server.pk)).get()
+    rows = QueuedOperation.objects.filter(pk__in=[key for key in _scan_keys(found) if key])
+    return _protections([found], rows, now)[0]
+
+
+def operations(server: Server) -> tuple[list[QueuedOperation], list[QueuedOperation]]:
+    """Return a server's operations that have not ended, and the last that have."""
+    ended = QueuedOperation.objects.filter(server=server).exclude(state__in=OPEN_STATES)
+    newest = ended.select_related("server").order_by("-ended_at")[:_SHOWN]
+    return open_operations(server)[:_SHOWN_OPEN], list(newest)
+
+
+def open_operations(server: Server) -> list[QueuedOperation]:
+    """Return a server's operations that have not ended, in the order of the queue."""
+    rows = QueuedOperation.objects.filter(server=server, state__in=OPEN_STATES)
+    return list(rows.select_related("server").order_by("seq"))
+
+
+def alarms() -> list[Notification]:
+    """Return the errors that nobody has read yet, newest first."""
+    found = Notification.objects.filter(read_at=None, level__in=(Level.ERROR, Level.CRITICAL))
+    return list(found.order_by("-created_at")[:_SHOWN])
+
+
+def matrix(*, now: datetime) -> list[tuple[str, list[Cell]]]:
+    """Count the last operations: for each kind a title, and a cell for each of `COLUMNS`."""
+    found = _of_late(now).exclude(state__in=(*OPEN_STATES, State.REMOVED))
+    counted: dict[str, dict[str, int]] = {}
+    for command, state, lossy, number in found.values_list(
+        "command", "state", "outcome__report__losses"
+    ).annotate(number=Count("pk")):
+        column = LOSSES if state == State.SUCCESSFUL and lossy else state
+        row = counted.setdefault(command, dict.fromkeys(COLUMNS, 0))
+        row[column] += number
+    return [
+        (_title(command), [_cell(command, column, row[column]) for column in COLUMNS])
+        for command, row in sorted(counted.items())
+    ]
+
+
+def form_of(server: Server) -> dict[str, Any]:
+    """Look into a Backup Path: `version` of its format, since when it is there, `problem` if any.
+
+    `initialised` is whether a SmartScan has ever completed on it.
+    """
+    try:
+        with connect.context(server) as ctx:
+            form = ctx.path.form
+            return {
+                "version": form.version,
+                "created": form.created,
+                "initialised": bool(ctx.path.checkpoint()),
+            }
+    except BackupError as error:
+        return {"problem": str(error), "hint": error.hint}
+
+
+def _with_scans(servers: QuerySet[Server]) -> QuerySet[Any]:
+    scans = QueuedOperation.objects.filter(server=OuterRef("pk"), command=SMART_SCAN)
+    scans = scans.order_by("-seq")
+    never_ran = (*OPEN_STATES, State.REMOVED)
+    return servers.annotate(
+        last_scan=Subquery(scans.exclude(state__in=never_ran).values("pk")[:1]),
+        good_scan=Subquery(scans.filter(state=State.SUCCESSFUL).values("pk")[:1]),
+        pending_scan=Subquery(scans.filter(state__in=OPEN_STATES).values("pk")[:1]),
+    )
+
+
+def _scan_keys(server: Any) -> tuple[Any, Any, Any]:
+    return server.last_scan, server.good_scan, server.pending_scan
+
+
+def _protections(
+    servers: Iterable[Server], rows: Iterable[QueuedOperation], now: datetime
+) -> list[Protection]:
+    known = {row.pk: row for row in rows}
+    return [
+        _protection(each, [known.get(key) for key in _scan_keys(each)], now) for each in servers
+    ]
+
+
+def _protection(
+    server: Server, scans: Sequence[QueuedOperation | None], now: datetime
+) -> Protection:
+    last, good, pending = scans
+    is_here = server.identity in ("", hosting.identity())
+    disk = _disk(server) if is_here else None
+    return Protection(
+        server=server,
+        last=last,
+        good=good,
+        pending=pending,
+        disk=disk,
+        is_here=is_here,
+        fault=Fault.PATH_MISSING if is_here and disk is None else _fault(last, good, now),
+    )
+
+
+def _fault(
+    last: QueuedOperation | None, good: QueuedOperation | None, now: datetime
+) -> Fault | None:
+    if good is None or good.started_at is None:
+        return Fault.NEVER
+    if last is not None and last.state != State.SUCCESSFUL:
+        return Fault.UNSUCCESSFUL
+    if good.losses:
+        return Fault.LOSSES
+    return Fault.OLD if now - good.started_at > OLD_AFTER else None
+
+
+def _disk(server: Server) -> Disk | None:
+    try:
+        found = shutil.disk_usage(server.path)
+    except OSError:
+        return None
+    return Disk(total=found.total, free=found.free)
+
+
+def _counters(row: QueuedOperation | None) -> dict[str, int]:
+    found: dict[str, int] = (row.outcome.get("report") or {}).get("counters", {}) if row else {}
+    return found
+
+
+def _newest(rows: Iterable[QueuedOperation]) -> list[QueuedOperation]:
+    dated = [(row.ended_at, row.seq, row) for row in rows if row.ended_at]
+    return [row for _, _, row in sorted(dated, key=lambda each: each[:2], reverse=True)]
+
+
+def _of_late(now: datetime) -> QuerySet[QueuedOperation]:
+    return QueuedOperation.objects.filter(ended_at__gte=now - timedelta(days=MATRIX_DAYS))
+
+
+def _title(command: str) -> str:
+    return OPERATIONS[command].title if command in OPERATIONS else command
+
+
+def _cell(command: str, state: str, number: int) -> Cell:
+    return Cell(
+        number=number,
+        query=urlencode({"command": command, "state": state, "days": MATRIX_DAYS}),
+    )

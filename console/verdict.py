@@ -1,0 +1,182 @@
+"""What a page says first of an operation: one sentence, true of this moment, in the user's zone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+
+from backupng.engine.operations.words import DATE_FORMAT
+from console import telling
+from console.ledger import Line
+from console.models import QueuedOperation, State
+from console.standing import unit
+from console.templatetags.console import duration, number
+
+
+def sentence(line: Line) -> str:
+    """Return the sentence that heads the page of an operation."""
+    return _SENTENCES[State(line.row.state)](line)
+
+
+def spelled(moment: datetime | None) -> str:
+    """Spell a moment with the zone's name."""
+    if moment is None:
+        return "–"
+    return timezone.localtime(moment).strftime(f"{DATE_FORMAT} %Z")
+
+
+def beside(moment: datetime | None, other: datetime | None = None) -> str:
+    """Spell a moment without its zone, and without its date where another one shows that."""
+    if moment is None:
+        return "–"
+    local = timezone.localtime(moment)
+    same_day = other is not None and timezone.localtime(other).date() == local.date()
+    return local.strftime("%H:%M:%S" if same_day else DATE_FORMAT)
+
+
+def activity(row: QueuedOperation) -> str:
+    """Say what the operation does, as the beginning of a sentence."""
+    texts = row.parameters
+    if row.command == "doSmartScan":
+        return gettext("Scanning %s") % row.server.name
+    if row.command == "doRestoreOnNewAccount":
+        return gettext("Restoring %(source)s as of %(date)s into %(destination)s") % {
+            "source": texts.get("source_account", "?"),
+            "date": _as_of(texts.get("date", "?"), row.server.zone),
+            "destination": texts.get("destination_account", "?"),
+        }
+    return f"{telling.title(row)} {telling.subject(row)}".strip()
+
+
+def taken(row: QueuedOperation, now: datetime | None = None) -> timedelta | None:
+    """Return how long it ran, or has run until now; None if it did not run."""
+    end = row.ended_at or now
+    return end - row.started_at if end and row.started_at else None
+
+
+def _queued(line: Line) -> str:
+    return gettext("It waits as number %(position)d in the queue of %(server)s: %(why)s.") % {
+        "position": line.position,
+        "server": line.row.server.name,
+        "why": line.why,
+    }
+
+
+def _started(line: Line) -> str:
+    row, now = line.row, line.standing
+    if now.silent_since:
+        return gettext(
+            "Not responding since %s. Once its process has ended, the operation becomes "
+            "Interrupted; a stop that is asked for now may have to wait for it."
+        ) % spelled(now.silent_since)
+    if row.stop_requested_at:
+        return gettext(
+            "Stopping: %(who)s asked for it at %(moment)s; it ends at the next safe point. "
+            "What is already done stays."
+        ) % {"who": row.stop_requested_by, "moment": spelled(row.stop_requested_at)}
+    return f"{activity(row)}: {_numbers(line)}. {gettext('You can close this page.')}"
+
+
+def _numbers(line: Line) -> str:
+    now = line.standing
+    if not now.total:
+        return now.phase or gettext("it has just begun")
+    if now.left is None:
+        return _amount(line)
+    return gettext("%(numbers)s, about %(left)s left") % {
+        "numbers": _amount(line),
+        "left": duration(now.left),
+    }
+
+
+def _amount(line: Line) -> str:
+    words = {"done": number(line.standing.done), "total": number(line.standing.total)}
+    if unit(line.row) == "accounts":
+        return gettext("%(done)s of %(total)s accounts") % words
+    return gettext("%(done)s of %(total)s items") % words
+
+
+def _successful(line: Line) -> str:
+    row = line.row
+    took = duration(taken(row))
+    if row.losses:
+        return gettext("It ran to its end in %(took)s, but %(losses)s. They are listed below.") % {
+            "took": took,
+            "losses": _lost(row),
+        }
+    counters = telling.report(row).get("counters", {})
+    if counters.get("planned"):
+        restored = counters.get("restored", 0)
+        return ngettext(
+            "Done in %(took)s: %(number)s item was restored, nothing is missing.",
+            "Done in %(took)s: %(number)s items were restored, nothing is missing.",
+            restored,
+        ) % {"took": took, "number": number(restored)}
+    if row.command == "doSmartScan":
+        return gettext("Done in %s: the backup has everything that this scan found.") % took
+    return gettext("Done in %s.") % took
+
+
+def _failed(line: Line) -> str:
+    return gettext("Failed: %s") % _reason(line.row)
+
+
+def _stopped(line: Line) -> str:
+    row = line.row
+    who = row.stop_requested_by or gettext("somebody")
+    return gettext("Stopped by %(who)s after %(took)s. What was done until then stays.") % {
+        "who": who,
+        "took": duration(taken(row)),
+    }
+
+
+def _removed(line: Line) -> str:
+    who = line.row.stop_requested_by or gettext("somebody")
+    return gettext("Removed from the queue by %s before it ran: nothing was changed.") % who
+
+
+def _interrupted(line: Line) -> str:
+    row = line.row
+    words = [gettext("Interrupted: %s") % _reason(row)]
+    if line.standing.total:
+        words.append(gettext("Until then: %s.") % _amount(line))
+    return " ".join(words)
+
+
+_SENTENCES: dict[State, Callable[[Line], str]] = {
+    State.QUEUED: _queued,
+    State.STARTED: _started,
+    State.SUCCESSFUL: _successful,
+    State.FAILED: _failed,
+    State.STOPPED: _stopped,
+    State.REMOVED: _removed,
+    State.INTERRUPTED: _interrupted,
+}
+
+
+def _reason(row: QueuedOperation) -> str:
+    found = telling.error(row)
+    return found.message if found else ""
+
+
+def _as_of(date: str, zone: str) -> str:
+    return gettext("its last state") if date == "last" else f"{date} {zone}"
+
+
+def _lost(row: QueuedOperation) -> str:
+    """Say how many items were lost, and in which way."""
+    numbers = Counter[str]()
+    for lost in telling.losses(row):
+        numbers[lost.kind] += len(lost.items)
+    parts = []
+    if unrestored := numbers["unrestored"]:
+        text = ngettext("%s item was not restored", "%s items were not restored", unrestored)
+        parts.append(text % number(unrestored))
+    if unreadable := numbers["unreadable"]:
+        text = ngettext("%s item could not be read", "%s items could not be read", unreadable)
+        parts.append(text % number(unreadable))
+    return ", ".join(parts) or gettext("something was lost")
