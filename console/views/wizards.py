@@ -2,32 +2,324 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django.utils.translation import gettext
+from django.views.decorators.http import require_GET, require_http_methods
 
-from console.access import allowed
+from backupng.engine.errors import BackupError, BadRequest
+from backupng.engine.operations.base import Operation
+from console import audit, browse, wizard, wizards
+from console.access import allowed, live
+from console.browse import AccountLine
+from console.calendar import Month
+from console.forms import DateStep
+from console.models import Draft, QueuedOperation
+from console.wizard import SUMMARY, Run, StepForm, SummaryForm
+
+_View = TypeVar("_View", bound=Callable[..., HttpResponse])
+_PREFILLED = frozenset({"day", "hour", "minute", "second", "which"})
+
+
+class SeeOther(HttpResponseRedirect):
+    """After a POST: a page to GET, so that a reload repeats nothing."""
+
+    status_code = 303
+
+
+def _in_words(view: _View) -> _View:
+    """Answer with the engine's own words when it cannot be asked now."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except BackupError as error:
+            return render(request, "console/wizard_trouble.html", {"error": error}, status=503)
+
+    return cast("_View", answered)
 
 
 @allowed("restore")
+@require_http_methods(["GET", "POST"])
+@_in_words
 def restore(request: HttpRequest, account_id: str) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """Offer to begin a restore of an account; a POST begins it."""
+    try:
+        server, account = browse.find_account(account_id)
+    except BadRequest as error:
+        raise Http404(str(error)) from error
+    if request.method == "GET":
+        return _beginning(request, account)
+    if account.protected_since is None:
+        return _beginning(request, account, status=422)
+    draft = wizard.start(
+        wizards.RESTORE,
+        owner=cast("User", request.user),
+        server=server,
+        account_id=account.account_id,
+    )
+    return SeeOther(resolve_url("wizard-step", draft.pk, wizards.RESTORE.slugs[0]))
+
+
+def _beginning(request: HttpRequest, account: AccountLine, *, status: int = 200) -> HttpResponse:
+    context = {"account": account, "title": wizards.RESTORE.title}
+    return render(request, "console/wizard_begin.html", context, status=status)
 
 
 @allowed("restore")
+@require_http_methods(["GET", "POST"])
+@_in_words
 def step(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """Draw a step of a run; a POST accepts it, cancels the run or finishes it."""
+    run = _run(request, draft_id, step)
+    if closed := _closed(request, run):
+        return closed
+    if request.method == "POST" and "cancel" in request.POST:
+        Draft.objects.filter(pk=run.draft.pk, operation=None).delete()
+        return SeeOther(resolve_url("account", run.draft.account_id))
+    if earlier := run.first_invalid(before=step):
+        return _overtaken(run) or SeeOther(run.url(earlier))
+    if step == SUMMARY:
+        return _finish_once(request, run) if request.method == "POST" else _summary(request, run)
+    if request.method == "POST":
+        return _accept(request, run, step)
+    return _page(request, run, _as_it_was(request, run, step))
 
 
+@live
 @allowed("restore")
+@require_GET
+@_in_words
 def minical(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """Draw one month of the calendar."""
+    run = _run(request, draft_id, step)
+    if _is_over(run):
+        return HttpResponse(status=410)
+    form = _typed(request, run, step)
+    if not isinstance(form, DateStep):
+        raise Http404
+    context = {"run": run, "form": form, "here": run.url(step), **_calendar(request, form)}
+    return render(request, "console/_minical.html", context)
 
 
+@live
 @allowed("restore")
+@require_GET
+@_in_words
 def check(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
-    """To be written."""
-    return HttpResponse(status=501)
+    """Draw one part of a step as it is with what is typed there now."""
+    run = _run(request, draft_id, step)
+    if _is_over(run):
+        return HttpResponse(status=410)
+    if step == SUMMARY:
+        return _expected_alone(request, run)
+    form = _typed(request, run, step)
+    template = form.fragments.get(request.GET.get("field", ""))
+    if template is None:
+        raise Http404
+    context = {"run": run, "form": form, "here": run.url(step), "alone": True}
+    if template == DateStep.WHOLE:
+        context |= _calendar(request, form)
+    return render(request, template, context)
+
+
+# Runs
+
+
+def _run(request: HttpRequest, draft_id: UUID, step: str) -> Run:
+    """Return a run of this user that has such a step. Raises Http404."""
+    found = Draft.objects.select_related("server", "owner", "operation")
+    draft = found.filter(pk=draft_id, owner=request.user.pk).first()
+    known = draft and wizards.WIZARDS.get(draft.wizard)
+    if draft is None or not known or step not in known.slugs:
+        raise Http404
+    return Run(known, draft)
+
+
+def _is_over(run: Run) -> bool:
+    """Say whether no part of a run may be drawn any more."""
+    return bool(run.draft.operation) or run.draft.has_expired
+
+
+def _closed(request: HttpRequest, run: Run) -> HttpResponse | None:
+    """Return the answer for a run that is over; None while it goes on."""
+    if run.draft.operation:
+        return SeeOther(resolve_url("operation", run.draft.operation.pk))
+    if run.draft.has_expired:
+        return render(request, "console/wizard_expired.html", {"run": run}, status=410)
+    return None
+
+
+# Steps
+
+
+def _accept(request: HttpRequest, run: Run, step: str) -> HttpResponse:
+    form = type(run.form(step))(run, data=request.POST)
+    if not form.is_valid():
+        return _page(request, run, form, status=422)
+    run.keep(form)
+    return SeeOther(run.url(run.wizard.after(step)))
+
+
+def _as_it_was(request: HttpRequest, run: Run, step: str) -> StepForm:
+    """Return a step as it was accepted, or with what a link of the step puts into it."""
+    kept = run.form(step)
+    if _PREFILLED.isdisjoint(request.GET) and "pick" not in request.GET:
+        return kept.drawn() if kept.is_bound else type(kept)(run)
+    return type(kept)(run, initial=_values(request, kept))
+
+
+def _typed(request: HttpRequest, run: Run, step: str) -> StepForm:
+    """Return a step with what is typed into it, which the query carries."""
+    kept = run.form(step) if step != SUMMARY else None
+    if kept is None:
+        raise Http404
+    return type(kept)(run, data=_values(request, kept))
+
+
+def _values(request: HttpRequest, form: StepForm) -> dict[str, str]:
+    values = {name: request.GET[name] for name in form.fields if name in request.GET}
+    if picked := request.GET.get("pick"):
+        values["day"] = picked
+    return values
+
+
+def _page(request: HttpRequest, run: Run, form: StepForm, *, status: int = 200) -> HttpResponse:
+    context = {**_frame(run, form.slug), "form": form, **_calendar(request, form)}
+    return render(request, form.template, context, status=status)
+
+
+def _frame(run: Run, step: str) -> dict[str, Any]:
+    """Return what every step draws around itself."""
+    slugs = run.wizard.slugs
+    titles = [*(each.title for each in run.wizard.steps), gettext("Operation Summary")]
+    place = slugs.index(step)
+    steps = [
+        {
+            "title": title,
+            "is_done": number < place,
+            "is_current": number == place,
+            "url": run.url(slug),
+        }
+        for number, (slug, title) in enumerate(zip(slugs, titles, strict=True))
+    ]
+    before = run.wizard.before(step)
+    return {
+        "run": run,
+        "steps": steps,
+        "title": titles[place],
+        "here": run.url(step),
+        "previous": run.url(before) if before else None,
+    }
+
+
+def _calendar(request: HttpRequest, form: StepForm) -> dict[str, Any]:
+    """Return the month that a date step shows: the one asked for, as far as it may be shown."""
+    if not isinstance(form, DateStep):
+        return {}
+    opens, today = form.opens, form.today
+    asked = Month.parse(request.GET.get("month", "")) or form.month
+    month = min(max(asked, Month.of(opens)), Month.of(today))
+    return {
+        "month": month,
+        "weeks": form.weeks(month),
+        "earlier": month.moved(-1) if month > Month.of(opens) else None,
+        "later": month.moved(1) if month < Month.of(today) else None,
+    }
+
+
+# The summary
+
+
+def _summary(request: HttpRequest, run: Run) -> HttpResponse:
+    kept = run.words(SUMMARY) or {}
+    form = SummaryForm(initial={"notifications": kept.get("notifications", "")})
+    return _summary_page(request, run, form, run.operation())
+
+
+def _summary_page(
+    request: HttpRequest,
+    run: Run,
+    form: SummaryForm,
+    operation: Operation,
+    *,
+    refusal: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    summary = wizard.summarise(run, operation)
+    counted = not run.wizard.is_large(run) or "count" in request.GET
+    context = {
+        **_frame(run, SUMMARY),
+        "form": form,
+        "summary": summary,
+        "refusal": refusal,
+        "expected": _expected(run, operation) if counted else None,
+    }
+    return render(request, "console/wizard_summary.html", context, status=status)
+
+
+def _expected(run: Run, operation: Operation) -> Any:
+    return run.wizard.expected(run, operation) if run.wizard.expected else None
+
+
+def _expected_alone(request: HttpRequest, run: Run) -> HttpResponse:
+    if request.GET.get("field") != "expected" or run.first_invalid(before=SUMMARY):
+        raise Http404
+    context = {"run": run, "expected": _expected(run, run.operation())}
+    return render(request, "console/_expected.html", context)
+
+
+def _finish_once(request: HttpRequest, run: Run) -> HttpResponse:
+    """Finish; a click that another one has overtaken is led to what that one started."""
+    answer = _finish(request, run)
+    return answer if answer.status_code == SeeOther.status_code else _overtaken(run) or answer
+
+
+def _overtaken(run: Run) -> HttpResponse | None:
+    """Return the way to the operation if the run was finished since this request began."""
+    row = wizard.finished(run.draft)
+    return SeeOther(resolve_url("operation", row.pk)) if row else None
+
+
+def _finish(request: HttpRequest, run: Run) -> HttpResponse:
+    """Start what the summary showed, once; else show the summary again and say why not."""
+    form = SummaryForm(request.POST)
+    plain = run.operation()
+    if not form.is_valid():
+        return _summary_page(request, run, form, plain, status=422)
+    if form.cleaned_data["shown"] != wizard.summarise(run, plain).digest:
+        changed = gettext(
+            "This summary is not what was shown before. Verify it again, then press Finish."
+        )
+        return _summary_page(request, run, form, plain, refusal=changed, status=422)
+    operation = run.operation(form.cleaned_data["notifications"])
+    try:
+        row = wizard.finish(run, operation)
+    except Draft.DoesNotExist:
+        raise Http404 from None
+    except BackupError as error:
+        return _refuse(request, run, form, plain, error=error)
+    _note(request, run, row)
+    return SeeOther(resolve_url("operation", row.pk))
+
+
+def _refuse(
+    request: HttpRequest, run: Run, form: SummaryForm, operation: Operation, *, error: BackupError
+) -> HttpResponse:
+    """Show what the operation's own check found, on the step that it is about."""
+    audit.note(request, run.wizard.operation.command, run.account.name, audit.REFUSED, str(error))
+    if isinstance(error, BadRequest) and (refused := wizard.refused_by(run, error)):
+        return _page(request, run, refused, status=422)
+    said = " ".join(filter(None, (str(error), error.hint)))
+    return _summary_page(request, run, form, operation, refusal=said, status=422)
+
+
+def _note(request: HttpRequest, run: Run, row: QueuedOperation) -> None:
+    audit.note(request, row.command, run.account.name, audit.DONE, f"queued as {row.pk}")

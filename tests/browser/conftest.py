@@ -1,0 +1,97 @@
+"""A console at work with all its processes, and a real browser in front of it."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.commandline import CommandLine
+from tests.services import require
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ADMINISTRATOR = "anna"
+ADDRESS = "admin@example.com"
+_READY_WITHIN_S = 60
+_FIRST_PORT = 8300
+
+
+@dataclass(frozen=True)
+class Console:
+    """A running console: its address, the password of its administrator, its command line."""
+
+    address: str
+    password: str
+    cli: CommandLine
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Console]:
+    """Start everything on a data folder with one sandbox of three accounts."""
+    cli = CommandLine(tmp_path)
+    cli.json("sandbox", "createServer", "mail1", "accounts", 3, "items", 60, "seed", 7)
+    cli.json("sandbox", "createAccount", "mail1", ADDRESS)
+    password = _make_administrator(cli)
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "run"],
+        cwd=ROOT,
+        env=cli.environment | {"BACKUPNG_PORT": str(_port())},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        address = _address(cast("IO[bytes]", process.stderr))
+        yield Console(address, password, cli)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start Debian's Chromium."""
+    chromium = require("chromium", "chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium)
+        yield browser
+        browser.close()
+
+
+def _make_administrator(cli: CommandLine) -> str:
+    made = subprocess.run(
+        [sys.executable, "manage.py", "createadministrator", ADMINISTRATOR, ADDRESS],
+        cwd=ROOT,
+        env=cli.environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return made.stdout.split()[-1]
+
+
+def _port() -> int:
+    """Return a port of this test process alone: free ports that two ask for may be the same."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return _FIRST_PORT + int(worker.removeprefix("gw"))
+
+
+def _address(messages: IO[bytes]) -> str:
+    """Read what the supervisor says until it names the console's address."""
+    said, until = b"", time.monotonic() + _READY_WITHIN_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(messages, selectors.EVENT_READ)
+        while b"http://" not in said or not said.endswith(b"\n"):
+            ready = selector.select(until - time.monotonic())
+            chunk = os.read(messages.fileno(), 1 << 16) if ready else b""
+            assert chunk, f"the console did not start: {said.decode()}"
+            said += chunk
+    return next(word for word in said.decode().split() if word.startswith("http://")).rstrip("/")

@@ -1,0 +1,150 @@
+"""The first wizard in a real browser, from the login to the mail, with and without JavaScript."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect
+
+from tests.browser.conftest import ADDRESS, ADMINISTRATOR, Console
+from tests.commandline import comparable
+
+pytestmark = pytest.mark.services
+
+SOURCE, COPY = "a1@example.com", "a1-then@example.com"
+ZONE = ZoneInfo("Europe/Rome")
+PATIENCE_MS = 30_000
+
+
+class Reader:
+    """An administrator in front of one page; whatever the browser complains of is kept."""
+
+    def __init__(self, page: Page, console: Console, *, script: bool) -> None:
+        self.page = page
+        self.console = console
+        self.script = script
+        self.complaints: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("requestfailed", self._failed)
+
+    def _failed(self, request: Request) -> None:
+        # A page that is left while it loads has asked for more than it gets.
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"{request.url}: {request.failure}")
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.console.address + path)
+
+    def click(self, name: str) -> None:
+        """Click the link or button of that name."""
+        either = self.page.get_by_role("button", name=name, exact=True).or_(
+            self.page.get_by_role("link", name=name, exact=True)
+        )
+        either.first.click()
+
+    def wait_for(self, text: str) -> None:
+        """Wait for a text; with JavaScript the page changes by itself, without it is reloaded."""
+        until = time.monotonic() + PATIENCE_MS / 1000
+        shown = self.page.get_by_text(text)
+        while not self.script and not shown.count() and time.monotonic() < until:
+            self.page.reload()
+        expect(shown.first).to_be_visible(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(params=(True, False), ids=("with JavaScript", "without JavaScript"))
+def reader(request: pytest.FixtureRequest, browser: Browser, console: Console) -> Iterator[Reader]:
+    context = browser.new_context(
+        java_script_enabled=request.param, reduced_motion="reduce", timezone_id="America/Lima"
+    )
+    yield Reader(context.new_page(), console, script=request.param)
+    context.close()
+
+
+def log_in(reader: Reader) -> None:
+    reader.open("/")
+    reader.page.get_by_label("User name").fill(ADMINISTRATOR)
+    reader.page.get_by_label("Password").fill(reader.console.password)
+    reader.click("Log in")
+    expect(reader.page.get_by_role("heading", level=1)).to_have_text("Dashboard")
+
+
+def run_smartscan(reader: Reader) -> None:
+    reader.open("/servers/mail1/")
+    reader.click("Run SmartScan")
+    reader.click("Run SmartScan")
+    reader.wait_for("Successful")
+
+
+def next_second() -> datetime:
+    """Return the present second once it is over: what changes from now on is not in it."""
+    second = datetime.now(ZONE).replace(microsecond=0)
+    while datetime.now(ZONE) < second + timedelta(seconds=1):
+        time.sleep(0.01)
+    return second
+
+
+def restore(reader: Reader, moment: datetime) -> None:
+    """Walk through the wizard as the manual orders its steps."""
+    reader.open("/accounts/?q=" + SOURCE)
+    reader.page.get_by_role("link", name=SOURCE).first.click()
+    reader.page.locator("summary", has_text=f"Actions for {SOURCE}").first.click()
+    reader.click("Restore")
+    reader.page.get_by_label("Restore on New Account").check()
+    reader.page.get_by_label("Destination account").fill(COPY.partition("@")[0])
+    reader.page.get_by_label("Hide in GAL").check()
+    reader.click("Next")
+    reader.page.get_by_label("Day").fill(f"{moment:%d/%m/%Y}")
+    reader.page.get_by_label("Hour").select_option(f"{moment:%H}")
+    reader.page.get_by_label("Minute").fill(f"{moment:%M}")
+    reader.page.get_by_label("Second").fill(f"{moment:%S}")
+    reader.click("Next")
+    expect(reader.page.get_by_role("heading", name="Operation Summary").first).to_be_visible()
+    expect(reader.page.get_by_text(f"{moment:%d/%m/%Y %H:%M:%S} Europe/Rome").first).to_be_visible()
+    reader.page.get_by_label("Notify also").fill("a2@example.com")
+    reader.click("Finish")
+    reader.wait_for("Successful")
+
+
+def listing(console: Console, account: str) -> dict[str, object]:
+    return console.cli.json("sandbox", "list", "mail1", account)
+
+
+def subjects(console: Console, account: str) -> list[str]:
+    return [str(item["subject"]) for item in listing(console, account)["items"]]  # type: ignore[attr-defined]
+
+
+def wait_for_mail(console: Console, account: str, ending: str) -> str:
+    """Return the subject of the mail with that ending, once it is in the mailbox."""
+    until = time.monotonic() + PATIENCE_MS / 1000
+    while time.monotonic() < until:
+        if found := [subject for subject in subjects(console, account) if subject.endswith(ending)]:
+            return found[0]
+    raise AssertionError(f"no mail that ends with {ending!r}: {subjects(console, account)}")
+
+
+def test_a_restore_from_the_login_to_the_mail(reader: Reader) -> None:
+    cli = reader.console.cli
+    log_in(reader)
+    run_smartscan(reader)
+    then, moment = listing(reader.console, SOURCE), next_second()
+    cli.json("sandbox", "emptyFolder", "mail1", SOURCE, "/Inbox")
+    run_smartscan(reader)
+    assert len(listing(reader.console, SOURCE)["items"]) < len(then["items"])  # type: ignore[arg-type]
+
+    restore(reader, moment)
+
+    assert comparable(listing(reader.console, COPY)) == comparable(then)
+    told = f"Restore on New Account {SOURCE} → {COPY} – "
+    for recipient in (ADDRESS, "a2@example.com"):
+        assert wait_for_mail(reader.console, recipient, "– completed").endswith("completed")
+        assert f"[Backup NG] mail1: {told}started" in subjects(reader.console, recipient)
+    reader.open("/notifications/")
+    reader.page.get_by_role("link", name=f"{told}completed").first.click()
+    expect(reader.page.get_by_text("- stats -")).to_be_visible()
+    assert reader.complaints == []
