@@ -91,7 +91,8 @@ def zone() -> str:
     linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
     for name in (settings.HOST_TIME_ZONE, linked):
         with suppress(ZoneInfoNotFoundError, ValueError):
-            return ZoneInfo(name).key
+            found = ZoneInfo(name).key
+            return "UTC" if found == "Etc/UTC" else found
     return "UTC"
 
 

@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from backupng.engine.errors import BackupError
-from console import hosting, notify, queue
+from console import browse, hosting, notify, queue
 from console.models import Draft, Server
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ def drain(server_name: str) -> str:
 def tick(server_name: str) -> str:
     """Do all that is due, every minute: also what a bell was for that nobody heard."""
     _answer(server_name, _see)
+    _answer(server_name, browse.read_cos_flags)
     for step in (notify.send_due, checkpoint, drop_drafts):
         try:
             step()

@@ -158,10 +158,8 @@ def operation(request: HttpRequest, operation_id: UUID) -> HttpResponse:
         "parameters": telling.parameters(row),
         "defaults": telling.defaults(row),
         "addresses": telling.addresses(row),
-        "by": telling.requested_by(row),
         "command_line": telling.command_line(row),
         "monitor_command": telling.monitor_command(row),
-        "followers": row.queuedoperation_set.order_by("created_at"),
     }
     return render(request, "console/operation.html", context)
 
@@ -260,6 +258,8 @@ def _progress_context(request: HttpRequest, row: QueuedOperation) -> dict[str, A
         "notifications": told.prefetch_related("delivery_set"),
         "may_stop": _may_stop(request, row),
         "may_repeat": again.may_repeat(request.user, row),
+        "by": telling.requested_by(row),
+        "followers": row.queuedoperation_set.order_by("created_at"),
         "now": now,
         "version": _version(line),
     }

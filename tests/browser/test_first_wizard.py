@@ -93,7 +93,7 @@ def restore(reader: Reader, moment: datetime) -> None:
     """Walk through the wizard as the manual orders its steps."""
     reader.open("/accounts/?q=" + SOURCE)
     reader.page.get_by_role("link", name=SOURCE).first.click()
-    reader.page.locator("summary", has_text=f"Actions for {SOURCE}").first.click()
+    reader.page.get_by_label(f"Actions for {SOURCE}").first.click()
     reader.click("Restore")
     reader.page.get_by_label("Restore on New Account").check()
     reader.page.get_by_label("Destination account").fill(COPY.partition("@")[0])

@@ -16,9 +16,18 @@ from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 
 from backupng.engine.operations.smart_scan import SmartScan
-from console import bells, hosting, queue, tasks
+from console import bells, connect, hosting, queue, tasks
 from console.management.commands import worker
-from console.models import Delivery, Draft, Level, Notification, QueuedOperation, Server, State
+from console.models import (
+    CosFlag,
+    Delivery,
+    Draft,
+    Level,
+    Notification,
+    QueuedOperation,
+    Server,
+    State,
+)
 from console.queue import Drained, Requester
 
 SCAN = SmartScan()
@@ -171,6 +180,18 @@ def test_a_tick_drops_the_drafts_that_expired_long_ago(server: Server) -> None:
     tasks.tick("mail1")
     (left,) = Draft.objects.all()
     assert timezone.now() - left.created_at < timedelta(days=7)
+
+
+def test_a_tick_finds_a_class_of_service_that_was_switched_at_the_mail_server(
+    server: Server,
+) -> None:
+    tasks.tick("mail1")
+    with connect.sandbox("mail1") as client:
+        client.set_cos_notes("default", "${ZxBackup_Disabled}")
+    tasks.tick("mail1")
+    flag = CosFlag.objects.get(server=server, name="default")
+    assert flag.disabled
+    assert flag.changed_at is not None
 
 
 def test_a_tick_goes_on_when_one_of_its_steps_fails(

@@ -20,7 +20,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from backupng.engine.operations.smart_scan import SmartScan
-from console import connect, hosting, properties, queue
+from console import browse, connect, hosting, properties, queue
 from console.management.base import HostCommand
 from console.management.commands import createadministrator, run
 from console.models import OPEN_STATES, QueuedOperation, Server, Setting, State
@@ -130,6 +130,7 @@ def _give_history(server: Server) -> None:
     with connect.sandbox(server.name) as client:
         for entry in connect.outline(server)["accounts"]:
             _change(client, entry)
+    browse.read_cos_flags(server)
     queue.submit(server, SmartScan(), dedupe=second)
 
 
