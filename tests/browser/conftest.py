@@ -68,7 +68,7 @@ def browser() -> Iterator[Browser]:
 
 def _make_administrator(cli: CommandLine) -> str:
     made = subprocess.run(
-        [sys.executable, "manage.py", "createadministrator", ADMINISTRATOR, ADDRESS],
+        [sys.executable, "manage.py", "createuser", ADMINISTRATOR, ADDRESS],
         cwd=ROOT,
         env=cli.environment,
         check=True,

@@ -139,7 +139,7 @@ def test_without_an_administrator_every_page_says_how_to_make_one(
 ) -> None:
     answer = client.get(path)
     assert answer.status_code == 503
-    assert "createadministrator" in answer.content.decode()
+    assert "createuser" in answer.content.decode()
 
 
 @pytest.mark.django_db

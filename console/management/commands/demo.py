@@ -22,7 +22,7 @@ from django.utils import timezone
 from backupng.engine.operations.smart_scan import SmartScan
 from console import browse, connect, hosting, properties, queue
 from console.management.base import HostCommand
-from console.management.commands import createadministrator, run
+from console.management.commands import createuser, run
 from console.models import OPEN_STATES, QueuedOperation, Server, Setting, State
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _add_administrator(address: str) -> None:
         if client.addressee(address) is None:
             client.create_account(address)
     if not User.objects.filter(username=_ADMIN).exists():
-        createadministrator.create(_ADMIN, address)
+        createuser.create(_ADMIN, address)
     Setting.objects.get_or_create(
         server=None, name=properties.NOTIFICATION_RECIPIENTS, defaults={"value": address}
     )
@@ -184,8 +184,8 @@ def _greeting() -> str:
     if user is None:
         return ""
     again = f"BACKUPNG_DATA={shlex.quote(str(settings.DATA_DIR))} {_PYTHON} manage.py"
-    hint = f"  A new password: {again} createadministrator {_ADMIN} --reset"
+    hint = f"  A new password: {again} createuser {_ADMIN} --reset"
     if user.has_usable_password():
         return f"\n  Log in as {_ADMIN}.\n{hint}"
-    password = createadministrator.give_password(user)
+    password = createuser.give_password(user)
     return f"\n  Log in as {_ADMIN} with the password {password} (shown this once).\n{hint}"

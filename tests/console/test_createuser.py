@@ -1,4 +1,4 @@
-"""`manage.py createadministrator` makes administrators who can log in, and no others."""
+"""`manage.py createuser` makes users who can log in with the printed password."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANNA = ("anna", "anna@example.com")
 def password_of(*words: str) -> str:
     """Run the command and return the password it prints."""
     out = StringIO()
-    call_command("createadministrator", *words, stdout=out, stderr=StringIO())
+    call_command("createuser", *words, stdout=out, stderr=StringIO())
     return out.getvalue().split()[-1]
 
 
@@ -61,11 +61,22 @@ def test_a_reset_makes_a_new_password() -> None:
     assert (anna.check_password(old), anna.check_password(new)) == (False, True)
 
 
-def test_only_an_administrator_gets_a_new_password() -> None:
-    User.objects.create_user("viewer", password="a password of their own")
+def test_an_unknown_user_gets_no_new_password() -> None:
+    with pytest.raises(CommandError, match="There is no user bob"):
+        password_of("bob", "--reset")
 
-    with pytest.raises(CommandError, match="There is no administrator viewer"):
-        password_of("viewer", "--reset")
+
+@pytest.mark.parametrize(
+    ("role", "may_restore", "may_browse"), [("operator", True, True), ("viewer", False, False)]
+)
+def test_a_role_can_be_chosen(role: str, *, may_restore: bool, may_browse: bool) -> None:
+    password_of("bob", "bob@example.com", "--role", role)
+
+    bob = User.objects.get(username="bob")
+    assert bob.has_perm("console.view_status")
+    assert bob.has_perm("console.restore") is may_restore
+    assert bob.has_perm("console.browse_accounts") is may_browse
+    assert not bob.has_perm("console.change_settings")
 
 
 def test_another_user_than_the_owner_of_the_data_is_refused(

@@ -1,4 +1,4 @@
-"""`manage.py createadministrator`: an administrator, or a new password for one."""
+"""`manage.py createuser`: a user of the console, or a new password for one."""
 
 from __future__ import annotations
 
@@ -23,29 +23,35 @@ _GROUPS, _GROUP_LENGTH = 5, 4
 
 
 class Command(HostCommand):
-    """Makes an administrator of the console with a password that is printed this once."""
+    """Makes a user of the console with a password that is printed this once."""
 
-    help = "Make an administrator of the console; prints a generated password once."
+    help = "Make a user of the console; prints a generated password once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare name, address and the switch for a new password."""
+        """Declare name, address, role and the switch for a new password."""
         parser.add_argument("name", help="the name to log in with")
         parser.add_argument("address", nargs="?", default="", help="where mail to them goes")
         parser.add_argument(
-            "--reset", action="store_true", help="make a new password for an administrator"
+            "--role",
+            choices=[role.lower() for role in roles.ROLES],
+            default=roles.ADMINISTRATOR.lower(),
+            help="what the user may do; unset: administrator",
+        )
+        parser.add_argument(
+            "--reset", action="store_true", help="make a new password for a user that is there"
         )
 
-    def handle(self, *, name: str, address: str, reset: bool, **_options: Any) -> None:
+    def handle(self, *, name: str, address: str, role: str, reset: bool, **_options: Any) -> None:
         """Make or change the user, then print the password."""
         self.prepare()
-        user = _find(name) if reset else create(name, address)
+        user = _find(name) if reset else create(name, address, role=role.capitalize())
         self.stdout.write(f"name      {user.username}\npassword  {give_password(user)}")
         self.stderr.write("The password is not shown again; --reset makes a new one.")
 
 
 @transaction.atomic
-def create(name: str, address: str) -> User:
-    """Make an administrator who cannot log in yet. Raises CommandError."""
+def create(name: str, address: str, *, role: str = roles.ADMINISTRATOR) -> User:
+    """Make a user of a role who cannot log in yet. Raises CommandError."""
     if User.objects.filter(username__iexact=name).exists():
         raise CommandError(f"There is a user {name} already; --reset makes a new password.")
     user = User(username=name, email=address)
@@ -56,7 +62,7 @@ def create(name: str, address: str) -> User:
     except ValidationError as error:
         raise CommandError(f"{name} {address}: {' '.join(error.messages)}") from error
     user.save()
-    user.groups.add(Group.objects.get(name=roles.ADMINISTRATOR))
+    user.groups.add(Group.objects.get(name=role))
     return user
 
 
@@ -71,7 +77,7 @@ def give_password(user: User) -> str:
 
 
 def _find(name: str) -> User:
-    user = User.objects.filter(username=name, groups__name=roles.ADMINISTRATOR).first()
+    user = User.objects.filter(username=name).first()
     if user is None:
-        raise CommandError(f"There is no administrator {name}.")
+        raise CommandError(f"There is no user {name}.")
     return user
