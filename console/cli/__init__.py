@@ -12,7 +12,7 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 
 from backupng.engine.errors import BackupError, OperationError
-from console.cli import grammar, output, user
+from console.cli import grammar, output, redolog, user
 
 _NOT_READY = "database_not_ready"
 
@@ -21,6 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
     os.umask(0o027)
+    if redolog.is_meant(words):
+        # Before the settings are read: they make the data folder, which this module does without.
+        return redolog.run(words)
     try:
         user.become_owner()
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backupng.settings")

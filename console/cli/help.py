@@ -35,6 +35,7 @@ SWITCHES
 _ABOUT = {
     "backup": "scans, restores, and looking into the backup",
     "sandbox": "the embedded mail server: make, fill, change and list it",
+    "redolog": "the redo log files of a mail server: print what they hold",
     "run": "keep the console and the workers of this host running, in the foreground",
     "worker": "run what is queued for one server, in the foreground",
 }

@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError
 
 from backupng.engine.errors import BackupError, OperationError
 from console import database
-from console.cli import backup, grammar, output, perform, sandbox, worker
+from console.cli import backup, grammar, output, perform, redolog, sandbox, worker
 from console.cli import help as pages
 from console.cli.grammar import Call, Help, Module, Process, Switches, Usage
 from console.cli.output import Answer
@@ -19,7 +19,11 @@ from console.cli.terminal import Terminal, drop_output
 
 logger = logging.getLogger(__name__)
 
-MODULES: dict[str, Module] = {"backup": backup.COMMANDS, "sandbox": sandbox.COMMANDS}
+MODULES: dict[str, Module] = {
+    "backup": backup.COMMANDS,
+    "sandbox": sandbox.COMMANDS,
+    redolog.MODULE: redolog.COMMANDS,
+}
 
 
 def run(words: Sequence[str]) -> int:
@@ -70,6 +74,8 @@ def _run(switches: Switches, rest: Sequence[str], terminal: Terminal) -> int:
         return terminal.answers([_text("help", page, page)])
     if isinstance(wish, Process):
         worker.become(wish.name, switches.host)
+    if wish.module == redolog.MODULE:
+        return redolog.perform(wish, terminal)
     database.prepare()
     return _perform(wish, switches, terminal)
 

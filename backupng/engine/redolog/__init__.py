@@ -1,0 +1,1 @@
+"""Zimbra's binary redo log, byte for byte."""
