@@ -69,7 +69,8 @@ DATA_DIR = _data_folder()
 
 # Nobody is shown a traceback: the log has it, and the page says where to look.
 DEBUG = False
-TLS = env.bool("BACKUPNG_TLS", default=True)
+# Empty is unset: the safe side.
+TLS = not env.str("BACKUPNG_TLS", default="") or env.bool("BACKUPNG_TLS")
 SECRET_KEY = read_or_make_key(DATA_DIR / "secret.key")
 ALLOWED_HOSTS = env.list("BACKUPNG_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
@@ -96,6 +97,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "console.access.LoginMiddleware",
+    "console.access.AddressMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
@@ -177,6 +179,8 @@ if _server := env.str("BACKUPNG_SERVER", default=""):
     Q_CLUSTER["cluster_name"] = f"srv:{_server}"[:100]  # the width of django-q2's column
 # A stopped operation ends at its next safe point; after so many seconds it is killed.
 OPERATION_GRACE_S = 10.0
+# Whoever keeps a worker that gave no sign of life for so many seconds starts it again.
+WORKER_SILENCE_S = 200.0
 
 EMAIL_URL = env.email_url("EMAIL_URL", default="smtp://localhost:25")
 vars().update(EMAIL_URL)
@@ -217,7 +221,13 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "login"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_FAILURE_LIMIT = 5
+# Five by name and address; and by the address alone, since a guesser has many names.
+NAME_FAILURE_LIMIT = 5
+ADDRESS_FAILURE_LIMIT = 50
+AXES_FAILURE_LIMIT = "console.access.failures_allowed"
+AXES_CLIENT_IP_CALLABLE = "console.access.client_address"
+# Who is locked out already adds nothing: neither rows nor time.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_TEMPLATE = "console/locked_out.html"
 AXES_VERBOSE = False
@@ -234,6 +244,7 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "console.views.errors.csrf_failure"
 
 SECURE_SSL_REDIRECT = TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if TLS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

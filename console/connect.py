@@ -85,7 +85,9 @@ def remember_tree(server: Server) -> None:
     """Note which tree the server's Backup Path is: once there, it is not begun anew unasked."""
     try:
         with BackupPath.open(server.path) as path:
-            Server.objects.filter(pk=server.pk).update(tree_id=path.form.tree_id)
+            # Another path may have been set while the operation ran: this is not its tree.
+            mine = Server.objects.filter(pk=server.pk, backup_path=server.backup_path)
+            mine.update(tree_id=path.form.tree_id)
     except BackupError:
         # No tree yet, or none that can be read now: what is known stays.
         return

@@ -3,6 +3,7 @@
 <data>/state/host             who this host is: a random UUID
 <data>/state/<name>.lock      held by the one drain of a server, and by its operation
 <data>/state/<name>.worker    held by a worker for its life
+<data>/state/{wal,post,tidy}  held by the one process of this host that does such work
 <data>/state/<uuid>.end       the end of an operation that the database may not know yet
 <data>/state/log/<uuid>.log   what an operation logged
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import math
 import os
 import pwd
 import re
@@ -39,6 +41,8 @@ _LOOK_EVERY_S = 0.2
 _LEVELS = ("INFO", "WARNING")
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters, and what some readers take for the end of a line."""
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+"""What PostgreSQL has no place for: the character 0 and halves of characters."""
 _PASSED_ON = (
     *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
     *("PYTHONPATH", "LD_LIBRARY_PATH"),
@@ -144,6 +148,10 @@ def worker_lock(server: str) -> str:
 
 WAL_LOCK = "wal"
 """The lock of who moves SQLite's log into its database: two at once may damage both."""
+POST_LOCK = "post"
+"""The lock of who sends mails: a slow mail server keeps one process of this host, not all."""
+TIDY_LOCK = "tidy"
+"""The lock of who deletes what is too old."""
 
 
 # End journals
@@ -161,12 +169,11 @@ def write_journal(operation: uuid.UUID, end: Mapping[str, Any]) -> None:
 def read_journal(operation: uuid.UUID) -> dict[str, Any] | None:
     """Return an operation's end, None if no journal tells it."""
     try:
-        end: dict[str, Any] = json.loads(_journal(operation).read_bytes())
+        end = _read_object(_journal(operation).read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:
+    if end is None:
         logger.warning("%s is no end journal", _journal(operation))
-        return None
     return end
 
 
@@ -332,14 +339,34 @@ def _is_gone(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _parse_event(line: bytes) -> dict[str, Any]:
+    event = _read_object(line)
+    if event is None:
+        logger.warning("not an event of an operation: %r", line[:200])
+        return {}
+    return event
+
+
+def _read_object(text: bytes) -> dict[str, Any] | None:
+    """Read an object of JSON as it can be stored; None for anything else."""
     try:
-        event = json.loads(line)
-    except ValueError:
-        event = None
-    if isinstance(event, dict):
-        return event
-    logger.warning("not an event of an operation: %r", line[:200])
-    return {}
+        found = storable(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def storable(value: Any) -> Any:
+    """Return a value of JSON as every database takes it: what it refuses is spelled in letters."""
+    match value:
+        case str():
+            return _NOT_STORABLE.sub(_escape, value)
+        case float() if not math.isfinite(value):
+            return str(value)
+        case list() | tuple():
+            return [storable(each) for each in value]
+        case dict():
+            return {storable(str(name)): storable(each) for name, each in value.items()}
+    return value
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

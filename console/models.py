@@ -144,7 +144,11 @@ class QueuedOperation(models.Model):
     """`phase`, `done`, `total` (0 while counting), `counts`, `rate` (per s), `rev` (grows)."""
     progress_at = models.DateTimeField(null=True, blank=True)
     outcome = models.JSONField(default=dict)
-    """The end event of the operation's process, its report included."""
+    """The end event of the operation's process, its report included; it may be many megabytes."""
+    losses = models.BooleanField(default=False)
+    """True when it ended and something was not saved or not restored."""
+    counters = models.JSONField(default=dict)
+    """Those of the report: with `losses` all that a list needs of it."""
     dedupe = models.CharField(max_length=200, null=True, blank=True, unique=True)
     resumes = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True)
 
@@ -170,16 +174,27 @@ class QueuedOperation(models.Model):
         return self.state not in OPEN_STATES
 
     @property
-    def losses(self) -> bool:
-        """True when it ended and something was not saved or not restored."""
-        return bool(self.outcome.get("report", {}).get("losses", False))
-
-    @property
     def shown_state(self) -> str:
         """The state in the words of every screen."""
         if self.state == State.STARTED and self.stop_requested_at:
             return "Stopping"
         return State(self.state).label
+
+    @classmethod
+    def listed(cls) -> models.QuerySet[QueuedOperation]:
+        """Return all operations as lists load them: without outcomes, which may be large."""
+        return cls.objects.select_related("server").defer("outcome")
+
+    @staticmethod
+    def ended_with(outcome: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields that hold an outcome: itself, and what lists show of it."""
+        found = outcome.get("report")
+        report = found if isinstance(found, dict) else {}
+        return {
+            "outcome": outcome,
+            "losses": bool(report.get("losses", False)),
+            "counters": report.get("counters") or {},
+        }
 
     def move(self, old: State, new: State, **changes: Any) -> bool:
         """Change the state, and other fields with it; False means somebody else was first."""
@@ -227,6 +242,10 @@ class Draft(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     operation = models.ForeignKey(QueuedOperation, on_delete=models.SET_NULL, null=True, blank=True)
     """What `Finish` made of it; a draft is finished once."""
+    resumes = models.ForeignKey(
+        QueuedOperation, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    """The ended operation that is asked for again."""
 
     class Meta:
         default_permissions = ()

@@ -7,35 +7,48 @@ state, behind a savepoint; mails are sent later, by whoever calls `send_due`.
 from __future__ import annotations
 
 import logging
-import smtplib
 import uuid
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from itertools import takewhile
 
 from django.contrib.auth.models import User
-from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
 from backupng.engine.errors import BackupError
-from console import connect, properties, roles, telling
+from console import connect, hosting, properties, roles, telling
 from console.letter import envelope, layout, numbers, text
+from console.letter.carrier import MailServer
 from console.letter.text import Letter
-from console.models import Delivery, Level, Notification, Origin, QueuedOperation, Server, Setting
+from console.models import (
+    Delivery,
+    Level,
+    Notification,
+    Origin,
+    QueuedOperation,
+    Server,
+    Setting,
+    State,
+)
 
 logger = logging.getLogger(__name__)
 
-_PAUSES = tuple(timedelta(minutes=pause) for pause in (1, 2, 5, 15, 30, *[60] * 24))
-"""Between the attempts of one mail: a little more than 24 hours in all."""
+_PAUSES = tuple(timedelta(minutes=pause) for pause in (1, 2, 5, 15, 30, 60))
+"""Between the attempts of one mail; the last one again and again."""
+_TRIED_FOR = timedelta(hours=24)
+_FEWEST_ATTEMPTS = len(_PAUSES) - 1
+"""A mail that nobody could try in time, such as while the host was off, gets so many more."""
 _CLAIM = timedelta(minutes=10)
-"""How long a sender may take for one mail before another one takes it for dead."""
+"""From its claim a mail is its sender's for so long, which is more than one mail can take; then
+another sender takes that one for dead. The sooner end of a claim is the result."""
 _BATCH = 200
-_ERROR_LENGTH = 500
 _REMEMBERED = timedelta(days=7)
+_TOLD_LATE = timedelta(days=30)
+_UNDELIVERED = "undelivered"
+"""The event of the one notification that tells of no operation."""
 
 # Records
 
@@ -48,6 +61,15 @@ def started(row: QueuedOperation) -> None:
 def ended(row: QueuedOperation) -> None:
     """Record the end of an operation, whatever it is; call it in the transaction that says so."""
     _tell(row, text.ENDED)
+
+
+def untold(server: Server) -> QuerySet[QueuedOperation]:
+    """Return the operations removed lately whose end is not told yet, the first ones first."""
+    removed = QueuedOperation.objects.filter(
+        server=server, state=State.REMOVED, ended_at__gte=timezone.now() - _TOLD_LATE
+    )
+    told = Notification.objects.filter(operation=OuterRef("pk"), event=text.ENDED)
+    return removed.filter(~Exists(told)).select_related("server").order_by("seq")
 
 
 def _tell(row: QueuedOperation, event: str) -> None:
@@ -75,9 +97,9 @@ def _record(row: QueuedOperation, event: str) -> None:
         server_name=row.server.name,
         operation=row,
         event=event,
-        subject=letter.subject,
-        text=letter.text,
-        counters=letter.counters,
+        subject=hosting.storable(letter.subject),
+        text=hosting.storable(letter.text),
+        counters=hosting.storable(letter.counters),
     )
     Delivery.objects.bulk_create(
         Delivery(notification=notification, address=address)
@@ -108,18 +130,26 @@ def _recipients(row: QueuedOperation, level: str) -> tuple[str, ...]:
 def recipients(row: QueuedOperation, level: str) -> tuple[str, ...]:
     """Return who gets a mail: the default recipients, who started it, the addresses typed with it.
 
-    Below the mailed level only who started it is told.
+    Below the mailed level only who started it is told, and whom they named.
     """
     values = _values(row.server)
     starter = _starter(row)
     if _rank(level) < _rank(values[properties.NOTIFICATION_LEVEL].value):
-        return _distinct([starter])
+        return _distinct([starter, *telling.addresses(row)])
     return _distinct([*_default_recipients(values), starter, *telling.addresses(row)])
 
 
 def default_recipients(server: Server | None = None) -> tuple[str, ...]:
     """Return who gets a mail of every notification: as set, else the administrators."""
     return _distinct(_default_recipients(_values(server)))
+
+
+def told_of_all(server: Server, starter: str) -> tuple[str, ...]:
+    """Return who is mailed of every start and end on a server, if that address starts it."""
+    values = _values(server)
+    level = values[properties.NOTIFICATION_LEVEL].value
+    everybody = _default_recipients(values) if level == Level.INFORMATION else ()
+    return _distinct([*everybody, starter])
 
 
 def sender(server: Server | None = None) -> str:
@@ -182,20 +212,31 @@ def _rank(level: str) -> int:
 # The outbox
 
 
-def send_due(now: datetime | None = None) -> int:
+def send_due(
+    *, clock: Callable[[], datetime] = timezone.now, goes_on: Callable[[], bool] = lambda: True
+) -> int:
     """Send the mails whose time has come and return how many went out.
 
-    Whatever the mail server does, nothing is raised: what could not be sent waits for its next
-    attempt, for 24 hours. Any number of processes may call it at once.
+    Before each mail `goes_on` is asked. Whatever the mail server does, nothing is raised: what
+    could not be sent waits for its next attempt, until 24 hours after what it tells. Any number of
+    processes may call it at once.
     """
-    now = now or timezone.now()
-    due = Delivery.objects.filter(state=Delivery.State.WAITING, next_try_at__lte=now)
-    batch = due.select_related("notification__server", "notification__operation__server")
+    batch = _due(clock()).select_related("notification__server", "notification__operation__server")
     ordered = list(batch.order_by("notification__created_at", "pk")[:_BATCH])
     if not ordered:
         return 0
-    with _MailServer() as server:
-        return sum(_deliver(each, server, now=now) for each in ordered)
+    with MailServer() as server:
+        going = takewhile(lambda _: goes_on(), ordered)
+        return sum(_deliver(each, server, clock=clock) for each in going)
+
+
+def is_due() -> bool:
+    """Say whether the time of a mail has come."""
+    return _due(timezone.now()).exists()
+
+
+def _due(now: datetime) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(state=Delivery.State.WAITING, next_try_at__lte=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +267,8 @@ def trouble(now: datetime | None = None) -> Trouble | None:
     )
 
 
-def _deliver(delivery: Delivery, server: _MailServer, *, now: datetime) -> bool:
-    if server.is_lost or not _claim(delivery, now):
+def _deliver(delivery: Delivery, server: MailServer, *, clock: Callable[[], datetime]) -> bool:
+    if server.is_lost or not _claim(delivery, clock()):
         return False
     notification = delivery.notification
     try:
@@ -238,97 +279,65 @@ def _deliver(delivery: Delivery, server: _MailServer, *, now: datetime) -> bool:
         logger.exception("the mail of %s cannot be made", delivery)
         error = f"The mail cannot be made: {type(defect).__name__}."
     if error:
-        _postpone(delivery, error, now)
+        _postpone(delivery, error, clock())
     else:
+        sent = {"state": Delivery.State.SENT, "sent_at": timezone.now(), "last_error": ""}
         mine = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.WAITING)
-        mine.update(state=Delivery.State.SENT, sent_at=timezone.now(), last_error="")
+        mine.update(**sent, attempts=delivery.attempts + 1)
     return not error
 
 
 def _claim(delivery: Delivery, now: datetime) -> bool:
-    """Take a delivery; False if another sender has it. One whose sender died is due again later."""
-    mine = Delivery.objects.filter(
-        pk=delivery.pk,
-        state=Delivery.State.WAITING,
-        attempts=delivery.attempts,
-        next_try_at=delivery.next_try_at,
-    )
-    delivery.attempts += 1
-    return bool(mine.update(attempts=delivery.attempts, next_try_at=now + _CLAIM))
+    """Take a delivery; False if another sender has it.
+
+    Until it was tried it counts as no attempt: who dies on the way takes none away.
+    """
+    mine = _mine(delivery)
+    delivery.next_try_at = now + _CLAIM
+    return bool(mine.update(next_try_at=delivery.next_try_at))
 
 
 def _postpone(delivery: Delivery, error: str, now: datetime) -> None:
-    mine = Delivery.objects.filter(
-        pk=delivery.pk, state=Delivery.State.WAITING, attempts=delivery.attempts
-    )
-    logger.warning("%s was not sent, attempt %s: %s", delivery, delivery.attempts, error)
-    if delivery.attempts > len(_PAUSES):
-        mine.update(state=Delivery.State.UNDELIVERED, last_error=error)
+    attempts = delivery.attempts + 1
+    logger.warning("%s was not sent, attempt %s: %s", delivery, attempts, error)
+    failed = {"attempts": attempts, "last_error": error}
+    if attempts > _FEWEST_ATTEMPTS and now - delivery.notification.created_at >= _TRIED_FOR:
+        if _mine(delivery).update(**failed, state=Delivery.State.UNDELIVERED):
+            _tell_undelivered(delivery, error, now)
     else:
-        pause = _PAUSES[delivery.attempts - 1]
-        mine.update(next_try_at=now + pause, last_error=error)
+        pause = _PAUSES[min(attempts, len(_PAUSES)) - 1]
+        _mine(delivery).update(**failed, next_try_at=now + pause)
 
 
-class _MailServer:
-    """One connection for a batch. Lost, it is opened anew; lost twice in a row, it stays so."""
-
-    _MOST_LOSSES = 2
-
-    def __init__(self) -> None:
-        self._connection = get_connection()
-        self._losses = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    @property
-    def is_lost(self) -> bool:
-        """True when it makes no sense to try the rest of the batch."""
-        return self._losses >= self._MOST_LOSSES
-
-    def send(self, mail: EmailMessage) -> str:
-        """Send a mail and return why it was not sent; empty if it was."""
-        try:
-            self._connection.open()
-        except OSError as error:
-            return self._lose(error)
-        try:
-            self._connection.send_messages([mail])
-        except OSError as error:
-            if self._is_closed():
-                return self._lose(error)
-            self._losses = 0
-            return _spell(error)
-        self._losses = 0
-        return ""
-
-    def _is_closed(self) -> bool:
-        """Tell a connection that is gone from an answer that concerns one mail only."""
-        smtp = getattr(self._connection, "connection", None)
-        return smtp is not None and smtp.sock is None
-
-    def _lose(self, error: OSError) -> str:
-        self._losses += 1
-        if smtp := getattr(self._connection, "connection", None):
-            # Without a farewell: the answer to it would be waited for once more.
-            smtp.close()
-        self._close()
-        return _spell(error)
-
-    def _close(self) -> None:
-        with suppress(OSError):
-            self._connection.close()
+def _mine(delivery: Delivery) -> QuerySet[Delivery]:
+    """Find the row as long as nobody else has claimed it since."""
+    return Delivery.objects.filter(
+        pk=delivery.pk, state=Delivery.State.WAITING, next_try_at=delivery.next_try_at
+    )
 
 
-def _spell(error: OSError) -> str:
-    """Return an error of the mail server in one line, as it is shown on the page."""
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        error = smtplib.SMTPResponseException(*next(iter(error.recipients.values())))
-    if isinstance(error, smtplib.SMTPResponseException):
-        said = error.smtp_error
-        words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-        return layout.clean(f"{error.smtp_code} {words}")[:_ERROR_LENGTH]
-    return layout.clean(error.strerror or str(error) or type(error).__name__)[:_ERROR_LENGTH]
+def _tell_undelivered(delivery: Delivery, error: str, now: datetime) -> None:
+    """Record, once a day, that mails do not arrive; of the mails about that nothing is recorded."""
+    earlier = Notification.objects.filter(event=_UNDELIVERED, created_at__gt=now - _TRIED_FOR)
+    if delivery.notification.event == _UNDELIVERED or earlier.exists():
+        return
+    server, name = delivery.notification.server, delivery.notification.server_name
+    told = Notification.objects.create(
+        created_at=now,
+        level=Level.ERROR,
+        group="alerts",
+        server=server,
+        server_name=name,
+        event=_UNDELIVERED,
+        subject=f"[Backup NG] {name or 'console'}: mails could not be delivered for 24 hours"[:200],
+        text=(
+            f"A mail to {layout.clean(delivery.address)} could not be delivered for 24 hours and "
+            f"is given up.\n\n{layout.block({'last error': error})}\n\n"
+            "The page Notifications has what the mails said.\n"
+        ),
+    )
+    Delivery.objects.bulk_create(
+        Delivery(notification=told, address=address)
+        for address in default_recipients(server)
+        if address != delivery.address
+    )

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from console.models import QueuedOperation, State
@@ -72,15 +72,25 @@ class Progress:
         """Write what is new, or at least a sign of life when the last one is old."""
         now = self._clock()
         if self._is_new:
-            fresh = self._noted | {"rate": self._rate.per_s(), "rev": self._rev + 1}
-            self._mine.update(progress=fresh, progress_at=timezone.now())
-            self._rev += 1
             self._is_new = False
+            self._write_noted()
         elif now >= self._next_beat:
             self._mine.update(progress_at=timezone.now())
         else:
             return
         self._next_beat = now + _BEAT_EVERY_S
+
+    def _write_noted(self) -> None:
+        fresh = self._noted | {"rate": self._rate.per_s(), "rev": self._rev + 1}
+        try:
+            self._mine.update(progress=fresh, progress_at=timezone.now())
+            self._rev += 1
+        except (OperationalError, InterfaceError):
+            self._is_new = True
+            raise
+        except DatabaseError as error:
+            # What the database refuses now it refuses for ever; the operation goes on.
+            logger.warning("progress of %s cannot be stored: %s", self._row, error)
 
     @property
     def _mine(self) -> Any:

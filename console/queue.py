@@ -9,20 +9,20 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from backupng.engine.errors import BackupError, MailServerUnreachable
-from backupng.engine.operations import OPERATIONS, parameters
+from backupng.engine.operations import parameters
 from backupng.engine.operations.base import Operation
-from console import bells, connect, hosting, notify
+from console import bells, connect, hosting, notify, outcomes, roles
 from console.models import OPEN_STATES, Delivery, Origin, QueuedOperation, Server, State
 from console.progress import Progress
 
@@ -32,6 +32,7 @@ AWAY_AFTER = timedelta(seconds=200)
 """A worker ticks every minute; one that was not seen for so long is gone or hangs."""
 
 _RUNS_PER_DRAIN = 200
+_TOLD_AT_ONCE = 50
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 10.0
 _T = TypeVar("_T")
@@ -111,19 +112,44 @@ def stop(row: QueuedOperation, *, by: str) -> State | None:
 
 
 def stop_all(server: Server, *, by: str) -> tuple[int, int]:
-    """Stop what runs and remove what waits; returns how many of each."""
+    """Stop what runs and remove what waits; returns how many of each.
+
+    Many removed ones are told about in several steps: here the first ones, by the tick the rest.
+    """
+    now = timezone.now()
     with transaction.atomic():
-        locked = _lock(server)
-        rows = QueuedOperation.objects.filter(server=locked, state__in=OPEN_STATES)
-        states = [_stop(row, by) for row in rows.order_by("-seq")]
-    return states.count(State.STARTED), states.count(State.QUEUED)
+        rows = QueuedOperation.objects.filter(server=_lock(server))
+        waiting, running = rows.filter(state=State.QUEUED), rows.filter(state=State.STARTED)
+        removed = waiting.update(state=State.REMOVED, ended_at=now, stop_requested_by=by)
+        running.filter(stop_requested_at=None).update(stop_requested_at=now, stop_requested_by=by)
+        stopped = running.count()
+        if removed > _TOLD_AT_ONCE:
+            bells.ring(server, bells.TICK)
+    try:
+        tell_removed(server)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("what was removed is told about later: %s", error)
+    return stopped, removed
+
+
+def tell_removed(server: Server) -> bool:
+    """Tell about some of the removed operations that were not told about; False if none is left."""
+    if not notify.untold(server).exists():
+        return False
+    with transaction.atomic():
+        _lock(server)
+        rows = list(notify.untold(server)[:_TOLD_AT_ONCE])
+        for row in rows:
+            notify.ended(row)
+        _ring_for_mail(server, rows)
+    return len(rows) == _TOLD_AT_ONCE
 
 
 def _stop(row: QueuedOperation, by: str) -> State | None:
     now = timezone.now()
     if row.move(State.QUEUED, State.REMOVED, ended_at=now, stop_requested_by=by):
         notify.ended(row)
-        _ring_for_mail(row)
+        _ring_for_mail(row.server, [row])
         return State.QUEUED
     asked = {"stop_requested_at": now, "stop_requested_by": by}
     running = QueuedOperation.objects.filter(pk=row.pk, state=State.STARTED)
@@ -192,23 +218,37 @@ def recover(server: Server) -> None:
     """
     for row in QueuedOperation.objects.filter(server=server, state=State.STARTED):
         end = hosting.read_journal(row.pk)
-        if end is None or end["token"] != str(row.token):
-            end = _cut_off(row)
+        if end is None or end.get("token") != str(row.token):
+            end = outcomes.cut_off(row)
         finish(row, end)
     for operation in hosting.journals():
         if QueuedOperation.objects.filter(pk=operation, server=server).exists():
             hosting.remove_journal(operation)
+    tell_removed(server)
 
 
 def finish(row: QueuedOperation, end: dict[str, Any]) -> bool:
-    """Move a started row to its end state; False when it had been closed before."""
+    """Move a started row to its end state; False when it had been closed before.
+
+    An end that cannot be stored is a defect; it must not keep the operation open for ever.
+    """
+    try:
+        return _finish(row, end)
+    except (OperationalError, InterfaceError):
+        raise
+    except (DatabaseError, KeyError, TypeError, ValueError):
+        logger.exception("the end of %s cannot be stored", row)
+        return _finish(row, outcomes.not_storable(row))
+
+
+def _finish(row: QueuedOperation, end: dict[str, Any]) -> bool:
     outcome = {key: end[key] for key in ("state", "error", "report")}
     state, now = State(end["state"]), timezone.now()
     with transaction.atomic():
         _lock(row.server)
-        if row.move(State.STARTED, state, outcome=outcome, ended_at=now):
+        if row.move(State.STARTED, state, ended_at=now, **row.ended_with(outcome)):
             notify.ended(row)
-            _ring_for_mail(row)
+            _ring_for_mail(row.server, [row])
             return True
     logger.warning("%s was closed by somebody else before it ended as %s", row, state)
     return False
@@ -240,10 +280,11 @@ def _ring_for_the_rest(server: Server) -> None:
             Server.objects.filter(pk=locked.pk).update(drain_pending=False)
 
 
-def _ring_for_mail(row: QueuedOperation) -> None:
-    """Have the mails about a row sent, if there are any."""
-    if Delivery.objects.filter(notification__operation=row, state=Delivery.State.WAITING).exists():
-        bells.ring(row.server, bells.POST)
+def _ring_for_mail(server: Server, rows: Sequence[QueuedOperation]) -> None:
+    """Have the mails about operations sent, if there are any."""
+    waiting = Delivery.objects.filter(state=Delivery.State.WAITING)
+    if waiting.filter(notification__operation__in=[row.pk for row in rows]).exists():
+        bells.ring(server, bells.POST)
 
 
 def _has_ended(operation: uuid.UUID | None) -> bool:
@@ -281,7 +322,7 @@ def _claim_as(server: Server, token: uuid.UUID) -> QueuedOperation | None:
         )
         claimed = rows.get(pk=row.pk)
         notify.started(claimed)
-        _ring_for_mail(claimed)
+        _ring_for_mail(server, [claimed])
         return claimed
 
 
@@ -290,34 +331,22 @@ def _run(row: QueuedOperation, lock: int, ending: Callable[[], bool]) -> None:
     progress = Progress(row)
     try:
         watch = hosting.Watch(progress=progress.note, ending=lambda: progress.look() or ending())
+        _persistently(lambda: roles.check_requester(row), ending)
         line = _persistently(lambda: connect.line(row), ending)
         end = hosting.execute(line, lock=lock, watch=watch)
     except (OperationalError, InterfaceError):
         # The service ends while the database is away: it has not begun.
         end = None
     except BackupError as error:
-        end = _end("failed", error.code, str(error), hint=error.hint)
+        end = outcomes.refused("failed", error.code, str(error), hint=error.hint)
     except Exception:
         logger.exception("%s could not be run", row)
-        end = _end("failed", "defect", "The operation could not be started or not be watched.")
+        text = "The operation could not be started or not be watched."
+        end = outcomes.refused("failed", "defect", text)
     if end is None and not ending():
         progress.stop_asked = _persistently(lambda: _stop_asked(row), ending)
-    _record(row, progress, _judge(row, end, ending=ending(), stopped=progress.stop_asked), ending)
-
-
-def _judge(
-    row: QueuedOperation, end: dict[str, Any] | None, *, ending: bool, stopped: bool
-) -> dict[str, Any]:
-    """Return the end of an operation, whatever its process said or left unsaid."""
-    if ending and not stopped and (end is None or end["state"] == "stopped"):
-        return _interrupted(row, "The service was stopped while it ran.")
-    if end is None and stopped:
-        return _end("stopped", "stopped", "It was stopped, and ended before it could say so.")
-    if end is None:
-        return _interrupted(row, "The operation's process was killed or broke down.")
-    if end["error"] and end["error"]["code"] == "defect":
-        end["error"]["hint"] = f"Its log tells more: {hosting.log_file(row.pk)}."
-    return end
+    end = outcomes.judge(row, end, ending=ending(), stopped=progress.stop_asked)
+    _record(row, progress, end, ending)
 
 
 def _record(
@@ -339,27 +368,6 @@ def _record(
 
 def _stop_asked(row: QueuedOperation) -> bool:
     return QueuedOperation.objects.filter(pk=row.pk).exclude(stop_requested_at=None).exists()
-
-
-def _cut_off(row: QueuedOperation) -> dict[str, Any]:
-    if row.stop_requested_at:
-        return _end("stopped", "stopped", "It was stopped, and ended before it could say so.")
-    restarted = row.runner.get("boot_id") != hosting.boot_id()
-    reason = "The host was restarted" if restarted else "The process that ran it ended"
-    return _interrupted(row, f"{reason} before the operation had ended.")
-
-
-def _interrupted(row: QueuedOperation, message: str) -> dict[str, Any]:
-    known = OPERATIONS.get(row.command, Operation)
-    return _end("interrupted", "interrupted", message, hint=known.after_interruption)
-
-
-def _end(state: str, code: str, message: str, *, hint: str = "") -> dict[str, Any]:
-    return {
-        "state": state,
-        "error": {"code": code, "message": message, "hint": hint},
-        "report": {},
-    }
 
 
 def _persistently(step: Callable[[], _T], ending: Callable[[], bool]) -> _T:

@@ -10,7 +10,8 @@ from typing import Any
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 
-from console.models import PERMISSIONS, Server
+from backupng.engine.errors import BadRequest
+from console.models import PERMISSIONS, QueuedOperation, Server
 
 ADMINISTRATOR = "Administrator"
 OPERATOR = "Operator"
@@ -23,6 +24,20 @@ ROLES: dict[str, frozenset[str]] = {
     VIEWER: frozenset({"view_status"}),
 }
 """The permissions of each role, by codename."""
+
+PERMISSION_TO_ASK = {"doSmartScan": "run_scan", "doRestoreOnNewAccount": "restore"}
+"""By command: what a user needs to ask for it in the console."""
+
+
+def check_requester(row: QueuedOperation) -> None:
+    """Refuse what its user may not ask for any more: it may have waited long. Raises BadRequest."""
+    user = row.requester
+    if user and not user.has_perm(f"console.{PERMISSION_TO_ASK[row.command]}"):
+        raise BadRequest(
+            f"{user} may not ask for this operation any more.",
+            code="not_allowed",
+            hint="Somebody who may can ask for it again.",
+        )
 
 
 def keep(**_: Any) -> None:

@@ -14,13 +14,18 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from backupng.engine.errors import BackupError
-from console import browse, hosting, notify, queue
+from console import bells, browse, hosting, housekeeping, notify, queue
 from console.models import Draft, Server
 
 logger = logging.getLogger(__name__)
 
 _TRIES = 4
 _TRY_EVERY_S = 0.2
+_SHIFT_S = 30.0
+_SIGN_EVERY_S = 5.0
+_BATCHES_TOLD = 20
+_LET_OTHERS_WRITE_S = 0.12
+"""SQLite has whoever waits look again after a tenth of a second."""
 
 
 class Ending:
@@ -50,36 +55,62 @@ def drain(server_name: str) -> str:
 
 
 def tick(server_name: str) -> str:
-    """Do all that is due, every minute: also what a bell was for that nobody heard."""
-    _answer(server_name, _see)
-    _answer(server_name, browse.read_cos_flags)
-    for step in (notify.send_due, checkpoint, drop_drafts):
-        try:
-            step()
-        except Exception:
-            logger.exception("a step of the tick of %s failed: %s", server_name, step.__name__)
-            connection.close()
-    return drain(server_name)
+    """Do all that is due, every minute: also what a bell was for that nobody heard.
+
+    The queue comes first. While a tick drains it for hours, the next ones find it busy and do the
+    rest: nothing of that may take long.
+    """
+    try:
+        return drain(server_name)
+    finally:
+        for step in (_ring_for_post, _tell_removed, browse.read_cos_flags):
+            _attempt(_answer, server_name, step)
+        for upkeep in (checkpoint, drop_drafts, housekeeping.tidy):
+            _attempt(upkeep)
 
 
 def post(server_name: str) -> str:
-    """Send the mails that are due."""
-    return _answer(server_name, lambda _server: f"{notify.send_due()} sent")
+    """Send the mails that are due, as the only process of this host that does."""
+    return _answer(server_name, _post)
 
 
 def checkpoint() -> None:
-    """Move SQLite's log into its database, as the only process of this host that does."""
+    """Move SQLite's log into its database, as the only process of this host that does.
+
+    Nobody waits for that: the log is cut short only where no reader is in the way.
+    """
     if connection.vendor != "sqlite":
         return
-    with hosting.locked(hosting.WAL_LOCK) as lock:
-        if lock is not None:
-            with connection.cursor() as cursor:
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with hosting.locked(hosting.WAL_LOCK) as lock, connection.cursor() as cursor:
+        if lock is None:
+            return
+        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        is_busy, frames, moved = cursor.fetchone()
+        if is_busy or moved != frames:
+            return
+        cursor.execute("PRAGMA busy_timeout")
+        (patience_ms,) = cursor.fetchone()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {int(patience_ms)}")
 
 
 def drop_drafts() -> None:
     """Delete the runs of wizards that ended long ago; until then their pages say so."""
     Draft.objects.filter(created_at__lt=timezone.now() - 7 * Draft.LIFETIME).delete()
+
+
+def _attempt(step: Callable[..., object], *words: object) -> None:
+    """Take a step of the tick, unless the service ends; its failure is not that of the others."""
+    if ENDING.announced():
+        return
+    try:
+        step(*words)
+    except Exception:
+        logger.exception("a step of the tick failed: %s %s", step, words)
+        connection.close()
 
 
 def _answer(server_name: str, step: Callable[[Server], object]) -> str:
@@ -99,6 +130,7 @@ def _answer(server_name: str, step: Callable[[Server], object]) -> str:
 def _drain(server: Server) -> queue.Drained:
     """Drain; who holds the lock may be the operation of a killed process, about to die with it."""
     queue.see_worker(server)
+    bells.wake_tick(server)
     for _ in range(_TRIES):
         drained = queue.drain(server, ending=ENDING.announced)
         if drained is queue.Drained.DONE or ENDING.announced():
@@ -107,5 +139,47 @@ def _drain(server: Server) -> queue.Drained:
     return drained
 
 
-def _see(server: Server) -> None:
-    queue.see_worker(server)
+def _post(server: Server) -> str:
+    """Send for as long as a shift lasts; what is left rings for another one.
+
+    Only where mails went out: a mail server that takes none is asked again by the next tick.
+    """
+    with hosting.locked(hosting.POST_LOCK) as lock:
+        if lock is None:
+            return "somebody else sends"
+        sent = notify.send_due(goes_on=_Shift(server).goes_on)
+    # After the lock: who heard the bell while it was held has found this sender and gone away.
+    if sent and notify.is_due() and not ENDING.announced():
+        bells.ring(server, bells.POST)
+    return f"{sent} sent"
+
+
+class _Shift:
+    """How long a sender goes on; it gives a sign of life now and then."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._ends_at = time.monotonic() + _SHIFT_S
+        self._next_sign = 0.0
+
+    def goes_on(self) -> bool:
+        """Say whether there is time for one more mail."""
+        now = time.monotonic()
+        if now >= self._ends_at or ENDING.announced():
+            return False
+        if now >= self._next_sign:
+            queue.see_worker(self._server)
+            self._next_sign = now + _SIGN_EVERY_S
+        return True
+
+
+def _ring_for_post(server: Server) -> None:
+    if notify.is_due():
+        bells.ring(server, bells.POST)
+
+
+def _tell_removed(server: Server) -> None:
+    for _ in range(_BATCHES_TOLD):
+        if not queue.tell_removed(server) or ENDING.announced():
+            break
+        time.sleep(_LET_OTHERS_WRITE_S)

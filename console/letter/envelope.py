@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 from django.core.mail import EmailMessage
 
-from console import properties, remedies
+from console import properties, remedies, telling
 from console.letter import layout, numbers
 from console.letter.text import SUBJECT_LENGTH
 from console.models import Notification
@@ -87,6 +87,6 @@ def _attach(mail: EmailMessage, notification: Notification) -> None:
     row = notification.operation
     if row is None or notification.event != "ended":
         return
-    if numbers.lost(row).total() > numbers.MANY:
+    if telling.lost(row).total() > numbers.MANY:
         name = f"unrestored-{str(row.pk)[:8]}.csv"
         mail.attach(name, remedies.as_csv(row).encode(), "text/csv; charset=utf-8")

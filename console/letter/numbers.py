@@ -7,7 +7,6 @@ line and below it the line of its ids, ascending, with commas between them.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from console import remedies, telling
@@ -50,14 +49,6 @@ _IDS = re.compile(r"((?:unrestored|unreadable) items): ([0-9,]+)")
 def is_scan(row: QueuedOperation) -> bool:
     """Say whether it fills the Backup Path, and restores nothing."""
     return row.command in _SCANS
-
-
-def lost(row: QueuedOperation) -> Counter[str]:
-    """Return how many items were lost, by kind."""
-    numbers: Counter[str] = Counter()
-    for each in telling.losses(row):
-        numbers[each.kind] += len(each.items)
-    return numbers
 
 
 # Blocks

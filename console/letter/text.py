@@ -80,7 +80,8 @@ def level(row: QueuedOperation, event: str) -> Level:
     """Return how grave it is."""
     if event == STARTED:
         return Level.INFORMATION
-    whole = Level.WARNING if row.losses else Level.INFORMATION
+    asks = row.losses or telling.report(row).get("warnings")
+    whole = Level.WARNING if asks else Level.INFORMATION
     return _LEVELS.get(State(row.state), whole)
 
 
@@ -137,7 +138,7 @@ def _success(row: QueuedOperation) -> str:
 
 
 def _lost(row: QueuedOperation) -> Iterator[str]:
-    lost = numbers.lost(row)
+    lost = telling.lost(row)
     for kind, verb in (("unrestored", "restored"), ("unreadable", "read")):
         if lost[kind]:
             listed = "it is listed" if lost[kind] == 1 else "they are listed"
@@ -202,18 +203,21 @@ def _follow(row: QueuedOperation) -> str:
 # What came of it
 
 
+def _sentences(row: QueuedOperation) -> Iterator[str]:
+    for name, key in (("warning", "warnings"), ("note", "notes")):
+        for sentence in telling.report(row).get(key, ()):
+            yield layout.filled(str(sentence), first=name.ljust(15), rest=" " * 15)
+
+
 def _outcome(row: QueuedOperation) -> Iterator[str]:
     yield numbers.stats(row)
     yield from numbers.lists(row)
     yield numbers.why(row)
-    notes = telling.report(row).get("notes", ())
-    yield "\n".join(
-        layout.filled(str(note), first="note           ", rest=" " * 15) for note in notes
-    )
+    yield "\n".join(_sentences(row))
     hints = list(itertools.islice(_hints(row), _HINTS))
     if hints:
         yield "\n".join(("what next", *hints))
-    elif row.state == State.SUCCESSFUL:
+    elif row.state == State.SUCCESSFUL and not telling.report(row).get("warnings"):
         yield "nothing to be done"
 
 

@@ -200,15 +200,15 @@ def test_an_address_that_cannot_be_written_to_is_left_out(typed: str) -> None:
     assert addressed() == ["admin@example.com"]
 
 
-def test_below_the_mailed_level_only_who_started_it_is_told() -> None:
+def test_below_the_mailed_level_who_started_it_is_told_and_whom_they_named() -> None:
     set_for_all("notificationLevel", "warning")
     set_for_all("notificationRecipients", "team@example.com")
     row = asked()
     notify.started(row)
-    assert addressed() == ["admin@example.com"]
+    assert addressed() == ["admin@example.com", "ops@example.com"]
     ends(row, State.SUCCESSFUL, report=rows.RESTORED)
     notify.ended(row)
-    assert addressed()[1:] == ["team@example.com", "admin@example.com", "ops@example.com"]
+    assert addressed()[2:] == ["team@example.com", "admin@example.com", "ops@example.com"]
 
 
 def test_below_the_mailed_level_a_schedule_is_recorded_and_not_mailed() -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from console import notify
-from console.models import Delivery, Notification, QueuedOperation, State
+from console import notify, roles
+from console.models import Delivery, Level, Notification, QueuedOperation, State
 from tests.console import rows
 from tests.console.post import Office, mute_office, no_office, open_office
 from tests.console.rows import asked, ends
@@ -45,6 +46,10 @@ def send_to(settings: Settings, port: int) -> None:
     settings.EMAIL_TIMEOUT = 1
 
 
+def at(moment: datetime) -> Callable[[], datetime]:
+    return lambda: moment
+
+
 def states() -> dict[str, str]:
     return dict(Delivery.objects.values_list("address", "state"))
 
@@ -61,7 +66,7 @@ def test_every_recipient_gets_one_mail_over_one_connection(serving: Office) -> N
 def test_what_was_sent_is_not_sent_again(serving: Office) -> None:
     notify.started(asked())
     notify.send_due()
-    assert notify.send_due(timezone.now() + timedelta(days=1)) == 0
+    assert notify.send_due(clock=at(timezone.now() + timedelta(days=1))) == 0
     assert len(serving.received) == 2
 
 
@@ -83,8 +88,8 @@ def test_a_sender_that_died_after_sending_makes_the_same_mail_again(serving: Off
     now = timezone.now()
     # As it was left: claimed, sent, and never marked.
     Delivery.objects.update(state=WAITING, sent_at=None, next_try_at=now + timedelta(minutes=10))
-    assert notify.send_due(now + timedelta(minutes=9)) == 0
-    assert notify.send_due(now + timedelta(minutes=11)) == 1
+    assert notify.send_due(clock=at(now + timedelta(minutes=9))) == 0
+    assert notify.send_due(clock=at(now + timedelta(minutes=11))) == 1
     (_, first), (_, again) = serving.received
     assert first["Message-ID"] == again["Message-ID"]
 
@@ -100,7 +105,7 @@ def test_a_server_that_is_gone_is_tried_again(settings: Settings, office: Office
     with open_office(office) as port:
         send_to(settings, port)
         assert notify.send_due() == 0
-        assert notify.send_due(timezone.now() + LATER) == 1
+        assert notify.send_due(clock=at(timezone.now() + LATER)) == 1
 
 
 @pytest.mark.parametrize("answer", ["550 no such user", "450 later", "421 closing"])
@@ -148,7 +153,7 @@ def test_the_pauses_grow_and_after_24_hours_a_mail_is_given_up(settings: Setting
     with no_office() as port:
         send_to(settings, port)
         while Delivery.objects.get().state == WAITING:
-            assert notify.send_due(now) == 0
+            assert notify.send_due(clock=at(now)) == 0
             due: datetime = Delivery.objects.get().next_try_at
             pauses.append(due - now)
             now = due
@@ -156,7 +161,7 @@ def test_the_pauses_grow_and_after_24_hours_a_mail_is_given_up(settings: Setting
     assert minutes[:7] == [1, 2, 5, 15, 30, 60, 60]
     assert timedelta(hours=24) <= now - begun <= timedelta(hours=26)
     assert Delivery.objects.get().state == UNDELIVERED
-    assert notify.send_due(now + timedelta(days=9)) == 0
+    assert notify.send_due(clock=at(now + timedelta(days=9))) == 0
 
 
 def test_a_mail_that_cannot_be_made_does_not_hold_up_the_others(serving: Office) -> None:
@@ -184,3 +189,105 @@ def test_two_senders_never_send_a_mail_twice(serving: Office) -> None:
     assert notify.send_due() == 1
     assert by_the_second == [8]
     assert len(serving.tried) == len(set(serving.tried)) == 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mail_is_its_senders_from_its_own_turn_on_not_from_that_of_the_batch(
+    serving: Office,
+) -> None:
+    notify.started(asked())
+    moments = [timezone.now()]
+    by_the_second: list[int] = []
+
+    def clock() -> datetime:
+        return moments[-1]
+
+    def first_mail_takes_long() -> None:
+        moments.append(moments[-1] + timedelta(minutes=11))
+
+    def second_sender() -> None:
+        by_the_second.append(notify.send_due(clock=clock))
+        connection.close()
+
+    serving.meanwhile += [second_sender, first_mail_takes_long]
+    assert notify.send_due(clock=clock) == 2
+    assert by_the_second == [0]
+    assert serving.tried == ["admin@example.com", "ops@example.com"]
+
+
+def test_a_pause_begins_when_the_attempt_has_failed(settings: Settings) -> None:
+    notify.started(asked(parameters={}))
+    begun = timezone.now()
+    moments = iter([begun, begun, begun + timedelta(minutes=3)])
+    with no_office() as port:
+        send_to(settings, port)
+        notify.send_due(clock=lambda: next(moments))
+    assert Delivery.objects.get().next_try_at == begun + timedelta(minutes=4)
+
+
+def test_who_is_told_to_end_ends_between_two_mails(serving: Office) -> None:
+    notify.started(asked())
+    answers = iter([True, False])
+    assert notify.send_due(goes_on=lambda: next(answers)) == 1
+    assert states() == {"admin@example.com": SENT, "ops@example.com": WAITING}
+    assert Delivery.objects.get(state=WAITING).attempts == 0
+    assert notify.send_due() == 1
+
+
+def test_a_sender_that_was_killed_has_taken_no_attempt_away(settings: Settings) -> None:
+    notify.started(asked(parameters={}))
+    killed_at = timezone.now()
+    assert notify._claim(Delivery.objects.get(), killed_at)
+    later = killed_at + timedelta(minutes=11)
+    with no_office() as port:
+        send_to(settings, port)
+        notify.send_due(clock=at(later))
+    delivery = Delivery.objects.get()
+    assert (delivery.attempts, delivery.next_try_at) == (1, later + timedelta(minutes=1))
+
+
+def old_mail(address: str, *, attempts: int) -> Delivery:
+    """Return the mail of a notification of the day before yesterday."""
+    told = Notification.objects.create(
+        level=Level.WARNING,
+        group="operations",
+        subject="old",
+        text="old",
+        created_at=timezone.now() - timedelta(days=2),
+    )
+    return Delivery.objects.create(notification=told, address=address, attempts=attempts)
+
+
+def test_a_mail_that_nobody_could_try_for_a_day_is_not_given_up_at_once(
+    settings: Settings,
+) -> None:
+    old_mail("a@x.org", attempts=0)
+    with no_office() as port:
+        send_to(settings, port)
+        notify.send_due()
+    assert states() == {"a@x.org": WAITING}
+
+
+def test_mails_that_are_given_up_are_told_once_a_day_and_never_about_themselves(
+    serving: Office,
+) -> None:
+    User.objects.create_user("jo", "jo@x.org").groups.add(
+        Group.objects.get(name=roles.ADMINISTRATOR)
+    )
+    for address in ("a@x.org", "b@x.org", "jo@x.org"):
+        serving.refused[address] = "550 no such user"
+    old_mail("a@x.org", attempts=9)
+    old_mail("b@x.org", attempts=9)
+
+    notify.send_due()
+    told = Notification.objects.get(event="undelivered")
+    assert (told.level, told.group) == (Level.ERROR, "alerts")
+    assert "a@x.org" in told.text
+    assert "550 no such user" in told.text
+    assert list(told.delivery_set.values_list("address", flat=True)) == ["jo@x.org"]
+
+    Notification.objects.filter(pk=told.pk).update(created_at=timezone.now() - timedelta(days=2))
+    told.delivery_set.update(attempts=9, next_try_at=timezone.now())
+    notify.send_due()
+    assert told.delivery_set.get().state == UNDELIVERED
+    assert Notification.objects.get(event="undelivered") == told

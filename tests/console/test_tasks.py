@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
+import time
 import uuid
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 
 from backupng.engine.operations.smart_scan import SmartScan
-from console import bells, connect, hosting, queue, tasks
+from console import bells, connect, hosting, queue, roles, tasks
 from console.management.commands import worker
 from console.models import (
     CosFlag,
@@ -32,6 +37,7 @@ from console.queue import Drained, Requester
 
 SCAN = SmartScan()
 LISTENING = "srv:mail1"
+OPTIONS = {"timeout": 30, "init_command": "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;"}
 
 
 def rung() -> list[tuple[str, str, Any]]:
@@ -171,6 +177,16 @@ def test_the_scheduler_of_the_server_makes_the_tick_and_the_tick_finds_lost_work
     assert row.state == "successful"
 
 
+def test_a_tick_that_is_planned_too_late_is_rung_with_the_next_bell(server: Server) -> None:
+    worker.plan_tick(server)
+    now = timezone.now()
+    soon = now + timedelta(seconds=90)
+    for planned, ringing in ((now + timedelta(hours=1), True), (soon, False)):
+        Schedule.objects.update(next_run=planned)
+        tasks.drain("mail1")
+        assert (Schedule.objects.get().next_run < soon) is ringing
+
+
 def test_a_tick_drops_the_drafts_that_expired_long_ago(server: Server) -> None:
     owner = User.objects.create(username="john")
     for age in (timedelta(days=6), timedelta(days=8)):
@@ -221,7 +237,33 @@ def test_the_checkpoint_is_made_by_one_process_of_the_host(
             tasks.checkpoint()
         assert statements == []
         tasks.checkpoint()
-    assert statements == ["PRAGMA wal_checkpoint(TRUNCATE)"]
+    assert statements[0] == "PRAGMA wal_checkpoint(PASSIVE)"
+
+
+@pytest.mark.django_db
+def test_a_checkpoint_waits_for_no_reader_and_keeps_no_writer_waiting(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = data / "own.sqlite3"
+    own = DatabaseWrapper(connection.settings_dict | {"NAME": str(file), "OPTIONS": OPTIONS})
+    monkeypatch.setattr(tasks, "connection", own)
+    log, patience_s = file.with_name("own.sqlite3-wal"), 30
+    with closing(own), own.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (x)")
+        with closing(sqlite3.connect(file, isolation_level=None)) as reader:
+            for writes_after in (1, 0):  # readers of an older and of the present state
+                reader.execute("BEGIN")
+                reader.execute("SELECT * FROM t").fetchall()
+                for _ in range(writes_after):
+                    cursor.execute("INSERT INTO t VALUES (1)")
+                begun = time.monotonic()
+                tasks.checkpoint()
+                assert time.monotonic() - begun < patience_s / 3
+                assert log.stat().st_size > 0
+                reader.execute("COMMIT")
+            tasks.checkpoint()
+            assert log.stat().st_size == 0
+        assert cursor.execute("PRAGMA busy_timeout").fetchone() == (patience_s * 1000,)
 
 
 def test_the_service_that_ends_is_seen_through_shared_memory() -> None:
@@ -271,6 +313,20 @@ def test_a_mail_that_waits_rings_for_the_post(server: Server) -> None:
 
 
 # Who asks
+
+
+def test_who_lost_the_right_meanwhile_gets_a_refusal_in_the_queue(server: Server) -> None:
+    roles.keep()
+    john = User.objects.create(username="john")
+    john.groups.add(Group.objects.get(name=roles.OPERATOR))
+    row = queue.submit(server, SCAN, requester=Requester(user=john, name="john"))
+    other = queue.submit(server, SCAN)
+    john.groups.clear()
+    queue.drain(server)
+    row.refresh_from_db()
+    other.refresh_from_db()
+    assert (row.state, row.outcome["error"]["code"]) == ("failed", "not_allowed")
+    assert other.state == "successful"
 
 
 def test_the_command_line_asks_in_the_name_of_the_system_user(server: Server) -> None:

@@ -89,7 +89,8 @@ class Report:
     """What an operation did, in numbers and lists.
 
     `counters` keep their order; `unrestored` maps account name to (item id, cause); `notes` are
-    sentences for the admin (warnings). Losses are anything listed in `unrestored` or `unreadable`.
+    sentences for the admin, `warnings` those that ask for a look. Losses are anything listed in
+    `unrestored` or `unreadable`.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class Report:
         default_factory=lambda: defaultdict(list)
     )
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a counter."""
@@ -118,6 +120,7 @@ class Report:
             "unrestored": {name: list(items) for name, items in self.unrestored.items()},
             "unreadable": {name: list(items) for name, items in self.unreadable.items()},
             "notes": self.notes,
+            "warnings": self.warnings,
         }
 
 

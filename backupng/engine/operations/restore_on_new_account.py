@@ -10,7 +10,7 @@ from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.mailserver.port import Destination
 from backupng.engine.model import AccountId, DirectoryEntry, EntryKind
 from backupng.engine.operations.base import Context, Level, Operation, Report
-from backupng.engine.operations.moments import before_of, require_scanned, spelled
+from backupng.engine.operations.moments import before_of, known_by, require_scanned, spelled
 from backupng.engine.operations.words import (
     NO_ADDRESSES,
     AccountName,
@@ -118,7 +118,7 @@ class RestoreOnNewAccount(Operation):
         cos = source.first("zimbraCOSId")
         if cos and ctx.destination.entry(EntryKind.COS, cos) is None:
             del attributes["zimbraCOSId"]
-            report.notes.append(
+            report.warnings.append(
                 f"The class of service {cos} is gone; the domain's default is used."
             )
         entry = ctx.destination.create_account(prepared.name, attributes)
@@ -132,6 +132,9 @@ class RestoreOnNewAccount(Operation):
 
     def _note(self, ctx: Context, report: Report, prepared: _Prepared) -> None:
         read_at = spelled(prepared.settings_of, ctx.settings.zone)
+        known = known_by(ctx.path, prepared.account, prepared.before, zone=ctx.settings.zone)
+        if known:
+            (report.notes if self.date.keyword else report.warnings).append(known)
         report.notes.append(f"Account settings are those read at {read_at}.")
         if self.restore_chat_buddies:
             report.notes.append("There is no chat here: restore_chat_buddies has no effect.")

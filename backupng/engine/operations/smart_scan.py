@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from backupng.engine.operations.words import NO_ADDRESSES, Addresses
 from backupng.engine.scan import smartscan
 
 _MEGABYTE = 1 << 20
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +72,18 @@ def _counts(result: smartscan.ScanResult) -> dict[str, int]:
     }
 
 
+def _dropped(names: Sequence[str]) -> str:
+    first = ", ".join(names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"No longer saved, by their class of service: {first}{more}."
+
+
 def _report(result: smartscan.ScanResult) -> Report:
     report, counts = Report(), result.counts
     for account, failures in sorted(result.unreadable.items()):
         report.unreadable[account] = [(item, error.cause) for item, error in failures]
+    if result.accounts_dropped:
+        report.warnings.append(_dropped(sorted(result.accounts_dropped)))
     report.counters = {
         "accounts_scanned": result.accounts_scanned,
         "accounts_new": result.accounts_new,

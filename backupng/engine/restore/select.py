@@ -127,7 +127,7 @@ def find_account(
         raise BadRequest(
             f"There is no account {name} in the Backup Path {path.tree.root}.",
             code="no_such_account",
-            hint="backupng backup getAvailableAccounts lists those there are.",
+            hint=f"backupng --host {path.form.server_name} backup getAvailableAccounts lists them.",
         )
     if len(found) > 1:
         ids = ", ".join(account for account, _ in found)

@@ -39,6 +39,8 @@ class ScanResult:
     accounts_updated: int = 0
     accounts_deleted: int = 0
     accounts_skipped_by_cos: int = 0
+    accounts_dropped: list[str] = field(default_factory=list)
+    """Those that were saved until now and are left out by their class of service from here on."""
     entries: dict[EntryKind, int] = field(default_factory=dict)
     entries_changed: int = 0
     unreadable: dict[str, list[tuple[ItemId, ItemError]]] = field(default_factory=dict)
@@ -132,6 +134,8 @@ class SmartScan:
             if entry_id in found or before is None or before.deleted:
                 continue
             reason = _LEFT_OUT if entry_id in left_out else ""
+            if reason:
+                self.result.accounts_dropped.append(before.entry.name)
             writer.add_entry(replace(before, start=self.started, deleted=True, reason=reason))
             self.result.entries_changed += 1
             self.result.accounts_deleted += kind is EntryKind.ACCOUNT

@@ -14,6 +14,7 @@ from backupng.engine.operations.words import (
     Addresses,
     Moment,
     Words,
+    is_address,
     is_ambiguous,
     parse,
     spell,
@@ -88,6 +89,27 @@ def test_a_refused_date_is_answered_with_one_that_would_be_taken() -> None:
         read(Moment, "yesterday")
     example = refused.value.hint.partition("such as ")[2].strip('".')
     assert read(Moment, example).at == datetime(2021, 9, 28, 8, 15, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ("john@example.com", True),
+        ("o'brien+mail@example.com", True),
+        (f"{'a' * 64}@example.com", True),
+        (f"{'a' * 65}@example.com", False),
+        ("a,b@example.com", False),
+        ('"a"@example.com', False),
+        ("../../a@example.com", False),
+        ("-rf@example.com", False),
+        ("a..b@example.com", False),
+        ("a\\b@example.com", False),
+    ],
+)
+def test_an_address_is_nothing_that_a_list_or_an_option_could_be(
+    text: str, *, accepted: bool
+) -> None:
+    assert is_address(text) is accepted
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_class_of_service_that_is_gone_is_replaced_and_said(mail: Office) -> N
     report = restore(mail)
 
     assert "zimbraCOSId" not in mail.sandbox.account(COPY).attributes
-    assert any("class of service" in note for note in report.notes)
+    assert any("class of service" in note for note in report.warnings)
 
 
 def test_shares_are_counted_and_not_carried(mail: Office) -> None:

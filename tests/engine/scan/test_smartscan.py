@@ -278,6 +278,17 @@ def test_an_account_whose_class_of_service_is_switched_off_counts_as_deleted_unt
     assert [state.deleted for state in carol] == [False]
 
 
+def test_who_drops_out_of_the_backup_is_named_once(mail: Office) -> None:
+    mail.scan()
+    mail.client.set_cos(DAVE, "staff")
+    mail.later(seconds=1)
+    assert mail.run(SmartScan()).warnings == [
+        f"No longer saved, by their class of service: {DAVE}."
+    ]
+    mail.later(seconds=1)
+    assert mail.run(SmartScan()).warnings == []
+
+
 def test_a_domain_can_name_the_class_of_service_that_is_switched_off(mail: Office) -> None:
     domain = mail.sandbox.directory.find(EntryKind.DOMAIN, "example.com")
     staff = mail.sandbox.directory.find(EntryKind.COS, "staff")
