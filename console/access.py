@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
+from ipaddress import ip_address
 from typing import Any, TypeVar
+from urllib.parse import unquote_plus
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import Sum
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
@@ -23,6 +28,7 @@ from console.models import Preferences
 _STARTED, _PROLONGED = "login_started", "login_prolonged"
 _PROLONG_EVERY_S = 60
 """Not at each request: a write is the dearest thing a page does."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _View = TypeVar("_View", bound=Callable[..., HttpResponseBase])
 
 
@@ -61,6 +67,52 @@ def live(view: _View) -> _View:
     """
     view.live = True  # type: ignore[attr-defined]
     return view
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the address of the browser, for locks and for the audit log.
+
+    What is asked on loopback may come from the proxy of the site, which adds the address that it
+    sees to the end of `X-Forwarded-For`. From anywhere else nobody vouches for that header.
+    """
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    said = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    try:
+        return str(ip_address(said)) if said and ip_address(peer).is_loopback else peer
+    except ValueError:
+        return peer
+
+
+def failures_allowed(request: HttpRequest, _credentials: dict[str, Any] | None = None) -> int:
+    """Return after how many failures a name is locked out for an address: django-axes asks.
+
+    It counts by name and address together. Once an address has failed too often under whatever
+    names, none is allowed any more.
+    """
+    since = timezone.now() - settings.AXES_COOLOFF_TIME
+    failed = AccessAttempt.objects.filter(
+        ip_address=client_address(request) or None, attempt_time__gte=since
+    ).aggregate(number=Sum("failures_since_start"))["number"]
+    used_up = (failed or 0) >= settings.ADDRESS_FAILURE_LIMIT
+    return 0 if used_up else int(settings.NAME_FAILURE_LIMIT)
+
+
+class AddressMiddleware:
+    """Refuses addresses with characters that no page has: a database takes no NUL."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer as the rest does."""
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_view: Any) -> None:
+        """Refuse what is asked, once it is known who asks. Raises Http404 or BadRequest."""
+        if _CONTROLS.search(request.path):
+            raise Http404("control characters in the address")
+        if "\0" in unquote_plus(request.META.get("QUERY_STRING", "")):
+            raise BadRequest("a NUL in the query")
 
 
 class LoginMiddleware(LoginRequiredMiddleware):

@@ -12,11 +12,8 @@ from backupng.engine.operations import OPERATIONS, parameters
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
 from backupng.engine.restore.select import find_account
-from console import asking, connect, wizard, wizards
+from console import asking, connect, roles, wizard, wizards
 from console.models import OPEN_STATES, QueuedOperation, State
-
-_PERMISSIONS = {"doSmartScan": "run_scan", RestoreOnNewAccount.command: "restore"}
-"""Which permission each operation asks for; what is not named cannot be repeated here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +26,7 @@ class Asked:
 
 def may_repeat(user: User | AnonymousUser, row: QueuedOperation) -> bool:
     """Say whether a user may ask for the same again, and whether that makes sense."""
-    permission = _PERMISSIONS.get(row.command)
+    permission = roles.PERMISSION_TO_ASK.get(row.command)
     if permission is None or not row.has_ended or not user.has_perm(f"console.{permission}"):
         return False
     return not (has_wizard(row) and row.state == State.SUCCESSFUL and not row.losses)
@@ -54,12 +51,19 @@ def begin_wizard(user: User, row: QueuedOperation) -> str:
         server=row.server,
         account_id=_source(row),
         words=found.words_of(row),
+        resumes=row,
     )
     return reverse("wizard-step", args=[draft.pk, found.slugs[0]])
 
 
-def ask(user: User, row: QueuedOperation) -> Asked:
-    """Queue the same operation again unless the same waits or runs already. Raises BackupError."""
+def ask(user: User, row: QueuedOperation, *, form: str = "") -> Asked:
+    """Queue the same operation again unless the same waits or runs already. Raises BackupError.
+
+    `form` is the one-use id of the form that asks: sent twice, it asks for one operation.
+    """
+    dedupe = asking.once(user, f"again {row.pk}", form)
+    if dedupe and (known := QueuedOperation.objects.filter(dedupe=dedupe).first()):
+        return Asked(row=known, is_new=False)
     operation = parameters.parse(OPERATIONS[row.command], row.parameters, row.server.zone_info)
     same = QueuedOperation.objects.filter(
         server=row.server, command=row.command, state__in=OPEN_STATES
@@ -67,13 +71,11 @@ def ask(user: User, row: QueuedOperation) -> Asked:
     for other in same.order_by("seq"):
         if other.parameters == row.parameters:
             return Asked(row=other, is_new=False)
-    # Two clicks at once see the same number of followers, so they ask for the same row.
-    followers = QueuedOperation.objects.filter(resumes=row).count()
     asked = asking.start(
         row.server,
         operation,
         requester=asking.user_of_console(user),
-        dedupe=f"again:{row.pk}:{followers}",
+        dedupe=dedupe,
         resumes=row,
     )
     return Asked(row=asked, is_new=True)

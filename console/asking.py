@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.contrib.auth.models import User
 
 from backupng.engine.operations.base import Operation
@@ -25,6 +27,14 @@ def start(
     with connect.context(server) as ctx:
         operation.check(ctx)
     return queue.submit(server, operation, requester=requester, dedupe=dedupe, resumes=resumes)
+
+
+def once(user: User, about: str, form: str) -> str | None:
+    """Return the `dedupe` key of a form with a one-use id; None if what was sent is no such id."""
+    try:
+        return f"{about} {user.pk} {UUID(form)}"
+    except ValueError:
+        return None
 
 
 def user_of_console(user: User) -> Requester:

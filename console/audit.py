@@ -21,6 +21,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
+from console.access import client_address
 from console.models import AuditEntry
 
 logger = logging.getLogger(__name__)
@@ -35,16 +36,29 @@ _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def note(
-    request: HttpRequest, action: str, subject: str = "", result: str = DONE, detail: str = ""
+    request: HttpRequest, action: str, *, subject: str = "", result: str = DONE, detail: str = ""
 ) -> None:
     """Add what the user of a request did; a failure to write is logged, never raised."""
     user = getattr(request, "user", None)
     name = user.get_username() if user is not None else ""
-    note_as(name, _client(request), action, subject, result, detail)
+    note_as(
+        name,
+        action,
+        client=client_address(request),
+        subject=subject,
+        result=result,
+        detail=detail,
+    )
 
 
-def note_as(  # the fields of a row, in its order
-    user: str, client: str, action: str, subject: str = "", result: str = DONE, detail: str = ""
+def note_as(
+    user: str,
+    action: str,
+    *,
+    client: str,
+    subject: str = "",
+    result: str = DONE,
+    detail: str = "",
 ) -> None:
     """Add what somebody did; a failure to write is logged, never raised."""
     texts = {"user": user, "client": client, "action": action, "subject": subject}
@@ -99,48 +113,53 @@ def _clean(name: str, text: str) -> str:
     return "".join(printable)[:limit]
 
 
-def _client(request: HttpRequest | None) -> str:
-    return "" if request is None else str(request.META.get("REMOTE_ADDR", ""))
-
-
 # Logins
 
 
 @receiver(user_logged_in)
 def _logged_in(request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
-    note_as(user.get_username(), _client(request), "login")
+    note_as(user.get_username(), "login", client=client_address(request))
 
 
 @receiver(user_logged_out)
 def _logged_out(request: HttpRequest, user: AbstractBaseUser | None, **_: Any) -> None:
     if user is not None:
-        note_as(user.get_username(), _client(request), "logout")
+        note_as(user.get_username(), "logout", client=client_address(request))
 
 
 @receiver(user_login_failed)
 def _login_failed(
     credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
 ) -> None:
-    _note_failure(str(credentials.get("username", "")), _client(request), REFUSED)
+    client = "" if request is None else client_address(request)
+    _note_failure(str(credentials.get("username", "")), client=client, result=REFUSED)
 
 
 @receiver(user_locked_out)
 def _locked_out(request: HttpRequest, username: str, **_: Any) -> None:
-    _note_failure(str(username), _client(request), LOCKED_OUT)
+    _note_failure(str(username), client=client_address(request), result=LOCKED_OUT)
 
 
-def _note_failure(user: str, client: str, result: str) -> None:
-    """Add a failed login, but none of those that follow a lock-out: a guesser fills no table."""
-    since = timezone.now() - _lock_time()
+def _note_failure(user: str, *, client: str, result: str) -> None:
+    """Add a failed login, but none of those that follow a lock-out.
+
+    Whatever names are guessed from it, an address adds at most `ADDRESS_FAILURE_LIMIT` entries
+    while a lock lasts.
+    """
     known = AuditEntry.objects.filter(
-        at__gte=since, action="login", result=LOCKED_OUT, client=_clean("client", client)
+        at__gte=timezone.now() - _lock_time(),
+        action="login",
+        result__in=(REFUSED, LOCKED_OUT),
+        client=_clean("client", client),
     )
     try:
-        if known.filter(user=_clean("user", user)).exists():
+        if known.filter(user=_clean("user", user), result=LOCKED_OUT).exists():
+            return
+        if known.count() >= settings.ADDRESS_FAILURE_LIMIT:
             return
     except DatabaseError:
         logger.exception("the audit log cannot be read")
-    note_as(user, client, "login", result=result)
+    note_as(user, "login", client=client, result=result)
 
 
 def _lock_time() -> timedelta:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext
 
 from backupng.engine.operations import OPERATIONS
@@ -55,6 +55,8 @@ class OpenOperations:
 
     running: list[Line]
     queued: list[Line]
+    paused: list[Server]
+    """Servers whose queue waits until it is resumed."""
     waiting: int
     """How many wait in all; `queued` may be their beginning."""
     version: str
@@ -67,7 +69,7 @@ class OpenOperations:
 
 def open_operations(*, now: datetime) -> OpenOperations:
     """Return all that has not ended, server by server."""
-    rows = QueuedOperation.objects.filter(state__in=OPEN_STATES).select_related("server")
+    rows = QueuedOperation.listed().filter(state__in=OPEN_STATES)
     # `started` sorts after `queued`, so what runs is never left out.
     found = list(rows.order_by("-state", "server__name", "seq")[: SHOWN_OPEN + 1])
     total = rows.count() if len(found) > SHOWN_OPEN else len(found)
@@ -77,12 +79,14 @@ def open_operations(*, now: datetime) -> OpenOperations:
         for row in found
         if row.state == State.STARTED
     ]
+    paused = list(Server.objects.filter(paused=True).order_by("name"))
     queued = _queued([row for row in found if row.state == State.QUEUED], running, now)
     return OpenOperations(
         running=running,
         queued=queued,
+        paused=paused,
         waiting=total - len(running),
-        version=_version([*running, *queued], total),
+        version=_version([*running, *queued], total, paused),
     )
 
 
@@ -120,7 +124,7 @@ def has_no_worker(server: Server) -> bool:
 
 def last_ended() -> QueuedOperation | None:
     """Return the operation that ended last."""
-    ended = QueuedOperation.objects.exclude(state__in=OPEN_STATES).select_related("server")
+    ended = QueuedOperation.listed().exclude(state__in=OPEN_STATES)
     return ended.order_by("-ended_at").first()
 
 
@@ -142,7 +146,7 @@ def _queued(rows: Iterable[QueuedOperation], running: Iterable[Line], now: datet
     return lines
 
 
-def _version(lines: Iterable[Line], total: int) -> str:
+def _version(lines: Iterable[Line], total: int, paused: Iterable[Server]) -> str:
     seen = [
         (
             line.row.pk,
@@ -153,7 +157,7 @@ def _version(lines: Iterable[Line], total: int) -> str:
         )
         for line in lines
     ]
-    return f"{zlib.crc32(repr((total, seen)).encode()):x}"
+    return f"{zlib.crc32(repr((total, seen, [server.pk for server in paused])).encode()):x}"
 
 
 # What is done
@@ -189,11 +193,9 @@ class Filters:
 
 def done(filters: Filters, *, now: datetime) -> QuerySet[QueuedOperation]:
     """Return the ended operations that are meant, the last one first."""
-    rows = QueuedOperation.objects.exclude(state__in=OPEN_STATES).select_related("server")
+    rows = QueuedOperation.listed().exclude(state__in=OPEN_STATES)
     if filters.state in (State.SUCCESSFUL, LOSSES):
-        lossy = Q(outcome__report__losses=True)
-        clean = Q(outcome__report__losses=False) | Q(outcome__report__losses__isnull=True)
-        rows = rows.filter(lossy if filters.state == LOSSES else clean, state=State.SUCCESSFUL)
+        rows = rows.filter(state=State.SUCCESSFUL, losses=filters.state == LOSSES)
     elif filters.state:
         rows = rows.filter(state=filters.state)
     if filters.command:
@@ -215,9 +217,8 @@ class Amount:
 
 def amount(row: QueuedOperation) -> Amount | None:
     """Return the items of an ended operation; None if it counted none."""
-    counters = telling.report(row).get("counters", {})
-    if counters.get("planned"):
-        return Amount(done=counters.get("restored", 0), total=counters["planned"])
-    if "items_checked" in counters:
-        return Amount(done=counters["items_checked"])
+    if row.counters.get("planned"):
+        return Amount(done=row.counters.get("restored", 0), total=row.counters["planned"])
+    if "items_checked" in row.counters:
+        return Amount(done=row.counters["items_checked"])
     return None

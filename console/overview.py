@@ -134,13 +134,12 @@ def overview(*, now: datetime, with_losses: bool = False) -> Overview:
     servers = list(_with_scans(Server.objects.order_by("name")))
     wanted = {key for server in servers for key in _scan_keys(server) if key}
     ended = QueuedOperation.objects.exclude(state__in=OPEN_STATES).order_by("-ended_at")
-    lost = _of_late(now).filter(state=State.SUCCESSFUL, outcome__report__losses=True)
+    lost = _of_late(now).filter(state=State.SUCCESSFUL, losses=True)
     chosen = Q(pk__in=wanted) | Q(pk__in=ended.values("pk")[:_SHOWN]) | Q(state__in=OPEN_STATES)
     if with_losses:
         chosen |= Q(pk__in=lost.order_by("-ended_at").values("pk")[:_SHOWN])
     # `started` sorts after `queued`.
-    found = QueuedOperation.objects.filter(chosen).order_by("-state", "server__name", "seq")
-    rows = list(found.select_related("server"))
+    rows = list(QueuedOperation.listed().filter(chosen).order_by("-state", "server__name", "seq"))
     newest = _newest(row for row in rows if row.has_ended)
     late = now - timedelta(days=MATRIX_DAYS)
     lossy = [row for row in newest if row.losses and row.ended_at and row.ended_at >= late]
@@ -155,21 +154,22 @@ def overview(*, now: datetime, with_losses: bool = False) -> Overview:
 def protection(server: Server, *, now: datetime) -> Protection:
     """Return how one server is."""
     found = _with_scans(Server.objects.filter(pk=server.pk)).get()
-    rows = QueuedOperation.objects.filter(pk__in=[key for key in _scan_keys(found) if key])
+    rows = QueuedOperation.listed().filter(pk__in=[key for key in _scan_keys(found) if key])
     return _protections([found], rows, now)[0]
 
 
 def operations(server: Server) -> tuple[list[QueuedOperation], list[QueuedOperation]]:
     """Return a server's operations that have not ended, and the last that have."""
-    ended = QueuedOperation.objects.filter(server=server).exclude(state__in=OPEN_STATES)
-    newest = ended.select_related("server").order_by("-ended_at")[:_SHOWN]
+    ended = QueuedOperation.listed().filter(server=server).exclude(state__in=OPEN_STATES)
+    newest = ended.order_by("-ended_at")[:_SHOWN]
     return open_operations(server)[:_SHOWN_OPEN], list(newest)
 
 
 def open_operations(server: Server) -> list[QueuedOperation]:
     """Return a server's operations that have not ended, in the order of the queue."""
-    rows = QueuedOperation.objects.filter(server=server, state__in=OPEN_STATES)
-    return list(rows.select_related("server").order_by("seq"))
+    return list(
+        QueuedOperation.listed().filter(server=server, state__in=OPEN_STATES).order_by("seq")
+    )
 
 
 def alarms() -> list[Notification]:
@@ -182,9 +182,9 @@ def matrix(*, now: datetime) -> list[tuple[str, list[Cell]]]:
     """Count the last operations: for each kind a title, and a cell for each of `COLUMNS`."""
     found = _of_late(now).exclude(state__in=(*OPEN_STATES, State.REMOVED))
     counted: dict[str, dict[str, int]] = {}
-    for command, state, lossy, number in found.values_list(
-        "command", "state", "outcome__report__losses"
-    ).annotate(number=Count("pk")):
+    for command, state, lossy, number in found.values_list("command", "state", "losses").annotate(
+        number=Count("pk")
+    ):
         column = LOSSES if state == State.SUCCESSFUL and lossy else state
         row = counted.setdefault(command, dict.fromkeys(COLUMNS, 0))
         row[column] += number
@@ -273,7 +273,7 @@ def _disk(server: Server) -> Disk | None:
 
 
 def _counters(row: QueuedOperation | None) -> dict[str, int]:
-    found: dict[str, int] = (row.outcome.get("report") or {}).get("counters", {}) if row else {}
+    found: dict[str, int] = row.counters if row else {}
     return found
 
 

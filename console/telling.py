@@ -208,6 +208,14 @@ def losses(row: QueuedOperation) -> tuple[Losses, ...]:
     )
 
 
+def lost(row: QueuedOperation) -> Counter[str]:
+    """Return how many items were lost, by kind."""
+    numbers: Counter[str] = Counter()
+    for each in losses(row):
+        numbers[each.kind] += len(each.items)
+    return numbers
+
+
 def state(row: QueuedOperation) -> str:
     """Return the state in words, losses included."""
     return row.shown_state + (", with losses" if row.losses else "")
@@ -241,11 +249,8 @@ def after_interruption(row: QueuedOperation) -> str:
 
 
 def _lost_in_words(row: QueuedOperation) -> list[str]:
-    numbers: Counter[str] = Counter()
-    for each in losses(row):
-        numbers[each.kind] += len(each.items)
     said = {"unrestored": "not restored", "unreadable": "not read"}
     return [
         f"{number} {'item' if number == 1 else 'items'} {said[kind]}"
-        for kind, number in numbers.items()
+        for kind, number in lost(row).items()
     ]

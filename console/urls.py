@@ -30,6 +30,7 @@ urlpatterns = [
     path("servers/<str:name>/live/", servers.server_live, name="server-live"),
     path("servers/<str:name>/smartscan/", servers.smartscan, name="smartscan"),
     path("servers/<str:name>/stop/", servers.stop_all, name="stop-all"),
+    path("servers/<str:name>/pause/", servers.pause_queue, name="pause-queue"),
     path("accounts/", accounts.accounts, name="accounts"),
     path("accounts/<str:account_id>/", accounts.account, name="account"),
     path("accounts/<str:account_id>/restore/", wizards.restore, name="restore"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -169,9 +168,7 @@ def _as_of(date: str, zone: str) -> str:
 
 def _lost(row: QueuedOperation) -> str:
     """Say how many items were lost, and in which way."""
-    numbers = Counter[str]()
-    for lost in telling.losses(row):
-        numbers[lost.kind] += len(lost.items)
+    numbers = telling.lost(row)
     parts = []
     if unrestored := numbers["unrestored"]:
         text = ngettext("%s item was not restored", "%s items were not restored", unrestored)

@@ -101,9 +101,13 @@ class Run:
 
     def keep(self, form: StepForm) -> None:
         """Keep what a valid step accepted."""
+        self.keep_words(form.slug, form.words())
+
+    def keep_words(self, slug: str, words: dict[str, str]) -> None:
+        """Keep the words of a step."""
         with transaction.atomic():
             draft = Draft.objects.select_for_update().get(pk=self.draft.pk)
-            draft.words[form.slug] = form.words()
+            draft.words[slug] = words
             Draft.objects.filter(pk=draft.pk).update(words=draft.words)
 
     def url(self, slug: str) -> str:
@@ -249,14 +253,19 @@ def start(
     server: Server,
     account_id: str,
     words: Mapping[str, Mapping[str, str]] | None = None,
+    resumes: QueuedOperation | None = None,
 ) -> Draft:
-    """Begin a run of a wizard, with words by step if some are known, and return its draft."""
+    """Begin a run of a wizard, with words by step if some are known, and return its draft.
+
+    `resumes` is the ended operation that is asked for again.
+    """
     return Draft.objects.create(
         owner=owner,
         wizard=wizard.name,
         server=server,
         account_id=account_id,
         words={slug: dict(kept) for slug, kept in (words or {}).items()},
+        resumes=resumes,
     )
 
 
@@ -333,6 +342,7 @@ def finish(run: Run, operation: Operation) -> QueuedOperation:
             operation,
             dedupe=str(draft.pk),
             requester=asking.user_of_console(run.draft.owner),
+            resumes=draft.resumes,
         )
         Draft.objects.filter(pk=draft.pk).update(operation=row)
     return row

@@ -5,9 +5,9 @@ from __future__ import annotations
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from backupng.engine.errors import ItemError
+from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.model import AccountId, EntryKind
-from backupng.engine.operations.moments import before_of
+from backupng.engine.operations.moments import before_of, known_by
 from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
 from backupng.engine.restore.select import state_at
 from console import browse, connect
@@ -35,9 +35,25 @@ def _remarks(run: Run, operation: RestoreOnNewAccount) -> Remarks:
             % operation.destination_account
         )
     notes = [gettext("The source account stays unchanged.")]
+    if known := _known_by(run, operation):
+        (notes if operation.date.keyword else warnings).append(known)
     if read_at := _settings_read_at(run, operation):
         notes.append(gettext("Account settings are those read at %s.") % read_at)
     return Remarks(warnings=tuple(warnings), notes=tuple(notes))
+
+
+def _known_by(run: Run, operation: RestoreOnNewAccount) -> str:
+    """Return how exactly the backup knows the mailbox at that moment, in words."""
+    with connect.context(run.server) as ctx:
+        try:
+            return known_by(
+                ctx.path,
+                AccountId(run.account.account_id),
+                before_of(operation.date, run.now),
+                zone=run.zone.key,
+            )
+        except (BadRequest, ItemError):
+            return ""
 
 
 def _settings_read_at(run: Run, operation: RestoreOnNewAccount) -> str:

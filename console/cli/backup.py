@@ -12,7 +12,7 @@ from backupng.engine.errors import BackupError, OperationError
 from backupng.engine.operations import LOOKUPS, OPERATIONS
 from backupng.engine.operations.base import Command
 from backupng.engine.operations.words import Words
-from console import connect, properties, queue, telling
+from console import audit, connect, hosting, properties, queue, telling
 from console.cli import operations, output
 from console.cli.base import Console, ConsoleCommand
 from console.cli.cos import DoEnableDisableCos
@@ -90,13 +90,31 @@ class SetProperty(ConsoleCommand):
     def perform(self, console: Console) -> dict[str, Any]:
         """Set it and return its new value."""
         name = properties.find(self.property_name).name
-        connect.set_property(console.chosen, name, self.property_value)
+        subject = f"{name} on {console.chosen.name}"
+        before = properties.find(name).spell(connect.values(console.chosen)[name].value)
+        try:
+            connect.set_property(console.chosen, name, self.property_value)
+        except BackupError as error:
+            _note_setting(subject, result=audit.REFUSED, detail=str(error))
+            raise
+        _note_setting(subject, detail=f"{before} → {self.property_value}")
         console.chosen.refresh_from_db()
         return {"properties": {name: _plain(connect.values(console.chosen)[name].value)}}
 
     def text(self, _response: dict[str, Any]) -> str:
         """Print `ok`."""
         return "ok\n"
+
+
+def _note_setting(subject: str, *, result: str = audit.DONE, detail: str) -> None:
+    audit.note_as(
+        hosting.user_name(),
+        SetProperty.command,
+        client=audit.CLI,
+        subject=subject,
+        result=result,
+        detail=detail,
+    )
 
 
 def _details(
@@ -210,7 +228,9 @@ def ended(row: QueuedOperation) -> dict[str, Any]:
         "counters": report.get("counters", {}),
         "host": row.server.name,
         "monitorCommand": telling.monitor_command(row),
-        "report": {name: report.get(name) for name in ("unrestored", "unreadable", "notes")}
+        "report": {
+            name: report.get(name) for name in ("unrestored", "unreadable", "warnings", "notes")
+        }
         | {"error": row.outcome.get("error")},
     }
 

@@ -43,7 +43,9 @@ class DoEnableDisableCos(ConsoleCommand):
         switched = browse.switch_cos(server, self.cos_name, disabled=action == _DISABLE)
         result = audit.DONE if switched.changed else "unchanged"
         subject = f"{switched.name} on {server.name}"
-        audit.note_as(user.current(), audit.CLI, f"cos_{action}", subject, result)
+        audit.note_as(
+            user.current(), f"cos_{action}", client=audit.CLI, subject=subject, result=result
+        )
         return {
             "cos": switched.name,
             "id": switched.cos_id,

@@ -97,7 +97,11 @@ class DoStopOperation(OperationCommand):
         was = queue.stop(row, by=user)
         row.refresh_from_db()
         audit.note_as(
-            user, audit.CLI, "stop operation", str(row.pk), detail=was or "had ended already"
+            user,
+            "stop operation",
+            client=audit.CLI,
+            subject=str(row.pk),
+            detail=was or "had ended already",
         )
         if was is None:
             raise BadRequest(
@@ -170,7 +174,13 @@ class DoStopAllOperations(ConsoleCommand):
         user = hosting.user_name()
         stopped, removed = queue.stop_all(console.chosen, by=user)
         detail = f"{stopped} stopped, {removed} removed"
-        audit.note_as(user, audit.CLI, "stop all operations", str(console.chosen), detail=detail)
+        audit.note_as(
+            user,
+            "stop all operations",
+            client=audit.CLI,
+            subject=str(console.chosen),
+            detail=detail,
+        )
         return {"stopped": stopped, "removed": removed}
 
 
@@ -235,7 +245,7 @@ def progress_text(row: QueuedOperation) -> str:
 
 def no_worker_note(server: Server) -> str:
     """Say that an operation waits because nobody drains the queue."""
-    return f"{server} has no worker; the operation waits. Start one: backupng worker"
+    return f"{server} has no worker; the operation waits. Start one: backupng run"
 
 
 def _numbers(row: QueuedOperation) -> dict[str, str]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.operations import parameters, words
 from backupng.engine.operations.base import Command, IncompleteAnswer, Lookup, Operation
-from console import asking, connect, hosting, ledger, properties, telling
+from console import asking, audit, connect, hosting, ledger, properties, telling
 from console.cli import backup, following, operations, output
 from console.cli.base import Console, ConsoleCommand
 from console.cli.grammar import Call, Switches, Usage
@@ -191,9 +191,26 @@ def _start(
 ) -> QueuedOperation | Answer:
     """Queue an operation whose check found nothing against it; else say what it found."""
     try:
-        return asking.start(server, _parse(command, call, server.zone_info, terminal))
+        row = asking.start(server, _parse(command, call, server.zone_info, terminal))
     except BackupError as error:
+        _note(command, server, result=audit.REFUSED, detail=str(error))
         return output.refusal(server.name, _dated(error, server), before_start=True)
+    about = telling.subject(row)
+    _note(command, server, detail=f"queued as {row.pk}" + (f": {about}" if about else ""))
+    return row
+
+
+def _note(
+    command: type[Operation], server: Server, *, result: str = audit.DONE, detail: str
+) -> None:
+    audit.note_as(
+        hosting.user_name(),
+        command.command,
+        client=audit.CLI,
+        subject=server.name,
+        result=result,
+        detail=detail,
+    )
 
 
 def _accepted(row: QueuedOperation, terminal: Terminal) -> Answer:
@@ -245,7 +262,8 @@ def _watch(
 
 
 def _result(row: QueuedOperation, switches: Switches, terminal: Terminal) -> Answer:
-    for note in row.outcome.get("report", {}).get("notes", ()):
+    report = row.outcome.get("report", {})
+    for note in (*report.get("warnings", ()), *report.get("notes", ())):
         terminal.note(note)
     log = hosting.log_file(row.pk)
     if row.losses and log.exists():

@@ -280,7 +280,7 @@ def _last_scan(server: Server) -> QueuedOperation | None:
     scans = QueuedOperation.objects.filter(
         server=server, command="doSmartScan", state=State.SUCCESSFUL
     )
-    return scans.order_by("-seq").first()
+    return scans.defer("outcome").order_by("-seq").first()
 
 
 def _operations(server: Server, line: AccountLine) -> QuerySet[QueuedOperation]:

@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods
@@ -19,6 +19,7 @@ from backupng.engine.errors import BackupError
 from console import audit, browse
 from console.access import allowed
 from console.models import CosFlag, QueuedOperation, Server, State
+from console.views.parts import SeeOther
 
 
 class SwitchForm(forms.Form):
@@ -63,7 +64,7 @@ def classes(request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm("console.change_cos"):
             raise PermissionDenied
         _read_all(request)
-        return redirect("cos")
+        return SeeOther(reverse("cos"))
     rows = list(_rows())
     off = [row for row in rows if row.flag.disabled]
     context = {
@@ -100,7 +101,7 @@ def switch(request: HttpRequest, server: str, cos_id: str) -> HttpResponse:
     except BackupError as error:
         context |= {"error": error, "disabling": disabled}
         return render(request, "console/cos_switch.html", context, status=503)
-    return redirect("cos")
+    return SeeOther(reverse("cos"))
 
 
 def _switch(request: HttpRequest, flag: CosFlag, *, disabled: bool, reason: str) -> None:
@@ -109,10 +110,10 @@ def _switch(request: HttpRequest, flag: CosFlag, *, disabled: bool, reason: str)
     try:
         switched = browse.switch_cos(flag.server, flag.cos_id, disabled=disabled)
     except BackupError as error:
-        audit.note(request, action, subject, "failed", detail=str(error))
+        audit.note(request, action, subject=subject, result="failed", detail=str(error))
         raise
     result = audit.DONE if switched.changed else "unchanged"
-    audit.note(request, action, subject, result, detail=reason)
+    audit.note(request, action, subject=subject, result=result, detail=reason)
     messages.add_message(request, messages.INFO, _said(switched))
 
 

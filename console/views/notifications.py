@@ -10,7 +10,8 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Count, Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext, ngettext
@@ -19,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from console import notify, remedies
 from console.access import allowed, live
 from console.models import Level, Notification
+from console.views.parts import SeeOther
 
 _PAGE_ROWS = 50
 _LONGEST_SEARCH = 200
@@ -59,7 +61,7 @@ def mark_all_read(request: HttpRequest) -> HttpResponse:
         )
         % number,
     )
-    return redirect("notifications")
+    return SeeOther(reverse("notifications"))
 
 
 @allowed("view_status")
@@ -71,7 +73,7 @@ def notification(request: HttpRequest, notification_id: UUID) -> HttpResponse:
     )
     if request.method == "POST":
         _mark(request, Notification.objects.filter(pk=found.pk))
-        return redirect("notification", found.pk)
+        return SeeOther(reverse("notification", args=[found.pk]))
     row = found.operation
     context = {
         "notification": found,
@@ -130,7 +132,7 @@ def _filters(query: QueryDict) -> dict[str, str]:
     return {
         "level": level if level in Level.values else "",
         "unread": "1" if query.get("unread") else "",
-        "q": query.get("q", "").replace("\x00", "").strip()[:_LONGEST_SEARCH],
+        "q": query.get("q", "").strip()[:_LONGEST_SEARCH],
     }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, cast
 from urllib.parse import urlencode
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Count, Max
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -38,6 +38,7 @@ from console.access import allowed, live
 from console.ledger import Filters, Line
 from console.models import Notification, QueuedOperation, Server, State
 from console.templatetags.console import state_text
+from console.views.parts import SeeOther
 
 _QUARTERS = (25, 50, 75)
 _STATE_LABELS = {state.value: state.label for state in State} | {
@@ -201,6 +202,7 @@ def log_download(request: HttpRequest, operation_id: UUID) -> HttpResponseBase:
         content = hosting.log_file(row.pk).read_bytes()
     except OSError as error:
         raise Http404 from error
+    audit.note(request, "download log", subject=str(row.pk))
     return _attachment(content, "text/plain; charset=utf-8", f"operation-{row.pk}.log")
 
 
@@ -221,11 +223,12 @@ def unrestored_csv(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     """Return everything that was lost as a table."""
     row = _find(operation_id)
     name = f"unrestored-{str(row.pk)[:8]}.csv"
+    audit.note(request, "download unrestored items", subject=str(row.pk))
     return _attachment(remedies.as_csv(row).encode(), "text/csv; charset=utf-8", name)
 
 
 def _find(operation_id: UUID) -> QueuedOperation:
-    rows = QueuedOperation.objects.select_related("server", "resumes")
+    rows = QueuedOperation.objects.select_related("server")
     return get_object_or_404(rows, pk=operation_id)
 
 
@@ -255,12 +258,14 @@ def _progress_context(request: HttpRequest, row: QueuedOperation) -> dict[str, A
         "is_balanced": counters.get("planned", 0)
         == sum(counters.get(name, 0) for name in ("restored", "skipped", "unrestored")),
         "notes": telling.report(row).get("notes", ()),
+        "warnings": telling.report(row).get("warnings", ()),
         "notifications": told.prefetch_related("delivery_set"),
         "may_stop": _may_stop(request, row),
         "may_repeat": again.may_repeat(request.user, row),
         "by": telling.requested_by(row),
-        "followers": row.queuedoperation_set.order_by("created_at"),
+        "followers": row.queuedoperation_set.defer("outcome").order_by("created_at"),
         "now": now,
+        "form_id": uuid4(),
         "version": _version(line),
     }
 
@@ -311,16 +316,16 @@ def stop(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     """Ask whether the operation is to be stopped, and stop it."""
     row = _find(operation_id)
     if not _is_allowed_to_stop(request, row):
-        audit.note(request, "stop operation", str(row.pk), audit.REFUSED)
+        audit.note(request, "stop operation", subject=str(row.pk), result=audit.REFUSED)
         raise PermissionDenied
     if row.has_ended:
         messages.info(request, gettext("It had ended before it could be stopped."))
-        return _see(_page(row))
+        return SeeOther(_page(row))
     if request.method == "POST":
         was = queue.stop(row, by=request.user.get_username())
-        audit.note(request, "stop operation", str(row.pk), detail=was or "had ended")
+        audit.note(request, "stop operation", subject=str(row.pk), detail=was or "had ended")
         messages.info(request, _stopped(was))
-        return _see(_page(row))
+        return SeeOther(_page(row))
     context = {"row": row, "title": telling.title(row), "subject": telling.subject(row)}
     return render(request, "console/operation_stop.html", context)
 
@@ -331,22 +336,28 @@ def retry(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     """Ask for the same again: a scan at once, a restore by a wizard that knows all the words."""
     row = _find(operation_id)
     if not again.may_repeat(request.user, row):
-        audit.note(request, "repeat operation", str(row.pk), audit.REFUSED)
+        audit.note(request, "repeat operation", subject=str(row.pk), result=audit.REFUSED)
         raise PermissionDenied
     user = cast("User", request.user)
     try:
         if again.has_wizard(row):
-            return _see(again.begin_wizard(user, row))
-        asked = again.ask(user, row)
+            return SeeOther(again.begin_wizard(user, row))
+        asked = again.ask(user, row, form=request.POST.get("form", ""))
     except BackupError as error:
-        audit.note(request, "repeat operation", str(row.pk), audit.REFUSED, str(error))
+        audit.note(
+            request,
+            "repeat operation",
+            subject=str(row.pk),
+            result=audit.REFUSED,
+            detail=str(error),
+        )
         messages.error(request, f"{error} {error.hint}".strip(), extra_tags="err")
-        return _see(_page(row))
+        return SeeOther(_page(row))
     if asked.is_new:
-        audit.note(request, "repeat operation", str(row.pk), detail=str(asked.row.pk))
+        audit.note(request, "repeat operation", subject=str(row.pk), detail=str(asked.row.pk))
     else:
         messages.info(request, gettext("The same was asked for already: this is that operation."))
-    return _see(_page(asked.row))
+    return SeeOther(_page(asked.row))
 
 
 def _may_stop(request: HttpRequest, row: QueuedOperation) -> bool:
@@ -371,7 +382,3 @@ def _stopped(was: State | None) -> str:
 
 def _page(row: QueuedOperation) -> str:
     return reverse("operation", args=[row.pk])
-
-
-def _see(address: str) -> HttpResponse:
-    return HttpResponseRedirect(address, status=303)

@@ -1,13 +1,20 @@
-"""How the address of a live part answers: with the part, or with nothing new."""
+"""How views answer: a live part with itself or with nothing new, a form with the page to see."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 
 from console.templatetags.console import enliven, version
+
+
+class SeeOther(HttpResponseRedirect):
+    """To the page that shows what a form has done; loading that again repeats nothing."""
+
+    status_code = HTTPStatus.SEE_OTHER
 
 
 def answer(

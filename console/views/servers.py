@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any, cast
+from uuid import uuid4
 
 from django.contrib import messages
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
@@ -29,18 +31,13 @@ from console.overview import (
     protection,
 )
 from console.views import parts
+from console.views.parts import SeeOther
 
 _SHOWN_PROPERTIES = (
     *(properties.BLOB_CODEC, properties.COMPRESSION_LEVEL, properties.SPACE_THRESHOLD),
     *(properties.SKIP_LISTS, properties.NOTIFICATION_RECIPIENTS, properties.NOTIFICATION_LEVEL),
 )
 _ask_and_do = require_http_methods(["GET", "HEAD", "POST"])
-
-
-class _SeeOther(HttpResponseRedirect):
-    """To the page that shows what a form has done; loading that again repeats nothing."""
-
-    status_code = HTTPStatus.SEE_OTHER
 
 
 @allowed("view_status")
@@ -83,17 +80,19 @@ def smartscan(request: HttpRequest, name: str) -> HttpResponse:
     found = _find(name)
     if request.method != "POST":
         return _ask_for_scan(request, found)
-    pending = _pending_scan(found)
-    if pending and request.POST.get("known") != str(pending.pk):
-        return _ask_for_scan(request, found, status=HTTPStatus.CONFLICT)
     user = cast("User", request.user)
+    dedupe = asking.once(user, f"scan {found.pk}", request.POST.get("form", ""))
+    pending = _pending_scan(found)
+    if pending and request.POST.get("known") != str(pending.pk) and not _is_of(pending, dedupe):
+        return _ask_for_scan(request, found, status=HTTPStatus.CONFLICT)
+    asker = asking.user_of_console(user)
     try:
-        row = asking.start(found, OPERATIONS[SMART_SCAN](), requester=asking.user_of_console(user))
+        row = asking.start(found, OPERATIONS[SMART_SCAN](), requester=asker, dedupe=dedupe)
     except BackupError as error:
-        audit.note(request, SMART_SCAN, found.name, audit.REFUSED, str(error))
+        audit.note(request, SMART_SCAN, subject=found.name, result=audit.REFUSED, detail=str(error))
         return _ask_for_scan(request, found, error=error, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    audit.note(request, SMART_SCAN, found.name, detail=str(row.pk))
-    return _SeeOther(reverse("operation", args=[row.pk]))
+    audit.note(request, SMART_SCAN, subject=found.name, detail=str(row.pk))
+    return SeeOther(reverse("operation", args=[row.pk]))
 
 
 @allowed("stop_any_operation")
@@ -111,11 +110,28 @@ def stop_all(request: HttpRequest, name: str) -> HttpResponse:
     audit.note(
         request,
         "doStopAllOperations",
-        found.name,
+        subject=found.name,
         detail=f"{running_count} running, {queued_count} queued",
     )
     messages.success(request, _stopped(running_count, queued_count))
-    return _SeeOther(reverse("server", args=[found.name]))
+    return SeeOther(reverse("server", args=[found.name]))
+
+
+@allowed("stop_any_operation")
+@_ask_and_do
+def pause_queue(request: HttpRequest, name: str) -> HttpResponse:
+    """Ask whether the queue of a server is to wait after what runs now, or to go on, and do."""
+    found = _find(name)
+    if request.method != "POST":
+        return render(request, "console/pause_queue.html", {"server": found})
+    wanted = {"yes": True, "no": False}.get(request.POST.get("paused", ""))
+    if wanted is None:
+        raise BadRequest("neither paused nor resumed")
+    queue.pause(found, paused=wanted)
+    audit.note(request, "pause queue" if wanted else "resume queue", subject=found.name)
+    done = gettext("The queue is paused.") if wanted else gettext("The queue goes on.")
+    messages.success(request, done)
+    return SeeOther(reverse("server", args=[found.name]))
 
 
 def _find(name: str) -> Server:
@@ -142,6 +158,11 @@ def _pending_scan(found: Server) -> QueuedOperation | None:
     return next(scans, None)
 
 
+def _is_of(row: QueuedOperation, dedupe: str | None) -> bool:
+    """Say whether it was asked for by the form with that key."""
+    return dedupe is not None and row.dedupe == dedupe
+
+
 def _ask_for_scan(
     request: HttpRequest,
     found: Server,
@@ -155,6 +176,7 @@ def _ask_for_scan(
         "pending": _pending_scan(found),
         "is_served": queue.is_served(found),
         "error": error,
+        "form_id": uuid4(),
     }
     return render(request, "console/smartscan.html", context, status=status)
 

@@ -12,13 +12,15 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from console import hosting, roles
 from console.access import everyone, no_administrator, open_to_all
 from console.models import Preferences
+from console.views.parts import SeeOther
 
 _log_in = LoginView.as_view(
     template_name="console/login.html",
@@ -80,7 +82,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, gettext("Your preferences are kept."))
-        return redirect("preferences")
+        return SeeOther(reverse("preferences"))
     context = {"form": form, "zones": sorted(available_timezones())}
     status = 422 if form.is_bound else 200
     return render(request, "console/preferences.html", context, status=status)

@@ -11,7 +11,8 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods
 
@@ -19,6 +20,7 @@ from backupng.engine.errors import BackupError
 from console import audit, notify, properties
 from console.access import allowed
 from console.models import AuditEntry, Level, Setting
+from console.views.parts import SeeOther
 
 _ACTION = "set property"
 _NAMES = (
@@ -108,17 +110,17 @@ def settings_page(request: HttpRequest) -> HttpResponse:
     """Show the settings; who may changes them, at once."""
     may_change = request.user.has_perm("console.change_settings")
     if request.method == "POST" and not may_change:
-        audit.note(request, _ACTION, "notifications", audit.REFUSED)
+        audit.note(request, _ACTION, subject="notifications", result=audit.REFUSED)
         raise PermissionDenied
     texts = _texts()
     form = NotificationsForm(request.POST or None, initial=_initial(texts))
     if request.method == "POST" and form.is_valid():
         changed = _keep(form.texts)
         for name, (old, new) in changed.items():
-            audit.note(request, _ACTION, name, detail=f"{_told(old)} → {_told(new)}")
+            audit.note(request, _ACTION, subject=name, detail=f"{_told(old)} → {_told(new)}")
         done = gettext("The settings apply from now on.") if changed else gettext("No change.")
         messages.success(request, done)
-        return redirect("settings")
+        return SeeOther(reverse("settings"))
     context = {
         "form": form,
         "shown": {name: _shown(name, texts) for name in _NAMES},

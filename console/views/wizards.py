@@ -8,29 +8,26 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render, resolve_url
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.operations.base import Operation
-from console import audit, browse, wizard, wizards
+from console import audit, browse, notify, wizard, wizards
 from console.access import allowed, live
 from console.browse import AccountLine
 from console.calendar import Month
 from console.forms import DateStep
 from console.models import Draft, QueuedOperation
+from console.views.parts import SeeOther
 from console.wizard import SUMMARY, Run, StepForm, SummaryForm
 
 _View = TypeVar("_View", bound=Callable[..., HttpResponse])
+_LONGEST = 4000
+"""No more is kept of a list of addresses that nobody has checked."""
 _PREFILLED = frozenset({"day", "hour", "minute", "second", "which"})
-
-
-class SeeOther(HttpResponseRedirect):
-    """After a POST: a page to GET, so that a reload repeats nothing."""
-
-    status_code = 303
 
 
 def _in_words(view: _View) -> _View:
@@ -69,6 +66,8 @@ def restore(request: HttpRequest, account_id: str) -> HttpResponse:
 
 
 def _beginning(request: HttpRequest, account: AccountLine, *, status: int = 200) -> HttpResponse:
+    if account.problem:
+        status = 503
     context = {"account": account, "title": wizards.RESTORE.title}
     return render(request, "console/wizard_begin.html", context, status=status)
 
@@ -87,7 +86,7 @@ def step(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
     if earlier := run.first_invalid(before=step):
         return _overtaken(run) or SeeOther(run.url(earlier))
     if step == SUMMARY:
-        return _finish_once(request, run) if request.method == "POST" else _summary(request, run)
+        return _end(request, run) if request.method == "POST" else _summary(request, run)
     if request.method == "POST":
         return _accept(request, run, step)
     return _page(request, run, _as_it_was(request, run, step))
@@ -261,6 +260,7 @@ def _summary_page(
         "summary": summary,
         "refusal": refusal,
         "expected": _expected(run, operation) if counted else None,
+        "told": notify.told_of_all(run.server, run.draft.owner.email),
     }
     return render(request, "console/wizard_summary.html", context, status=status)
 
@@ -274,6 +274,16 @@ def _expected_alone(request: HttpRequest, run: Run) -> HttpResponse:
         raise Http404
     context = {"run": run, "expected": _expected(run, run.operation())}
     return render(request, "console/_expected.html", context)
+
+
+def _end(request: HttpRequest, run: Run) -> HttpResponse:
+    """Finish, or go back and keep what was typed: it is checked when the run is finished."""
+    before = run.wizard.before(SUMMARY)
+    if "previous" not in request.POST or before is None:
+        return _finish_once(request, run)
+    typed = request.POST.get("notifications", "").replace("\0", "")
+    run.keep_words(SUMMARY, {"notifications": typed[:_LONGEST]})
+    return SeeOther(run.url(before))
 
 
 def _finish_once(request: HttpRequest, run: Run) -> HttpResponse:
@@ -314,7 +324,13 @@ def _refuse(
     request: HttpRequest, run: Run, form: SummaryForm, operation: Operation, *, error: BackupError
 ) -> HttpResponse:
     """Show what the operation's own check found, on the step that it is about."""
-    audit.note(request, run.wizard.operation.command, run.account.name, audit.REFUSED, str(error))
+    audit.note(
+        request,
+        run.wizard.operation.command,
+        subject=run.account.name,
+        result=audit.REFUSED,
+        detail=str(error),
+    )
     if isinstance(error, BadRequest) and (refused := wizard.refused_by(run, error)):
         return _page(request, run, refused, status=422)
     said = " ".join(filter(None, (str(error), error.hint)))
@@ -322,4 +338,4 @@ def _refuse(
 
 
 def _note(request: HttpRequest, run: Run, row: QueuedOperation) -> None:
-    audit.note(request, row.command, run.account.name, audit.DONE, f"queued as {row.pk}")
+    audit.note(request, row.command, subject=run.account.name, detail=f"queued as {row.pk}")

@@ -60,7 +60,10 @@ def add(state: State = State.SUCCESSFUL, **fields: Any) -> QueuedOperation:
         found["progress_at"] = now
     if state not in (State.QUEUED, State.STARTED):
         found["ended_at"] = now
-    return QueuedOperation.objects.create(state=state, **found | fields)
+    found |= fields
+    if outcome := found.get("outcome"):
+        found |= QueuedOperation.ended_with(outcome)
+    return QueuedOperation.objects.create(state=state, **found)
 
 
 def running(**fields: Any) -> QueuedOperation:

@@ -125,7 +125,9 @@ def scan(**changes: Any) -> QueuedOperation:
 def ended(row: QueuedOperation, state: State, **outcome: Any) -> QueuedOperation:
     """End a row; `outcome` holds its error or its report."""
     row.state, row.ended_at = state, ENDED
-    row.outcome = {"state": str(state), "error": None, "report": {}, **outcome}
+    found = {"state": str(state), "error": None, "report": {}, **outcome}
+    for name, value in row.ended_with(found).items():
+        setattr(row, name, value)
     return row
 
 
@@ -159,5 +161,5 @@ def ends(row: QueuedOperation, state: State, **outcome: Any) -> None:
     """Write an end to the database only, as the queue does."""
     ended(row, state, **outcome)
     QueuedOperation.objects.filter(pk=row.pk).update(
-        state=row.state, ended_at=row.ended_at, outcome=row.outcome
+        state=row.state, ended_at=row.ended_at, **row.ended_with(row.outcome)
     )

@@ -10,9 +10,12 @@ import pytest
 import time_machine
 from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission, User
-from django.test import Client
+from django.db import connection
+from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, reverse
 
+from console.access import client_address
 from console.models import PERMISSIONS, Preferences, Server
 from console.urls import urlpatterns
 from tests.console import pages
@@ -35,18 +38,19 @@ EXPECTED = {
     "server-live": PART,
     "smartscan": "302 302 | 403 403 | 200 303 | 200 409",
     "stop-all": "302 302 | 403 403 | 403 403 | 200 303",
+    "pause-queue": "302 302 | 403 403 | 403 403 | 200 400",
     "accounts": "302 302 | 403 403 | 200 405 | 200 405",
     "account": "302 302 | 403 403 | 200 405 | 200 405",
     "restore": "302 302 | 403 403 | 200 303 | 200 303",
     "wizard-step": "302 302 | 403 403 | 200 422 | 200 422",
     "wizard-minical": "401 401 | 403 403 | 404 405 | 404 405",
     "wizard-check": "401 401 | 403 403 | 404 405 | 404 405",
-    "cos": "302 302 | 200 403 | 200 403 | 200 302",
+    "cos": "302 302 | 200 403 | 200 403 | 200 303",
     "cos-switch": "302 302 | 403 403 | 403 403 | 200 422",
     "notifications": PAGE,
     "notification-list": PART,
-    "notifications-read": "302 302 | 405 302 | 405 302 | 405 302",
-    "notification": "302 302 | 200 302 | 200 302 | 200 302",
+    "notifications-read": "302 302 | 405 303 | 405 303 | 405 303",
+    "notification": "302 302 | 200 303 | 200 303 | 200 303",
     "operations": PAGE,
     "operation-queue": PART,
     "operations-done": PART,
@@ -127,6 +131,71 @@ def test_a_user_who_was_switched_off_is_out_at_once(site: Site) -> None:
     client = site.client("Operator")
     User.objects.filter(username="operator").update(is_active=False)
     assert client.get("/").status_code == 302
+
+
+# What lists load
+
+
+LISTS = (
+    *("dashboard", "dashboard-cards", "queue-badge", "servers", "server", "server-live"),
+    *("operations", "operation-queue", "operations-done", "notifications", "notification-list"),
+)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_no_list_loads_what_operations_have_ended_with(site: Site, name: str) -> None:
+    client = site.client("Administrator")
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(site.address(name, "Administrator"))
+    assert answer.status_code == 200
+    assert [each["sql"] for each in queries if "outcome" in each["sql"]] == []
+
+
+# Addresses that no page has
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/servers/%00/",
+        "/accounts/%00/",
+        "/cos/%00/x/",
+        "/cos/mail1/a%1fb/",
+        "/operations/?server=%00",
+        "/operations/done/?server=%00",
+        "/audit/?q=a%00b",
+        "/accounts/?server=%00",
+    ],
+)
+def test_an_address_with_a_nul_or_a_control_character_is_no_page(site: Site, path: str) -> None:
+    answer = site.client("Administrator").get(path)
+    assert answer.status_code == (400 if "?" in path else 404)
+    assert "<h1>" in answer.content.decode()
+
+
+def test_lines_and_letters_of_all_the_world_may_be_searched_for(site: Site) -> None:
+    assert site.client("Administrator").get("/audit/?q=a%0Ab+%C3%A9").status_code == 200
+
+
+# Where a request comes from
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "found"),
+    [
+        ("127.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("::1", "198.51.100.1, 2001:db8::7", "2001:db8::7"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "nonsense", "127.0.0.1"),
+        ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
+    ],
+)
+def test_only_the_last_word_of_a_proxy_on_loopback_counts(
+    peer: str, forwarded: str, found: str
+) -> None:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    request = RequestFactory().get("/", headers=headers, REMOTE_ADDR=peer)
+    assert client_address(request) == found
 
 
 # Before there is anybody

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.utils import timezone
 
 from backupng.engine.model import EntryKind
 from backupng.engine.operations.smart_scan import SmartScan
-from console import connect, queue, roles
+from console import connect, queue, roles, wizard, wizards
 from console.models import AuditEntry, Draft, QueuedOperation, Server, State
 from tests.console.queued import RESTORE, add, login, lossy, words
 
@@ -50,6 +51,18 @@ def test_a_scan_that_waits_already_is_not_queued_twice(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("admin")
+def test_a_form_that_is_sent_twice_asks_once_though_the_first_has_ended(client: Client) -> None:
+    row = add(State.FAILED)
+    address = reverse("operation-retry", args=[row.pk])
+    page = client.get(reverse("operation", args=[row.pk])).content.decode()
+    (form,) = re.findall(r'name="form" value="([^"]+)"', page)
+    first = client.post(address, {"form": form})["Location"]
+    QueuedOperation.objects.filter(resumes=row).update(state=State.FAILED, ended_at=timezone.now())
+    assert client.post(address, {"form": form})["Location"] == first
+    assert QueuedOperation.objects.count() == 2
+
+
+@pytest.mark.usefixtures("admin")
 def test_a_scan_whose_repetition_has_ended_can_be_asked_for_once_more(client: Client) -> None:
     row = add(State.FAILED)
     first = ask_again(client, row)
@@ -80,6 +93,9 @@ def test_a_restore_begins_its_wizard_with_the_same_words(
     assert (draft.owner, draft.server, draft.account_id) == (admin, server, source.entry_id)
     assert address == reverse("wizard-step", args=[draft.pk, next(iter(draft.words))])
     assert "new@example.com" in client.get(address).content.decode()
+    run = wizard.Run(wizards.RESTORE, draft)
+    assert run.first_invalid(before=wizard.SUMMARY) is None
+    assert wizard.finish(run, run.operation()).resumes == row
 
 
 @pytest.mark.usefixtures("admin")

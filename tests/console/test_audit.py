@@ -26,7 +26,7 @@ def anna(db: None, settings: Settings) -> User:
 
 
 def add(number: int) -> None:
-    audit.note_as("anna", audit.CLI, "act", str(number))
+    audit.note_as("anna", "act", client=audit.CLI, subject=str(number))
 
 
 def entries() -> list[tuple[str, str, str]]:
@@ -97,7 +97,7 @@ def test_a_writer_that_was_overtaken_tries_again() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_text_is_kept_in_one_line_that_can_be_read(text: str) -> None:
-    audit.note_as(text, text, text, text, text, text)
+    audit.note_as(text, text, client=text, subject=text, result=text, detail=text)
     entry = AuditEntry.objects.get()
     assert len(entry.detail.splitlines()) <= 1
     assert len(entry.client) <= 64
@@ -121,7 +121,7 @@ def test_an_entry_that_cannot_be_written_raises_nothing(
 def test_a_request_says_who_and_from_where(anna: User) -> None:
     request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.7")
     request.user = anna
-    audit.note(request, "act", "mail1", audit.DONE, "in detail")
+    audit.note(request, "act", subject="mail1", detail="in detail")
     entry = AuditEntry.objects.get()
     assert (entry.user, entry.client, entry.subject) == ("anna", "192.0.2.7", "mail1")
 
@@ -163,14 +163,14 @@ def page(client: Client, anna: User, query: str = "") -> str:
 
 def test_the_page_shows_who_did_what_newest_first(anna: User, client: Client) -> None:
     add(1)
-    audit.note_as("anna", audit.CLI, "act", "<b>two</b>")
+    audit.note_as("anna", "act", client=audit.CLI, subject="<b>two</b>")
     text = page(client, anna)
     assert "&lt;b&gt;two&lt;/b&gt;" in text
     assert text.index("two") < text.index(">act<", text.index("two") + 50)
 
 
 def test_the_page_finds_words(anna: User, client: Client) -> None:
-    audit.note_as("berta", audit.CLI, "doSmartScan", "mail7")
+    audit.note_as("berta", "doSmartScan", client=audit.CLI, subject="mail7")
     assert "mail7" in page(client, anna, "?q=berta+smartscan")
     assert "No entry contains" in page(client, anna, "?q=nobody")
 

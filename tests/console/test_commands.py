@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from backupng.engine.operations.smart_scan import SmartScan
-from console import connect, queue
+from console import connect, hosting, queue
 from console.cli import program
 from console.connect import SandboxRequest
-from console.models import QueuedOperation, Server
+from console.models import AuditEntry, QueuedOperation, Server
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def test_an_operation_is_queued_and_answered_with_its_block(run: Run) -> None:
 
 
 def test_without_a_worker_standard_error_says_how_to_start_one(run: Run) -> None:
-    assert "Start one: backupng worker" in run("doSmartScan").err
+    assert "Start one: backupng run" in run("doSmartScan").err
 
 
 def test_quiet_leaves_the_notes_out(run: Run) -> None:
@@ -108,6 +108,26 @@ def test_a_queued_operation_is_answered_in_json(run: Run) -> None:
     row = QueuedOperation.objects.get(pk=response["operationId"])
     assert row.parameters == {"deep": "true"}
     assert (response["name"], response["state"], response["position"]) == ("SmartScan", "Queued", 2)
+
+
+def test_what_is_asked_for_and_set_on_the_command_line_is_in_the_audit_log(
+    run: Run, scanned: Server
+) -> None:
+    run("doRestoreOnNewAccount", "nobody", "new@example.com", "last")
+    run("doRestoreOnNewAccount", "a1@example.com", "new@example.com", "last")
+    run("setProperty", "ZxBackup_BlobCodec", "lead")
+    run("setProperty", "ZxBackup_BlobCodec", "gzip")
+    row = QueuedOperation.objects.order_by("-seq")[0]
+    found = AuditEntry.objects.order_by("pk")
+    assert {(entry.user, entry.client) for entry in found} == {(hosting.user_name(), "cli")}
+    assert list(found.values_list("action", "subject", "result")) == [
+        ("doRestoreOnNewAccount", "mail1", "refused"),
+        ("doRestoreOnNewAccount", "mail1", "done"),
+        ("setProperty", "ZxBackup_BlobCodec on mail1", "refused"),
+        ("setProperty", "ZxBackup_BlobCodec on mail1", "done"),
+    ]
+    assert found[1].detail == f"queued as {row.pk}: a1@example.com → new@example.com"
+    assert found[3].detail.endswith("→ gzip")
 
 
 def test_what_the_check_refuses_is_not_queued(run: Run, scanned: Server) -> None:

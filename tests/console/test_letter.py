@@ -346,3 +346,11 @@ def test_what_cannot_be_told_is_said_plainly() -> None:
     found = text.plain(rows.restore(command="doMagic\r\nX: y"), notification=TOLD, event=STARTED)
     assert found.subject == "[Backup NG] mail.example.com: doMagic  X: y – started"
     assert str(rows.ID) in found.text
+
+
+def test_a_warning_of_the_operation_is_told_as_one_and_leaves_something_to_be_done() -> None:
+    found = letter(scanned(warnings=["No longer saved, by their class of service: a@example.com."]))
+    assert found.level == Level.WARNING
+    assert "\nwarning        No longer saved, by their class of service:" in found.text
+    assert "nothing to be done" not in found.text
+    assert letter(scanned()).level == Level.INFORMATION

@@ -18,7 +18,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from console import hosting, roles
-from console.models import Delivery, Notification, QueuedOperation, Server, State
+from console.models import AuditEntry, Delivery, Notification, QueuedOperation, Server, State
 from tests.console.queued import (
     COUNTERS,
     RESTORE,
@@ -237,6 +237,19 @@ def test_the_table_of_losses_has_no_formula(client: Client) -> None:
         ["'=cmd()@example.com", "5", "unrestored", "read error"],
         ["anna@example.com", "856", "unrestored", "broken item"],
         ["anna@example.com", "13339", "unrestored", "invalid item"],
+    ]
+
+
+@pytest.mark.usefixtures("admin")
+def test_who_takes_log_or_losses_away_is_in_the_audit_log(client: Client) -> None:
+    row = add(**lossy())
+    write_log(row, ENTRY)
+    client.get(reverse("operation-log-file", args=[row.pk]))
+    client.get(reverse("operation-unrestored-csv", args=[row.pk]))
+    found = AuditEntry.objects.exclude(action="login").order_by("pk")
+    assert list(found.values_list("action", "subject")) == [
+        ("download log", str(row.pk)),
+        ("download unrestored items", str(row.pk)),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -14,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from console import overview
+from console import overview, queue
 from console.models import Level, Notification, QueuedOperation, Server, State
 from console.overview import Fault
 from tests.console import rows
@@ -123,6 +124,14 @@ def test_a_scan_that_was_taken_out_of_the_queue_counts_for_nothing(mail1: Server
     ended(mail1, hours_ago=5)
     queued(mail1, state=State.REMOVED, ended_at=NOON)
     assert fault(mail1) is None
+
+
+def test_the_queue_keeps_what_lists_show_beside_the_outcome(mail1: Server) -> None:
+    row = queued(mail1, state=State.STARTED, token=uuid4())
+    queue.finish(row, {"state": "successful", "error": None, "report": rows.RESTORED})
+    row.refresh_from_db()
+    assert row.losses
+    assert row.counters == rows.RESTORED["counters"]
 
 
 def test_losses_are_told(mail1: Server) -> None:

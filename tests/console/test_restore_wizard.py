@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import User
+from django.urls import reverse
 
 from backupng.engine.errors import BadRequest
 from backupng.engine.model import BACKUP_DISABLED
@@ -238,8 +239,8 @@ def test_what_the_operation_itself_refuses_is_shown_and_noted(
     anna: Visitor, scanned: Server
 ) -> None:
     anna.at_summary()
-    shown = anna.see("summary").context["summary"].digest
     shutil.rmtree(scanned.path / "checkpoint")
+    shown = anna.see("summary").context["summary"].digest
     answer = anna.send("summary", shown=shown, notifications="x@example.com")
     text = Page(answer).text
     assert answer.status_code == 422
@@ -256,3 +257,14 @@ def test_an_error_of_the_operation_is_put_on_the_field_it_is_about(anna: Visitor
     form = wizard.refused_by(run, BadRequest("The account is there.", code="already_exists"))
     assert form is run.form("mode")
     assert form.errors == {"destination_account": ["The account is there."]}
+
+
+def test_a_backup_path_that_is_gone_is_said_where_a_restore_begins(
+    anna: Visitor, scanned: Server
+) -> None:
+    address = reverse("restore", args=[anna.account])
+    shutil.move(scanned.path, scanned.path.with_name("away"))
+    for answer in (anna.client.get(address), anna.client.post(address)):
+        assert answer.status_code == 503
+        assert "cannot be read now" in Page(answer).text
+        assert "Nothing of this account" not in Page(answer).text

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from console import connect, properties
 from console.models import AuditEntry, Origin, QueuedOperation, Server, State
 from tests.console import rows
 
 TAB, SCAN, STOP = "/servers/mail1/", "/servers/mail1/smartscan/", "/servers/mail1/stop/"
+PAUSE = "/servers/mail1/pause/"
 
 
 def browser(role: str) -> Client:
@@ -32,6 +35,12 @@ def administrator(server: Server) -> Client:
 
 def text_of(client: Client, path: str) -> str:
     return unescape(client.get(path).content.decode())
+
+
+def form_of(client: Client, path: str) -> dict[str, str]:
+    """Open a page and return what the hidden fields of its form send."""
+    text = text_of(client, path)
+    return dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)">', text))
 
 
 def started(server: Server, **changes: object) -> QueuedOperation:
@@ -160,6 +169,23 @@ def test_a_second_click_starts_no_second_scan_and_names_the_first(administrator:
     assert reverse("operation", args=[row.pk]) in again.content.decode()
 
 
+def test_a_form_that_is_sent_twice_asks_once(administrator: Client) -> None:
+    words = form_of(administrator, SCAN)
+    first = administrator.post(SCAN, words)
+    second = administrator.post(SCAN, words)
+    QueuedOperation.objects.update(state=State.SUCCESSFUL, ended_at=timezone.now())
+    late = administrator.post(SCAN, words)
+    row = QueuedOperation.objects.get()
+    answers = [(answer.status_code, answer.headers["Location"]) for answer in (first, second, late)]
+    assert answers == [(303, reverse("operation", args=[row.pk]))] * 3
+
+
+def test_each_form_can_be_sent(administrator: Client) -> None:
+    administrator.post(SCAN, form_of(administrator, SCAN))
+    administrator.post(SCAN, form_of(administrator, SCAN))
+    assert QueuedOperation.objects.count() == 2
+
+
 def test_who_was_told_of_the_other_scan_may_have_a_second(administrator: Client) -> None:
     administrator.post(SCAN, {"known": ""})
     first = QueuedOperation.objects.get()
@@ -231,6 +257,41 @@ def test_with_nothing_to_stop_there_is_no_button(administrator: Client) -> None:
     text = text_of(administrator, STOP)
     assert "there is nothing to stop" in text
     assert "danger" not in text
+
+
+# Pause queue
+
+
+def test_an_administrator_pauses_and_resumes_the_queue(
+    server: Server, administrator: Client
+) -> None:
+    assert "Pause queue" in text_of(administrator, TAB)
+    administrator.post(PAUSE, form_of(administrator, PAUSE))
+    server.refresh_from_db()
+    paused = server.paused
+    tab = text_of(administrator, TAB)
+    administrator.post(PAUSE, form_of(administrator, PAUSE))
+    server.refresh_from_db()
+    assert (paused, server.paused) == (True, False)
+    assert "The queue of mail1 is paused." in tab
+    assert f'href="{PAUSE}">Resume queue</a>' in tab
+    found = AuditEntry.objects.exclude(action="login").order_by("pk")
+    assert list(found.values_list("action", "subject")) == [
+        ("pause queue", "mail1"),
+        ("resume queue", "mail1"),
+    ]
+
+
+def test_a_paused_queue_is_told_wherever_one_would_wait_for_it(
+    server: Server, administrator: Client
+) -> None:
+    version = text_of(administrator, "/operations/").partition("?version=")[2].partition('"')[0]
+    administrator.post(PAUSE, {"paused": "yes"})
+    live = administrator.get(f"/operations/queue/?version={version}")
+    assert "The queue of mail1 is paused." in text_of(administrator, "/operations/")
+    assert live.status_code == 200
+    assert "is paused: the operation waits" in text_of(administrator, SCAN)
+    assert "An administrator of this console can resume it." in text_of(browser("Operator"), TAB)
 
 
 # The list

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import time_machine
+from axes.models import AccessAttempt
 from django.contrib.auth.models import Group, User
 from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
-from console.models import Preferences
+from console.models import AuditEntry, Preferences
 
 PASSWORD = "a long password of anna"
 
@@ -80,6 +81,31 @@ def test_a_guesser_locks_nobody_out_elsewhere(anna: User, client: Client) -> Non
     for _ in range(5):
         log_in(client, "x", address="192.0.2.1")
     assert log_in(client, PASSWORD, address="192.0.2.2").status_code == 302
+
+
+def test_a_guesser_locks_nobody_out_who_comes_by_the_same_proxy(anna: User, client: Client) -> None:
+    words = {"username": "anna", "password": "x"}
+    for _ in range(6):
+        client.post("/login/", words, headers={"X-Forwarded-For": "203.0.113.9"})
+    right = words | {"password": PASSWORD}
+    answer = client.post("/login/", right, headers={"X-Forwarded-For": "198.51.100.1"})
+    assert answer.status_code == 302
+    assert set(AuditEntry.objects.values_list("client", flat=True)) == {
+        "203.0.113.9",
+        "198.51.100.1",
+    }
+
+
+def test_many_names_from_one_address_lock_out_the_address_and_fill_no_table(
+    anna: User, client: Client, settings: Settings
+) -> None:
+    settings.ADDRESS_FAILURE_LIMIT = 7
+    answers = [log_in(client, "x", name=f"guess{number}") for number in range(12)]
+    assert [answer.status_code for answer in answers] == [200] * 6 + [429] * 6
+    assert log_in(client, PASSWORD).status_code == 429
+    assert log_in(client, PASSWORD, address="192.0.2.2").status_code == 302
+    assert AccessAttempt.objects.count() == 7
+    assert AuditEntry.objects.exclude(result="done").count() <= 7
 
 
 def test_unknown_names_are_locked_out_alike(anna: User, client: Client) -> None:

@@ -62,7 +62,7 @@ def fields(text: str) -> dict[str, str]:
 
 def test_every_field_is_kept_in_its_own_property(admin: Client) -> None:
     response = admin.post("/settings/", TYPED)
-    assert response.status_code == 302
+    assert response.status_code == 303
     assert kept() == TYPED
 
 

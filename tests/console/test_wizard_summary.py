@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from backupng.engine.operations.smart_scan import SmartScan
 from console import connect, queue, wizard, wizards
-from console.models import AuditEntry, QueuedOperation, Server
+from console.models import AuditEntry, QueuedOperation, Server, Setting
 from tests.console.restoring import MODE, NOW, SOURCE, Page, Visitor, a_user
 
 PARTS = ("mode", "date", "summary")
@@ -201,7 +201,19 @@ def test_an_address_that_is_none_is_refused_and_kept(anna: Visitor, typed: str) 
 
 def test_the_summary_says_who_is_told_in_any_case(anna: Visitor) -> None:
     page = Page(anna.at_summary().see("summary"))
-    assert "The Admin account and you (anna@example.com) are notified in any case." in page.text
+    assert "Told of start and end in any case: anna@example.com." in page.text
+
+
+def test_the_summary_promises_nothing_to_recipients_that_a_level_keeps_quiet(
+    anna: Visitor,
+) -> None:
+    anna.at_summary()
+    for name, value in (("notificationRecipients", "a@x.example"), ("notificationLevel", "error")):
+        Setting.objects.create(name=name, value=value)
+    told = "Told of start and end in any case: "
+    assert f"{told}anna@example.com." in Page(anna.see("summary")).text
+    Setting.objects.filter(name="notificationLevel").delete()
+    assert f"{told}a@x.example, anna@example.com." in Page(anna.see("summary")).text
 
 
 def test_what_a_user_starts_and_what_is_refused_are_in_the_audit_log(anna: Visitor) -> None:
@@ -236,6 +248,16 @@ def test_an_operation_can_be_asked_for_again(anna: Visitor, scanned: Server) -> 
     anna.finish(notifications=typed)
     again = QueuedOperation.objects.exclude(pk=row.pk).get()
     assert again.parameters == row.parameters
+
+
+def test_addresses_that_were_typed_outlive_a_way_back(anna: Visitor) -> None:
+    anna.at_summary()
+    typed = "x@example.com, not yet an addr"
+    answer = anna.send("summary", notifications=f"{typed}\0", previous="1")
+    back = anna.see("summary").context["form"]["notifications"].value()
+    assert (answer.status_code, answer["Location"]) == (303, anna.url("date"))
+    assert back == typed
+    assert not QueuedOperation.objects.exists()
 
 
 def test_what_no_wizard_asks_for_has_none(scanned: Server) -> None:
