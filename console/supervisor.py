@@ -39,6 +39,8 @@ class Service:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     folder: Path = Path("/")
+    descriptors: tuple[int, ...] = ()
+    """Open files of the supervisor that the program gets, under the same numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,7 @@ class _Kept:
             stderr=subprocess.STDOUT,
             cwd=self.service.folder,
             env=dict(self.service.environment),
+            pass_fds=self.service.descriptors,
             start_new_session=True,
         )
         self._last_group = self.process.pid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DEADLINE_S = 30.0
+_PORTS = range(20000, 30000)  # below those that the kernel gives to who asks for any
+_claims: list[socket.socket] = []
 
 
 def until(holds: Callable[[], bool], *, deadline_s: float = DEADLINE_S) -> None:
@@ -44,3 +47,21 @@ def open_port() -> Iterator[int]:
     """Listen on a free port of loopback and yield its number."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
+
+
+def own_port() -> int:
+    """Return a port that nobody has, and that no other test process is given while this one lives.
+
+    A name without a file claims it: the kernel forgets it with the process.
+    """
+    for number in _PORTS[os.getpid() * 10 % len(_PORTS) :]:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0backupng-test-port-{number}")
+            socket.create_server(("127.0.0.1", number)).close()
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return number
+    raise AssertionError("all ports for tests are taken")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.commandline import CommandLine
+from tests.commandline import CommandLine, forking
 
 A1, COPY = "a1@example.com", "copy@example.com"
 
 
 @pytest.fixture(scope="module")
-def backupng(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+def backupng(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     """A server that was scanned once; the tests here change nothing of it."""
-    made = CommandLine(tmp_path_factory.mktemp("bad-input"))
-    made.json("sandbox", "createServer", "mail1", "accounts", 2, "items", 12)
-    made.json("--sync", "doSmartScan")
-    return made
+    with forking(tmp_path_factory.mktemp("bad-input")) as made:
+        made.json("sandbox", "createServer", "mail1", "accounts", 2, "items", 12)
+        made.json("--sync", "doSmartScan")
+        yield made
 
 
 def all_of(data: Path) -> dict[str, bytes]:
@@ -92,7 +93,7 @@ def test_a_refused_call_says_why_and_changes_nothing(
 
 
 def test_a_refusal_in_text_is_an_error_and_a_hint_on_standard_error(backupng: CommandLine) -> None:
-    answer = backupng("doRestoreOnNewAccount", A1, "a2@example.com", "last")
+    answer = CommandLine(backupng.data)("doRestoreOnNewAccount", A1, "a2@example.com", "last")
 
     assert (answer.exit_status, answer.out) == (64, b"")
     assert answer.err.splitlines() == [
@@ -131,11 +132,11 @@ def test_a_backup_path_that_cannot_be_understood_is_refused_and_left_alone(
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> CommandLine:
+def fresh(tmp_path: Path) -> Iterator[CommandLine]:
     """A server that was never scanned, for a test of its own."""
-    made = CommandLine(tmp_path)
-    made.json("sandbox", "createServer", "mail1", "accounts", 1, "items", 12)
-    return made
+    with forking(tmp_path) as made:
+        made.json("sandbox", "createServer", "mail1", "accounts", 1, "items", 12)
+        yield made
 
 
 def test_a_refused_first_scan_makes_no_backup_path(fresh: CommandLine) -> None:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from console.management.commands.run import free_port
 from tests.commandline import CommandLine
-from tests.processes import until, with_data
+from tests.processes import own_port, until, with_data
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_OURS = {"EMAIL_URL", "BACKUPNG_SERVER", "DATABASE_URL"}
@@ -36,7 +35,7 @@ class Demo:
 
     def start(self) -> None:
         """Start it and wait for nothing."""
-        port = free_port(18000)
+        port = own_port()
         self.url = f"http://127.0.0.1:{port}/"
         environment = {
             name: value for name, value in os.environ.items() if name not in NOT_OURS
@@ -74,7 +73,11 @@ class Demo:
         """Signal it alone and wait for its end."""
         assert self._process
         self._process.send_signal(number)
-        return self._process.wait(timeout=40)
+        try:
+            return self._process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
 
     def password(self) -> str:
         """The password that it printed; empty if it printed none."""
@@ -119,6 +122,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     made.end(signal.SIGTERM)
 
 
+def test_ctrl_c_while_it_is_made_is_answered_with_one_line(tmp_path: Path) -> None:
+    made = Demo(tmp_path / "data")
+    made.start()
+    made.wait_for("making the mail server mail2")
+
+    assert made.end(signal.SIGINT) == 130
+
+    assert made.said.splitlines()[-1] == "Interrupted: the next start goes on from here."
+    assert "Traceback" not in made.said
+
+
 def test_the_second_call_continues_the_first_and_prints_how_to_log_in(demo: Demo) -> None:
     assert "making the mail server mail1" not in demo.said
     assert f"the console is at {demo.url}" in demo.said
@@ -141,11 +155,12 @@ def test_a_second_one_on_the_same_data_folder_is_refused(demo: Demo) -> None:
         env=demo.backupng.environment | {"DJANGO_SETTINGS_MODULE": "backupng.settings"},
         capture_output=True,
         text=True,
+        timeout=30,
         check=False,
     )
 
     assert second.returncode == 1
-    assert second.stderr.startswith("CommandError: Backup NG is running on the data folder")
+    assert second.stderr.startswith("Backup NG is running on the data folder")
 
 
 def test_a_killed_web_process_comes_back(demo: Demo) -> None:

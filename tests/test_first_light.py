@@ -14,7 +14,7 @@ import pytest
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.model import AccountId, ItemId, spell_digest
-from tests.commandline import CommandLine, comparable
+from tests.commandline import CommandLine, comparable, forking
 from tests.services import require
 
 MAILBOXES = {
@@ -44,13 +44,13 @@ class FirstLight:
 
 
 @pytest.fixture(scope="module")
-def first_light(genuine: Path, tmp_path_factory: pytest.TempPathFactory) -> FirstLight:
-    backupng = CommandLine(tmp_path_factory.mktemp("first-light"))
+def first_light(genuine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstLight]:
     history = genuine / "history"
-    loaded = backupng.json("sandbox", "load", "zimbra1", history)
-    scan = backupng.json("--sync", "--host", "zimbra1", "backup", "doSmartScan")
-    second_scan = backupng.json("--sync", "--host", "zimbra1", "backup", "doSmartScan")
-    return FirstLight(backupng, history, scan, second_scan, Path(loaded["backup_path"]))
+    with forking(tmp_path_factory.mktemp("first-light")) as backupng:
+        loaded = backupng.json("sandbox", "load", "zimbra1", history)
+        scan = backupng.json("--sync", "--host", "zimbra1", "backup", "doSmartScan")
+        second_scan = backupng.json("--sync", "--host", "zimbra1", "backup", "doSmartScan")
+        yield FirstLight(backupng, history, scan, second_scan, Path(loaded["backup_path"]))
 
 
 def test_the_first_scan_reads_everything(first_light: FirstLight) -> None:
@@ -148,6 +148,7 @@ def test_grep_finds_a_subject_in_the_metadata(first_light: FirstLight) -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
     assert found.stdout.splitlines()
 
@@ -160,7 +161,7 @@ def test_a_blob_unpacks_with_the_command_that_get_item_prints(first_light: First
     (state,) = item["itemStates"]
 
     unpacked = subprocess.run(
-        [require("sh", "dash"), "-c", state["unpack"]], capture_output=True, check=True
+        [require("sh", "dash"), "-c", state["unpack"]], capture_output=True, check=True, timeout=60
     ).stdout
 
     assert spell_digest(hashlib.sha256(unpacked).digest()) == state["digest"]

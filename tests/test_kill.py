@@ -7,20 +7,23 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.model import EntryKind
-from tests.commandline import CommandLine, comparable
+from tests.commandline import CommandLine, comparable, forking
+from tests.processes import DEADLINE_S
 
 KILLS = 4
 
 
 @pytest.fixture
-def backupng(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
+def backupng(tmp_path: Path) -> Iterator[CommandLine]:
+    with forking(tmp_path) as made:
+        yield made
 
 
 def test_a_scan_killed_at_random_moments_is_completed_by_the_next(backupng: CommandLine) -> None:
@@ -45,7 +48,7 @@ def test_a_scan_killed_at_random_moments_is_completed_by_the_next(backupng: Comm
             scan.wait(moments.uniform(0.2, 1.0) * whole)
         except subprocess.TimeoutExpired:
             os.kill(scan.pid, signal.SIGKILL)
-            scan.wait()
+            scan.wait(DEADLINE_S)
     done = backupng.json("--sync", "--host", "mail1", "doSmartScan")
 
     assert done["counters"]["read_errors"] == 0
@@ -81,7 +84,7 @@ def test_a_killed_creation_of_a_server_leaves_nothing_that_counts(backupng: Comm
         assert creation.poll() is None
         time.sleep(0.01)
     creation.kill()
-    creation.wait()
+    creation.wait(DEADLINE_S)
 
     made = backupng.json("sandbox", "createServer", "mail1", "accounts", 1, "items", 12)
 

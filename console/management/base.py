@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -12,13 +13,29 @@ from django.core.management.base import BaseCommand, CommandError
 from backupng.engine.errors import BackupError
 from console import database
 
+_INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C has ended."""
+
 
 class HostCommand(BaseCommand):
     """Refuses in one sentence whatever the engine refuses."""
 
     requires_system_checks = ()
+    interrupted = "Interrupted."
+    """What is said after Ctrl-C."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command; whoever typed it reads nothing but sentences."""
+        try:
+            return self._execute(*args, **options)
+        except CommandError as error:
+            if not self._called_from_command_line or options["traceback"]:  # type: ignore[attr-defined]  # django-stubs lack it
+                raise
+            # Django would put the name of the class before it.
+            self.stderr.write(str(error))
+            sys.exit(error.returncode)
+
+    def _execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command as the owner only: no file may end up as somebody else's."""
         owner = settings.DATA_DIR.stat().st_uid
         if owner != os.geteuid():
@@ -31,6 +48,8 @@ class HostCommand(BaseCommand):
             return super().execute(*args, **options)
         except BackupError as error:
             raise refusal(error) from error
+        except KeyboardInterrupt as error:
+            raise CommandError(self.interrupted, returncode=_INTERRUPTED) from error
 
     def prepare(self) -> None:
         """Make or migrate the database, if that is for this process to do."""

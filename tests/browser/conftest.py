@@ -16,14 +16,14 @@ from typing import IO, cast
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.commandline import CommandLine
+from tests.commandline import CommandLine, forking
+from tests.processes import own_port
 from tests.services import require
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMINISTRATOR = "anna"
 ADDRESS = "admin@example.com"
 _READY_WITHIN_S = 60
-_FIRST_PORT = 8300
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,25 @@ class Console:
 @pytest.fixture
 def console(tmp_path: Path) -> Iterator[Console]:
     """Start everything on a data folder with one sandbox of three accounts."""
-    cli = CommandLine(tmp_path)
-    cli.json("sandbox", "createServer", "mail1", "accounts", 3, "items", 60, "seed", 7)
-    cli.json("sandbox", "createAccount", "mail1", ADDRESS)
-    password = _make_administrator(cli)
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "run"],
-        cwd=ROOT,
-        env=cli.environment | {"BACKUPNG_PORT": str(_port())},
-        stderr=subprocess.PIPE,
-    )
-    try:
-        address = _address(cast("IO[bytes]", process.stderr))
-        yield Console(address, password, cli)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+    with forking(tmp_path) as cli:
+        cli.json("sandbox", "createServer", "mail1", "accounts", 3, "items", 60, "seed", 7)
+        cli.json("sandbox", "createAccount", "mail1", ADDRESS)
+        password = _make_administrator(cli)
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "run"],
+            cwd=ROOT,
+            env=cli.environment | {"BACKUPNG_PORT": str(own_port())},
+            stderr=subprocess.PIPE,
+        )
+        try:
+            address = _address(cast("IO[bytes]", process.stderr))
+            yield Console(address, password, cli)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.communicate(timeout=60)
+            finally:
+                process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -74,14 +77,9 @@ def _make_administrator(cli: CommandLine) -> str:
         check=True,
         stdout=subprocess.PIPE,
         text=True,
+        timeout=60,
     )
     return made.stdout.split()[-1]
-
-
-def _port() -> int:
-    """Return a port of this test process alone: free ports that two ask for may be the same."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
-    return _FIRST_PORT + int(worker.removeprefix("gw"))
 
 
 def _address(messages: IO[bytes]) -> str:

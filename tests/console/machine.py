@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from backupng.engine.operations import tether
 from tests.console.holding import children, command_line, held_up
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -47,9 +48,13 @@ class Machine:
         }
 
     def start(self, *words: str, log: IO[str] | None = None, **more: str) -> subprocess.Popen[str]:
-        """Start a command of manage.py, in a session of its own; it writes to `log` or to pipes."""
+        """Start a command of manage.py, in a session of its own; it writes to `log` or to pipes.
+
+        It ends with the tests at the latest, however those end.
+        """
+        tied = (sys.executable, "-S", "-E", str(tether.__file__), str(os.getpid()))
         process = subprocess.Popen(
-            [sys.executable, "-m", "django", *words],
+            [*tied, sys.executable, "-m", "django", *words],
             cwd=ROOT,
             env=self.environment | more,
             stdin=subprocess.DEVNULL if log else subprocess.PIPE,
@@ -82,7 +87,7 @@ class Machine:
         self._hand.stdin.write(f"{json.dumps({'do': deed, 'words': words})}\n")
         self._hand.stdin.flush()
         line = self._hand.stdout.readline()
-        assert line, self._hand.communicate()[1]
+        assert line, self._hand.communicate(timeout=_PATIENCE_S)[1]
         answer = json.loads(line)
         if "error" in answer:
             raise Away(answer["error"])
@@ -171,7 +176,7 @@ class Machine:
         for process in self.started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.communicate(timeout=_PATIENCE_S)
 
 
 class Worker:
@@ -198,12 +203,8 @@ class Worker:
 
     @property
     def family(self) -> list[int]:
-        """All its processes; from the sentinel on in the order of their birth."""
-        found = [self.process.pid]
-        for parent in found:
-            with suppress(FileNotFoundError):
-                found += children(parent)
-        return found
+        """All its processes: itself, the sentinel, then those that the sentinel guards."""
+        return family(self.process.pid)
 
     def terminate(self) -> int:
         """Ask it to end, as a service is asked; return its exit status."""
@@ -214,7 +215,16 @@ class Worker:
         """Kill it and all of its group, as a supervisor does."""
         if self.is_alive():
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            self.process.wait(_PATIENCE_S)
+
+
+def family(process: int) -> list[int]:
+    """Return a process and all it has forked, generation by generation."""
+    found = [process]
+    for parent in found:
+        with suppress(FileNotFoundError):
+            found += children(parent)
+    return found
 
 
 def kill(*processes: int) -> None:

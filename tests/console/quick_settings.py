@@ -7,3 +7,4 @@ from backupng.settings import Q_CLUSTER
 
 Q_CLUSTER |= {"poll": 0.1, "guard_cycle": 0.1}
 OPERATION_GRACE_S = 0.5
+WORKER_SILENCE_S = 5.0

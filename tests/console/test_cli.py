@@ -23,6 +23,7 @@ from django.conf import settings
 from backupng.engine.errors import BadRequest
 from console.cli import user
 from tests.console.holding import held_up, operations_of
+from tests.processes import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWNER = pwd.struct_passwd(("zimbra", "x", 54321, 999, "", "/opt/zimbra", "/bin/sh"))
@@ -48,7 +49,7 @@ class Shop:
 
     def run(self, *words: str) -> tuple[int, str, str]:
         process = self.start(*words)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=DEADLINE_S)
         return process.returncode, out, err
 
     def response(self, *words: str) -> dict[str, Any]:
@@ -130,7 +131,10 @@ def test_what_the_command_makes_is_closed_to_others(template: Shop) -> None:
 def test_two_first_commands_at_once_are_safe(tmp_path: Path) -> None:
     shop = Shop(tmp_path / "data")
     processes = [shop.start("--json", "getProperty") for _ in range(2)]
-    codes = [json.loads(each.communicate()[0])["localhost"]["error"]["code"] for each in processes]
+    codes = [
+        json.loads(each.communicate(timeout=DEADLINE_S)[0])["localhost"]["error"]["code"]
+        for each in processes
+    ]
     assert codes == ["bad_value", "bad_value"]
 
 
@@ -181,7 +185,7 @@ def test_a_killed_command_takes_its_operation_along_and_the_next_drain_says_so(h
     (operation,) = operations_of(process.pid)
     end = os.pidfd_open(operation)
     process.kill()
-    process.communicate()
+    process.communicate(timeout=DEADLINE_S)
     assert select.select([end], [], [], 5)[0] == [end]
     os.close(end)
     assert held.states() == ["successful", "started"]
@@ -194,7 +198,7 @@ def test_a_killed_operation_exits_with_4(held: Shop) -> None:
     process = held.start("--sync", "--json", "doSmartScan")
     wait_for_progress(process)
     os.kill(operations_of(process.pid)[0], signal.SIGKILL)
-    out, _ = process.communicate()
+    out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 4
     assert json.loads(out)["mail1"]["response"]["state"] == "Interrupted"
 
@@ -203,7 +207,7 @@ def test_ctrl_c_leaves_and_the_operation_goes_on(held: Shop) -> None:
     process = held.start("--sync", "doSmartScan")
     wait_for_progress(process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
+    _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
     assert "goes on; follow it: backupng backup monitor " in err
     assert held.states() == ["successful", "started"]
@@ -217,8 +221,8 @@ def test_sync_only_watches_while_somebody_else_drains(held: Shop) -> None:
     wait_for_progress(first)
     second = held.start("--sync", "--quiet", "doSmartScan")
     held.release()
-    first.communicate()
-    second.communicate()
+    first.communicate(timeout=DEADLINE_S)
+    second.communicate(timeout=DEADLINE_S)
     assert (first.returncode, second.returncode) == (0, 0)
     assert held.states() == ["successful"] * 3
 
@@ -236,7 +240,7 @@ def worker(shop: Shop) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.terminate()
-        process.communicate()
+        process.communicate(timeout=DEADLINE_S)
 
 
 def test_a_worker_runs_what_is_queued_until_it_is_told_to_end(
@@ -246,7 +250,7 @@ def test_a_worker_runs_what_is_queued_until_it_is_told_to_end(
     assert (status, "no worker" in err) == (0, False)
     assert shop.states() == ["successful", "successful"]
     worker.terminate()
-    assert worker.wait() == 0
+    assert worker.wait(timeout=DEADLINE_S) == 0
 
 
 def test_a_second_worker_is_refused(shop: Shop, worker: subprocess.Popen[str]) -> None:

@@ -23,6 +23,7 @@ from console.models import AuditEntry, QueuedOperation, Server, State
 from tests.console.holding import held_up, operations_of, wakeups
 from tests.console.queued import PROGRESS, RESTORE, add, bare_server, lossy, report, running
 from tests.console.test_cli import ROOT, Shop
+from tests.processes import DEADLINE_S
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -298,11 +299,11 @@ def test_monitor_watches_to_the_end_and_ctrl_c_only_leaves(shop: Shop) -> None:
     read_until(leaving, "0/2")
     read_until(staying, "0/2")
     leaving.send_signal(signal.SIGINT)
-    _, err = leaving.communicate()
+    _, err = leaving.communicate(timeout=DEADLINE_S)
     assert (leaving.returncode, "goes on; follow it" in err) == (0, True)
     shop.release()
-    out, _ = staying.communicate()
-    drain.communicate()
+    out, _ = staying.communicate(timeout=DEADLINE_S)
+    drain.communicate(timeout=DEADLINE_S)
     assert (staying.returncode, drain.returncode) == (0, 0)
     assert "result\n        state                Successful\n" in out
 
@@ -315,7 +316,7 @@ def test_what_runs_ends_as_stopped_at_its_next_safe_point(shop: Shop) -> None:
     assert shop.response("doStopOperation", operation_of(shop))["state"] == "Stopping"
     wait_until(lambda: wakeups(process) > woken)
     shop.release()
-    drain.communicate()
+    drain.communicate(timeout=DEADLINE_S)
     assert drain.returncode == 2
 
 
@@ -337,7 +338,7 @@ def test_an_interactive_terminal_is_asked_before_all_are_stopped(shop: Shop) -> 
     while b"[yes/no]" not in asked:
         asked += os.read(ours, 4096)
     os.write(ours, b"no\n")
-    out, _ = process.communicate()
+    out, _ = process.communicate(timeout=DEADLINE_S)
     os.close(ours)
     assert b"removes all that waits on mail1." in asked
     assert (process.returncode, out) == (64, b"")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -14,9 +16,8 @@ from typing import Any
 import pytest
 
 from backupng.engine.mailserver.sandbox.server import Sandbox
-from console.management.commands.run import free_port
-from tests.commandline import CommandLine
-from tests.processes import until
+from tests.commandline import CommandLine, forking
+from tests.processes import own_port
 
 SENDER = "backupng@localhost"
 ALIAS = "hallo@example.com"
@@ -47,34 +48,57 @@ class Post:
 
 @pytest.fixture(scope="module")
 def post(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
-    backupng = CommandLine(tmp_path_factory.mktemp("post"))
+    with forking(tmp_path_factory.mktemp("post")) as backupng:
+        yield from served(backupng)
+
+
+def served(backupng: CommandLine) -> Iterator[Post]:
+    """Make the sandboxes, and have their mail taken."""
     for name, domain in (("mail1", "example.com"), ("mail2", "example.org")):
         create = ("sandbox", "createServer", name, "domain", domain, "accounts", "1", "items", "0")
         backupng.json(*create)
     with Sandbox.open(backupng.data / "servers" / "mail1") as sandbox, sandbox.locked():
         account = sandbox.account("a1@example.com")
         sandbox.directory.modify(account, {"zimbraMailAlias": (ALIAS.encode(),)})
-    port = free_port(20250)
-    with listening(backupng, f"smtp://127.0.0.1:{port}") as process:
-        said = (backupng.data / "said").read_text
-        until(lambda: "listening" in said() or process.poll() is not None)
-        yield Post(backupng, port)
-        process.terminate()
-        assert process.wait(timeout=10) == 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with listening(backupng, f"smtp://127.0.0.1:{port}", listener.fileno()) as process:
+            assert "listening" in said(process)
+            yield Post(backupng, port)
+            process.terminate()
+            assert process.wait(timeout=10) == 0
 
 
-def listening(backupng: CommandLine, url: str) -> subprocess.Popen[bytes]:
-    with (backupng.data / "said").open("w") as said:
-        return subprocess.Popen(
-            [sys.executable, "-m", "django", "sandboxmail"],
-            stderr=said,
-            cwd=Path(__file__).resolve().parent.parent.parent,
-            env={
-                **backupng.environment,
-                "EMAIL_URL": url,
-                "DJANGO_SETTINGS_MODULE": "backupng.settings",
-            },
-        )
+@contextmanager
+def listening(
+    backupng: CommandLine, url: str, *descriptors: int
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the command; what it says goes to a pipe, and it ends with this at the latest."""
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "django", "sandboxmail"),
+            *(f"--descriptor={descriptor}" for descriptor in descriptors),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=descriptors,
+        cwd=Path(__file__).resolve().parent.parent.parent,
+        env={
+            **backupng.environment,
+            "EMAIL_URL": url,
+            "DJANGO_SETTINGS_MODULE": "backupng.settings",
+        },
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """Return the next line that it says; empty if it ends without one."""
+    assert process.stderr
+    return process.stderr.readline()
 
 
 def test_a_message_lies_in_the_inbox_of_the_account_and_of_no_other(post: Post) -> None:
@@ -133,11 +157,22 @@ def test_a_store_that_fails_asks_to_try_again(post: Post) -> None:
     assert post.send("a1@example.org") == {}
 
 
+def test_without_a_socket_it_listens_on_a_port_of_its_own_and_refuses_one_in_use(
+    post: Post,
+) -> None:
+    url = f"smtp://127.0.0.1:{own_port()}"
+
+    with listening(post.backupng, url) as first:
+        assert "listening" in said(first)
+        with listening(post.backupng, url) as second:
+            assert "cannot be listened on: " in said(second)
+            assert second.wait(timeout=10) == 1
+        first.terminate()
+        assert first.wait(timeout=10) == 0
+
+
 @pytest.mark.parametrize("url", ["smtp://192.0.2.1:2525"])
 def test_only_a_loopback_port_that_needs_no_root_is_listened_on(post: Post, url: str) -> None:
-    data = post.backupng.data
-
     with listening(post.backupng, url) as process:
+        assert "sandboxmail listens on loopback, on a port from 1024" in said(process)
         assert process.wait(timeout=10) == 1
-
-    assert "sandboxmail listens on loopback, on a port from 1024" in (data / "said").read_text()

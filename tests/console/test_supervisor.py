@@ -85,7 +85,10 @@ def keeper(tmp_path: Path) -> Iterator[Keeper]:
     made = Keeper(tmp_path)
     yield made
     if made.process and made.process.poll() is None:
-        made.stop()
+        try:
+            made.stop()
+        finally:
+            made.process.kill()
 
 
 def families(keeper: Keeper) -> list[tuple[int, int]]:

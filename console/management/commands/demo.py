@@ -58,6 +58,7 @@ class Command(HostCommand):
     """Makes the demo where there is none yet, and runs everything in the foreground."""
 
     help = "Make a demo in a new data folder, and run everything."
+    interrupted = "Interrupted: the next start goes on from here."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare how much there is to be."""
@@ -69,12 +70,12 @@ class Command(HostCommand):
         with hosting.locked(run.LOCK) as lock:
             if lock is None:
                 raise run.already_running()
-            run.port()
-            run.say(f"demo: data folder {settings.DATA_DIR}")
-            self.prepare()
-            if _is_wanted():
-                _make(accounts=accounts, items=items)
-            run.serve(_greeting)
+            with run.web_listener() as web:
+                run.say(f"demo: data folder {settings.DATA_DIR}")
+                self.prepare()
+                if _is_wanted():
+                    _make(accounts=accounts, items=items)
+                run.serve(web, _greeting)
 
 
 def _is_wanted() -> bool:

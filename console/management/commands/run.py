@@ -10,18 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError, connection
-from django.utils import timezone
 
 from backupng.engine.errors import OperationError
 from console import connect, database, hosting
 from console.management.base import HostCommand, refusal
+from console.management.commands import worker
 from console.models import QueuedOperation, Server, State
 from console.supervisor import Service, StopSignal, Supervisor
 
@@ -33,17 +33,32 @@ _FIRST_MAIL_PORT = 2525
 _LOOK_EVERY_S = 3.0
 _PROBE_EVERY_S = 0.3
 _WAIT_FOR_DATABASE_S = 5.0
-_SILENCE = timedelta(seconds=200)
-"""A worker that gave no sign of life for so long hangs."""
+_LONGEST_GAP_S = 5 * _LOOK_EVERY_S
+"""After a longer one between two looks, nobody knows who was at work meanwhile."""
+_BACKLOG = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A server of this host, and the last sign of life of its worker."""
+    """A server of this host, and the last signs of life of its worker."""
 
     name: str
     is_sandbox: bool
-    heard_at: datetime | None
+    ticked_at: datetime | None
+    reported_at: datetime | None
+    """By the operation that runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """The sockets of this host's services.
+
+    They listen here, so that the ports are ours before a service is there and while it restarts.
+    """
+
+    web: socket.socket
+    mail: socket.socket | None = None
+    """None where mail goes where the settings say."""
 
 
 class Command(HostCommand):
@@ -56,7 +71,8 @@ class Command(HostCommand):
         with hosting.locked(LOCK) as lock:
             if lock is None:
                 raise already_running()
-            serve()
+            with web_listener() as web:
+                serve(web)
 
 
 def already_running() -> CommandError:
@@ -66,14 +82,14 @@ def already_running() -> CommandError:
     )
 
 
-def port() -> int:
-    """Return the port of the web process. Raises CommandError if it cannot be had."""
+def web_listener() -> socket.socket:
+    """Take the port of the web process, for good. Raises CommandError if it cannot be had."""
     text = os.environ.get("BACKUPNG_PORT") or str(_DEFAULT_PORT)
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 16:
         raise CommandError(f"BACKUPNG_PORT: {text!r} is no port, which is a number up to 65535.")
     chosen = int(text)
     try:
-        bind(chosen)
+        return listen(chosen)
     except PermissionError as error:
         raise CommandError(
             f"Port {chosen} is for root alone: choose one from 1024 upwards with BACKUPNG_PORT."
@@ -83,20 +99,18 @@ def port() -> int:
             f"Port {chosen} is in use; {free_port(chosen + 1)} is free: set BACKUPNG_PORT to it,"
             " or PORT for ./run demo."
         ) from error
-    return chosen
 
 
-def serve(greet: Callable[[], str] = lambda: "") -> None:
-    """Run all services of this host; the caller holds LOCK.
+def serve(web: socket.socket, greet: Callable[[], str] = lambda: "") -> None:
+    """Run all services of this host, the web on that socket; the caller holds LOCK.
 
     `greet` is asked once, when the web answers, and what it returns is said after the address.
     """
     stop = StopSignal()
-    web_port = port()
     if not _wait_for_database(stop):
         return
     supervisor = Supervisor(stop, logs=hosting.state_folder() / "log", say=say)
-    lookout = Lookout(supervisor, web_port=web_port, greet=greet)
+    lookout = Lookout(supervisor, web=web, greet=greet)
     lookout.start()
     try:
         supervisor.run()
@@ -140,15 +154,18 @@ class Lookout(threading.Thread):
     While that is away, nothing is told, so everything goes on as it is.
     """
 
-    def __init__(self, supervisor: Supervisor, *, web_port: int, greet: Callable[[], str]) -> None:
+    def __init__(
+        self, supervisor: Supervisor, *, web: socket.socket, greet: Callable[[], str]
+    ) -> None:
         super().__init__(name="lookout", daemon=True)
         self._supervisor = supervisor
-        self._web_port = web_port
+        self._listeners = Listeners(web=web)
+        self._knows_mail = False
+        """Decided when there are servers."""
+        self._web_port: int = web.getsockname()[1]
         self._greet: Callable[[], str] | None = greet
         self._ended = threading.Event()
-        self._mail_port: int | None = None
-        """0 for mail that goes where the settings say; decided when there are servers."""
-        self._reachable_since: float | None = None
+        self._silence = Silence()
 
     def run(self) -> None:
         """Look until the end."""
@@ -179,31 +196,40 @@ class Lookout(threading.Thread):
     def _look(self) -> None:
         try:
             servers = look()
+            worker.hasten_ticks(server.name for server in servers)
         except (DatabaseError, InterfaceError, OSError):
-            self._reachable_since = None
+            self._silence = Silence()
             return
         finally:
             connection.close()
-        self._reachable_since = self._reachable_since or time.monotonic()
-        if self._mail_port is None and servers:
-            self._mail_port = mail_port(servers)
-        self._supervisor.want(services(servers, web_port=self._web_port, mail_port=self._mail_port))
-        reachable_s = time.monotonic() - self._reachable_since
-        for server in servers:
-            worker = _worker(server.name)
-            settled_s = min(reachable_s, self._supervisor.age_s(worker))
-            if hangs(server, settled_s=settled_s, now=timezone.now()):
-                self._supervisor.replace(worker)
+        if servers and not self._knows_mail:
+            self._knows_mail = True
+            self._listeners = replace(self._listeners, mail=mail_listener(servers))
+        self._supervisor.want(services(servers, self._listeners))
+        for name, silent_s in self._silence.measure(servers, now=time.monotonic()).items():
+            kept = _worker(name)
+            if min(silent_s, self._supervisor.age_s(kept)) >= settings.WORKER_SILENCE_S:
+                self._supervisor.replace(kept)
 
 
-def hangs(server: Seen, *, settled_s: float, now: datetime) -> bool:
-    """Say whether a server's worker is silent, though it had time to speak.
+class Silence:
+    """Measures for how long workers give no sign of life while we look on.
 
-    `settled_s` says for how long it has been there and so has the database.
+    Signs are compared with one another, never with a clock: that may be set, and while the host
+    is paused it goes on without the workers.
     """
-    if settled_s < _SILENCE.total_seconds():
-        return False
-    return server.heard_at is None or now - server.heard_at > _SILENCE
+
+    def __init__(self) -> None:
+        self._since: dict[Seen, float] = {}
+        self._looked = 0.0
+
+    def measure(self, servers: Iterable[Seen], *, now: float) -> dict[str, float]:
+        """Return the seconds since each server was first seen with the signs it has now."""
+        if now - self._looked > _LONGEST_GAP_S:
+            self._since = {}
+        self._looked = now
+        self._since = {server: self._since.get(server, now) for server in servers}
+        return {server.name: now - since for server, since in self._since.items()}
 
 
 def look() -> list[Seen]:
@@ -214,33 +240,39 @@ def look() -> list[Seen]:
         Seen(
             name=server.name,
             is_sandbox=server.kind == connect.SANDBOX,
-            heard_at=max(
-                filter(None, (server.worker_seen_at, progress.get(server.pk))), default=None
-            ),
+            ticked_at=server.worker_seen_at,
+            reported_at=progress.get(server.pk),
         )
         for server in Server.objects.filter(identity=hosting.identity()).order_by("name")
     ]
 
 
-def services(servers: Iterable[Seen], *, web_port: int, mail_port: int | None) -> list[Service]:
+def services(servers: Iterable[Seen], listeners: Listeners) -> list[Service]:
     """Return what is to run on a host with these servers."""
     environment = dict(os.environ) | {
         "BACKUPNG_DATA": str(settings.DATA_DIR),
-        "DJANGO_SETTINGS_MODULE": "backupng.settings",
+        "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
         "PYTHONUNBUFFERED": "1",
     }
-    if mail_port:
-        environment["EMAIL_URL"] = f"smtp://{LOOPBACK}:{mail_port}"
+    if listeners.mail:
+        environment["EMAIL_URL"] = f"smtp://{LOOPBACK}:{listeners.mail.getsockname()[1]}"
     python, django = sys.executable, (sys.executable, "-m", "django")
 
-    def service(name: str, *command: str, **more: str) -> Service:
+    def service(name: str, *command: str, takes: tuple[int, ...] = (), **more: str) -> Service:
         return Service(
-            name=name, command=command, environment=environment | more, folder=settings.BASE_DIR
+            name=name,
+            command=command,
+            environment=environment | more,
+            folder=settings.BASE_DIR,
+            descriptors=takes,
         )
 
-    found = [service("web", python, "-m", "gunicorn", *_gunicorn(web_port))]
-    if mail_port:
-        found.append(service("sandboxmail", *django, "sandboxmail"))
+    web = listeners.web.fileno()
+    found = [service("web", python, "-m", "gunicorn", *_gunicorn(web), takes=(web,))]
+    if listeners.mail:
+        mail = listeners.mail.fileno()
+        hand_over = ("--descriptor", str(mail))
+        found.append(service("sandboxmail", *django, "sandboxmail", *hand_over, takes=(mail,)))
     found += [
         service(_worker(server.name), *django, "worker", server.name, BACKUPNG_SERVER=server.name)
         for server in servers
@@ -248,9 +280,9 @@ def services(servers: Iterable[Seen], *, web_port: int, mail_port: int | None) -
     return found
 
 
-def _gunicorn(web_port: int) -> tuple[str, ...]:
+def _gunicorn(descriptor: int) -> tuple[str, ...]:
     return (
-        *("--bind", f"{LOOPBACK}:{web_port}", "--worker-class", "gthread", "--workers", "1"),
+        *("--bind", f"fd://{descriptor}", "--worker-class", "gthread", "--workers", "1"),
         *("--threads", "8", "--timeout", "60", "--graceful-timeout", "20"),
         *("--no-control-socket", "backupng.wsgi"),
     )
@@ -260,33 +292,39 @@ def _worker(server: str) -> str:
     return f"worker {server}"
 
 
-def mail_port(servers: Iterable[Seen]) -> int:
-    """Return the port on which sandboxes take the mail of the console, 0 if they do not.
+def mail_listener(servers: Iterable[Seen]) -> socket.socket | None:
+    """Return a socket on which sandboxes take the mail of the console, None if they do not.
 
     They do where nobody said where mail goes, and where there is nothing but sandboxes.
     """
     if os.environ.get("EMAIL_URL") or not all(server.is_sandbox for server in servers):
-        return 0
-    return free_port(_FIRST_MAIL_PORT)
+        return None
+    return _first_listener(_FIRST_MAIL_PORT)
 
 
 def free_port(first: int) -> int:
-    """Return the first port from `first` upwards that nobody listens on."""
-    for number in range(first, 1 << 16):
-        try:
-            bind(number)
-        except OSError:
-            continue
+    """Return the first port from `first` upwards that nobody listens on; 0 if there is none."""
+    listener = _first_listener(first)
+    if listener is None:
+        return 0
+    with listener:
+        number: int = listener.getsockname()[1]
         return number
-    return 0
 
 
-def bind(number: int) -> None:
-    """Take a port and give it back. Raises OSError when somebody has it."""
-    with socket.socket() as probe:
-        # As servers do: a connection that has just ended takes no port away.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((LOOPBACK, number))
+def _first_listener(first: int) -> socket.socket | None:
+    for number in range(first, 1 << 16):
+        with suppress(OSError):
+            return listen(number)
+    return None
+
+
+def listen(number: int) -> socket.socket:
+    """Listen on a port of loopback. Raises OSError when somebody has it.
+
+    Bound alone it would not be ours: two sockets may be, as long as neither listens.
+    """
+    return socket.create_server((LOOPBACK, number), backlog=_BACKLOG)
 
 
 def _answers(web_port: int) -> bool:

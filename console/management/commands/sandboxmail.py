@@ -1,7 +1,8 @@
 """`manage.py sandboxmail`: takes mail by SMTP for the accounts of this host's sandboxes.
 
-It listens where EMAIL_URL says that mail is handed in, on loopback only. To the sandboxes it is
-their mail transfer agent: mail for anybody else is refused.
+It listens where EMAIL_URL says that mail is handed in, on loopback only, with the socket of who
+started it if there is one. To the sandboxes it is their mail transfer agent: mail for anybody else
+is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import logging
 import signal
 import socket
 import threading
+from argparse import ArgumentParser
+from collections.abc import Awaitable
 from email.utils import format_datetime
 from typing import Any
 
@@ -40,7 +43,11 @@ class Command(HostCommand):
 
     help = "Take mail by SMTP for the sandboxes of this host, where EMAIL_URL says."
 
-    def handle(self, **_options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the socket of who starts it, and keeps the port while it starts again."""
+        parser.add_argument("--descriptor", type=int, help="of a socket that listens already")
+
+    def handle(self, *, descriptor: int | None, **_options: Any) -> None:
         """Listen on the loopback address and port of EMAIL_URL."""
         self.prepare()
         host, port = settings.EMAIL_HOST, settings.EMAIL_PORT
@@ -52,21 +59,34 @@ class Command(HostCommand):
         ended = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _signal, _frame: ended.set())
-        controller = Controller(
+        try:
+            listener = _listener(host, port, descriptor)
+        except OSError as error:
+            raise CommandError(f"{host}:{port} cannot be listened on: {error.strerror}.") from error
+        controller = Reception(
             Postman(),
+            listener=listener,
             hostname=host,
             port=port,
             server_hostname=socket.gethostname(),
             data_size_limit=LARGEST_BYTES,
             ident="Backup NG sandbox",
         )
-        try:
-            controller.start()
-        except OSError as error:
-            raise CommandError(f"{host}:{port} cannot be listened on: {error.strerror}.") from error
+        controller.start()
         self.stderr.write(f"sandboxmail: listening on {host}:{port}")
         ended.wait()
         controller.stop()
+
+
+class Reception(Controller):
+    """An SMTP server on a socket that listens already."""
+
+    def __init__(self, postman: Postman, *, listener: socket.socket, **options: Any) -> None:
+        super().__init__(postman, **options)
+        self._listener = listener
+
+    def _create_server(self) -> Awaitable[asyncio.AbstractServer]:
+        return self.loop.create_server(self._factory_invoker, sock=self._listener)
 
 
 class Postman:
@@ -143,6 +163,14 @@ def _trace(server: SMTP, session: Session, envelope: Envelope) -> bytes:
         f"Received: from {session.host_name or 'unknown'} by {server.hostname}; {now}",
     )
     return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def _listener(host: str, port: int, descriptor: int | None) -> socket.socket:
+    """Return the socket that was handed over, or a new one. Raises OSError."""
+    if descriptor is not None:
+        return socket.socket(fileno=descriptor)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
 
 
 def _is_loopback(host: str) -> bool:
