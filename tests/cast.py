@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,8 @@ class Office:
     now: datetime = NOON
     settings: Settings = field(default_factory=Settings)
     log_lines: list[str] = field(default_factory=list)
+    opened: ExitStack = field(default_factory=ExitStack)
+    """The Backup Paths that were opened, for the end of the test."""
 
     @property
     def client(self) -> SandboxClient:
@@ -59,11 +61,12 @@ class Office:
     @property
     def path(self) -> BackupPath:
         """The Backup Path, opened."""
-        return BackupPath.open(self.backup_path)
+        return self.opened.enter_context(BackupPath.open(self.backup_path))
 
     def owned_path(self) -> BackupPath:
         """The Backup Path, made if it is not there."""
-        return BackupPath.open_or_create(self.backup_path, self.owner, now=self.now)
+        path = BackupPath.open_or_create(self.backup_path, self.owner, now=self.now)
+        return self.opened.enter_context(path)
 
     def check_owned_path(self) -> int:
         """Refuse what `owned_path` would refuse."""
@@ -135,9 +138,13 @@ def message(subject: str, *, body: str = "Hello.", sender: str = "Eve <eve@examp
 @contextmanager
 def office(folder: Path) -> Iterator[Office]:
     """Open the office in an empty folder: four accounts, nothing delivered, nothing scanned."""
-    with Sandbox.create(folder / "server", name="mail1", domain="example.com", seed=1) as sandbox:
+    with (
+        Sandbox.create(folder / "server", name="mail1", domain="example.com", seed=1) as sandbox,
+        ExitStack() as stack,
+    ):
         (folder / "backup").mkdir()
         made = Office(folder, sandbox)
+        stack.push(made.opened)
         made.client.set_cos_notes("staff", f"no backup {BACKUP_DISABLED}")
         for address, cos in ((ALICE, ""), (BOB, ""), (CAROL, "staff"), (DAVE, "")):
             made.client.create_account(address, cos=cos)

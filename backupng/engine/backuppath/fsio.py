@@ -83,7 +83,9 @@ class Tree:
         self._whole_sync = can_sync_whole(self._root_fd)
 
     def close(self) -> None:
-        """Close every descriptor."""
+        """Close every descriptor; once more is harmless."""
+        if self._root_fd < 0:
+            return
         for descriptor in (*self._folders.values(), self._root_fd):
             os.close(descriptor)
         self._folders.clear()
