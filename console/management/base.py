@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from backupng.engine.errors import BackupError
 from console import database
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
 """The exit status of a command that Ctrl-C has ended."""
 
 
@@ -21,8 +21,6 @@ class HostCommand(BaseCommand):
     """Refuses in one sentence whatever the engine refuses."""
 
     requires_system_checks = ()
-    interrupted = "Interrupted."
-    """What is said after Ctrl-C."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command; whoever typed it reads nothing but sentences."""
@@ -49,7 +47,7 @@ class HostCommand(BaseCommand):
         except BackupError as error:
             raise refusal(error) from error
         except KeyboardInterrupt as error:
-            raise CommandError(self.interrupted, returncode=_INTERRUPTED) from error
+            raise CommandError("Interrupted.", returncode=INTERRUPTED) from error
 
     def prepare(self) -> None:
         """Make or migrate the database, if that is for this process to do."""

@@ -69,9 +69,10 @@ class Keeper:
         return (self.folder / "said").read_text()
 
     def lines(self, name: str) -> list[list[str]]:
-        """What a service printed so far, in words."""
+        """What a service printed so far, in words; a line that is not ended is none yet."""
         log = self.folder / f"{name}.log"
-        return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        whole = log.read_text().rpartition("\n")[0] if log.exists() else ""
+        return [line.split() for line in whole.splitlines()]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Signal the supervisor and wait for its end."""

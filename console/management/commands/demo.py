@@ -6,13 +6,16 @@ next one. A data folder in use is run as it is.
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -21,7 +24,7 @@ from django.utils import timezone
 
 from backupng.engine.operations.smart_scan import SmartScan
 from console import browse, connect, hosting, properties, queue
-from console.management.base import HostCommand
+from console.management.base import INTERRUPTED, HostCommand
 from console.management.commands import createuser, run
 from console.models import OPEN_STATES, QueuedOperation, Server, Setting, State
 
@@ -58,7 +61,6 @@ class Command(HostCommand):
     """Makes the demo where there is none yet, and runs everything in the foreground."""
 
     help = "Make a demo in a new data folder, and run everything."
-    interrupted = "Interrupted: the next start goes on from here."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare how much there is to be."""
@@ -74,8 +76,15 @@ class Command(HostCommand):
                 run.say(f"demo: data folder {settings.DATA_DIR}")
                 self.prepare()
                 if _is_wanted():
+                    signal.signal(signal.SIGINT, _leave)
                     _make(accounts=accounts, items=items)
                 run.serve(web, _greeting)
+
+
+def _leave(_signal: int, _frame: object) -> NoReturn:
+    """End at once, wherever the making stands: it goes on after any kill."""
+    os.write(sys.stderr.fileno(), b"Interrupted: the next start goes on from here.\n")
+    os._exit(INTERRUPTED)
 
 
 def _is_wanted() -> bool:
