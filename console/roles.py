@@ -43,10 +43,15 @@ def check_requester(row: QueuedOperation) -> None:
 def keep(**_: Any) -> None:
     """Give every role its group and the group its permissions; called after each migration."""
     kind = ContentType.objects.get_for_model(Server)
-    for codename, name in PERMISSIONS.items():
-        Permission.objects.update_or_create(
-            content_type=kind, codename=codename, defaults={"name": name}
-        )
+    Permission.objects.bulk_create(
+        (
+            Permission(content_type=kind, codename=codename, name=name)
+            for codename, name in PERMISSIONS.items()
+        ),
+        update_conflicts=True,
+        unique_fields=("content_type", "codename"),
+        update_fields=("name",),
+    )
     known = Permission.objects.filter(content_type=kind)
     for role, codenames in ROLES.items():
         group, _made = Group.objects.get_or_create(name=role)

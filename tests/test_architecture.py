@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -304,6 +304,7 @@ TEXT_RULES: tuple[Rule, ...] = (
 )
 
 
+@cache
 def _read(path: Path) -> Module:
     words = path.relative_to(ROOT).with_suffix("").parts
     if words[-1] == "__init__":
