@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,10 +16,19 @@ def require(program: str, package: str) -> str:
 
     It fails where BACKUPNG_REQUIRE_SERVICES=1 says that every component must be there.
     """
-    found = shutil.which(program, path=_search_path())
-    if found:
-        return found
-    reason = f"{program} is missing: apt-get install {package}, or ./run services for all"
+    return shutil.which(program, path=_search_path()) or _lacks(program, package)
+
+
+def require_library(name: str, package: str) -> None:
+    """Go on if the shared library can be loaded; else skip or fail the test, as `require` does."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        _lacks(name, package)
+
+
+def _lacks(component: str, package: str) -> NoReturn:
+    reason = f"{component} is missing: apt-get install {package}, or ./run services for all"
     if os.environ.get("BACKUPNG_REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

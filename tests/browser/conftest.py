@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.commandline import CommandLine, forking
 from tests.processes import own_port
-from tests.services import require
+from tests.services import require, require_library
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMINISTRATOR = "anna"
@@ -63,6 +63,7 @@ def console(tmp_path: Path) -> Iterator[Console]:
 def browser() -> Iterator[Browser]:
     """Start Debian's Chromium."""
     chromium = require("chromium", "chromium")
+    require_library("libatomic.so.1", "libatomic1")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
         yield browser
