@@ -159,13 +159,13 @@ class _Shift:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._ends_at = time.monotonic() + _SHIFT_S
+        self._began = time.monotonic()
         self._next_sign = 0.0
 
     def goes_on(self) -> bool:
         """Say whether there is time for one more mail."""
         now = time.monotonic()
-        if now >= self._ends_at or ENDING.announced():
+        if now >= self._began + _SHIFT_S or ENDING.announced():
             return False
         if now >= self._next_sign:
             queue.see_worker(self._server)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
@@ -36,11 +36,12 @@ from console import (
 )
 from console.access import allowed, live
 from console.ledger import Filters, Line
-from console.models import Notification, QueuedOperation, Server, State
+from console.models import Delivery, Notification, QueuedOperation, Server, State
 from console.templatetags.console import state_text
 from console.views.parts import SeeOther
 
 _QUARTERS = (25, 50, 75)
+_MAIL_WATCHED = timedelta(minutes=1)
 _STATE_LABELS = {state.value: state.label for state in State} | {
     ledger.LOSSES: "Successful, with losses"
 }
@@ -241,7 +242,9 @@ def _progress_context(request: HttpRequest, row: QueuedOperation) -> dict[str, A
     now = timezone.now()
     line = ledger.waiting(row, now=now)
     counters = dict(telling.report(row).get("counters", {}))
-    told = Notification.objects.filter(operation=row).order_by("created_at")
+    found = Notification.objects.filter(operation=row).order_by("created_at")
+    told = list(found.prefetch_related("delivery_set"))
+    mailing = _is_mailing(row, told, now)
     return {
         "row": row,
         "line": line,
@@ -259,15 +262,24 @@ def _progress_context(request: HttpRequest, row: QueuedOperation) -> dict[str, A
         == sum(counters.get(name, 0) for name in ("restored", "skipped", "unrestored")),
         "notes": telling.report(row).get("notes", ()),
         "warnings": telling.report(row).get("warnings", ()),
-        "notifications": told.prefetch_related("delivery_set"),
+        "notifications": told,
         "may_stop": _may_stop(request, row),
         "may_repeat": again.may_repeat(request.user, row),
         "by": telling.requested_by(row),
         "followers": row.queuedoperation_set.defer("outcome").order_by("created_at"),
         "now": now,
         "form_id": uuid4(),
-        "version": _version(line),
+        "version": f"{_version(line)}-{int(mailing)}",
+        "is_live": mailing or not row.has_ended,
     }
+
+
+def _is_mailing(row: QueuedOperation, told: list[Notification], now: datetime) -> bool:
+    """Say whether mails about an operation that has just ended are still to go out."""
+    if row.ended_at is None or now - row.ended_at > _MAIL_WATCHED:
+        return False
+    mails = (mail for each in told for mail in each.delivery_set.all())
+    return any(mail.state == Delivery.State.WAITING for mail in mails)
 
 
 def _known(line: Line) -> list[str]:

@@ -146,4 +146,4 @@ document.addEventListener("click", async (event) => {
 });
 reveal();
 announce();
-$(".error-summary, #errors")?.focus();
+$(".error-summary:not([autofocus]), #errors:not([autofocus])")?.focus();

@@ -124,6 +124,22 @@ def test_an_operation_that_is_silent_is_not_responding(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("admin")
+def test_the_page_stays_after_the_end_until_its_mail_is_out(client: Client) -> None:
+    row = running()
+    now = timezone.now()
+    QueuedOperation.objects.filter(pk=row.pk).update(state=State.FAILED, ended_at=now, outcome={})
+    told = Notification.objects.create(operation=row, event="ended", level="error", subject="x")
+    mail = Delivery.objects.create(notification=told, address="a@example.com")
+    address = live_address(client.get(reverse("operation", args=[row.pk])), "operation-progress")
+    assert address is not None
+    assert client.get(address).status_code == 204
+    Delivery.objects.filter(pk=mail.pk).update(state=Delivery.State.SENT, sent_at=now)
+    final = client.get(address)
+    assert "✓ sent" in words(final)
+    assert live_address(final, "operation-progress") is None
+
+
+@pytest.mark.usefixtures("admin")
 def test_progress_is_drawn_when_it_has_changed_and_ends_with_the_operation(client: Client) -> None:
     row = running()
     address = live_address(client.get(reverse("operation", args=[row.pk])), "operation-progress")
