@@ -57,6 +57,12 @@ def state(process: int) -> str:
         return ""
 
 
+def is_waiting(process: int) -> bool:
+    """Say whether a process sleeps until somebody lets go of a lock."""
+    lines = (line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines())
+    return any(words[1] == "->" and words[5] == str(process) for words in lines)
+
+
 def wakeups(process: int) -> int:
     """Return how often a process has gone to sleep: a signal wakes one that waits for a lock."""
     lines = [line for line in state(process).splitlines() if line.startswith("voluntary")]

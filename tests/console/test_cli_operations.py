@@ -20,7 +20,7 @@ import pytest
 from console import hosting
 from console.cli import program
 from console.models import AuditEntry, QueuedOperation, Server, State
-from tests.console.holding import held_up, operations_of, wakeups
+from tests.console.holding import held_up, is_waiting, operations_of, wakeups
 from tests.console.queued import PROGRESS, RESTORE, add, bare_server, lossy, report, running
 from tests.console.test_cli import ROOT, Shop
 from tests.processes import DEADLINE_S
@@ -312,6 +312,7 @@ def test_what_runs_ends_as_stopped_at_its_next_safe_point(shop: Shop) -> None:
     drain = shop.start("--sync", "doSmartScan")
     read_until(drain, "0/2")
     (process,) = operations_of(drain.pid)
+    wait_until(lambda: is_waiting(process))
     woken = wakeups(process)
     assert shop.response("doStopOperation", operation_of(shop))["state"] == "Stopping"
     wait_until(lambda: wakeups(process) > woken)

@@ -158,6 +158,7 @@ def test_the_tick_is_planned_once_per_server(machine: Machine) -> None:
 
 def test_a_running_operation_is_stopped_at_its_next_step(machine: Machine, hold: ExitStack) -> None:
     row = begin(machine, 2)
+    machine.wait_until(lambda: holding.is_waiting(row["process"]))
     woken = holding.wakeups(row["process"])
     assert machine.ask("stop", row["id"]) == "started"
     machine.wait_until(lambda: holding.wakeups(row["process"]) > woken)

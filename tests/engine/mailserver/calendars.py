@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from backupng.engine.mailserver.sandbox.parsing.calendar import CalendarFacts, read_ics
+from backupng.engine.mailserver.zimbra.parsing.calendar import CalendarFacts, read_ics
 
 NOW_MS = 1_795_376_707_000
 HOUR_MS = 3_600_000

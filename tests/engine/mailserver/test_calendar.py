@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.parsing.calendar import calendar_blob
-from backupng.engine.mailserver.sandbox.parsing.moments import FAR_FUTURE_MS
 from backupng.engine.mailserver.zimbra.metadata import decode_column, encode_column
+from backupng.engine.mailserver.zimbra.parsing.calendar import calendar_blob
+from backupng.engine.mailserver.zimbra.parsing.moments import FAR_FUTURE_MS
 from backupng.engine.model import ItemKind
 from tests.engine.mailserver.calendars import (
     DAY_MS,

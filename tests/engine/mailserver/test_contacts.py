@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.parsing.contacts import Photo, file_as, read_vcard
 from backupng.engine.mailserver.zimbra.metadata import decode_column
+from backupng.engine.mailserver.zimbra.parsing.contacts import Photo, file_as, read_vcard
 
 PIXEL = b"\x89PNG\r\n\x1a\nnot really"
 

@@ -27,9 +27,9 @@ from backupng.engine.mailserver.sandbox.content.plan import (
     Step,
     plan,
 )
-from backupng.engine.mailserver.sandbox.parsing.calendar import read_ics
-from backupng.engine.mailserver.sandbox.parsing.contacts import read_vcard
-from backupng.engine.mailserver.sandbox.parsing.mime import describe
+from backupng.engine.mailserver.zimbra.parsing.calendar import read_ics
+from backupng.engine.mailserver.zimbra.parsing.contacts import read_vcard
+from backupng.engine.mailserver.zimbra.parsing.mime import describe
 from backupng.engine.model import ItemKind
 
 DOMAIN = "demo.example"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from backupng.engine.mailserver.sandbox.parsing.mime import MessageFacts, describe, message_metadata
 from backupng.engine.mailserver.zimbra.metadata import decode_column
+from backupng.engine.mailserver.zimbra.parsing.mime import MessageFacts, describe, message_metadata
 
 MESSAGE, CHAT = 5, 16
 ATTACHED, COPIED, HIGH, LOW = 2, 16, 1024, 2048

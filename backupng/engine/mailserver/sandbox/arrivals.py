@@ -13,9 +13,6 @@ from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem
 from backupng.engine.mailserver.sandbox.change import Change
-from backupng.engine.mailserver.sandbox.parsing import mime
-from backupng.engine.mailserver.sandbox.parsing.calendar import calendar_blob, read_ics
-from backupng.engine.mailserver.sandbox.parsing.contacts import read_vcard
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder
 from backupng.engine.mailserver.zimbra.metadata import (
@@ -25,6 +22,9 @@ from backupng.engine.mailserver.zimbra.metadata import (
     encode,
     encode_column,
 )
+from backupng.engine.mailserver.zimbra.parsing import mime
+from backupng.engine.mailserver.zimbra.parsing.calendar import calendar_blob, read_ics
+from backupng.engine.mailserver.zimbra.parsing.contacts import read_vcard
 from backupng.engine.model import ItemId, ItemKind, from_ms
 
 _REVISED: Final = (

@@ -18,11 +18,11 @@ from backupng.engine.mailserver.port import Blobs, Places
 from backupng.engine.mailserver.sandbox import arrivals
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.directory import dn_of
-from backupng.engine.mailserver.sandbox.parsing import mime
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import FIRST_USER_ID
 from backupng.engine.mailserver.zimbra.metadata import Value, as_int, decode_column, encode_column
+from backupng.engine.mailserver.zimbra.parsing import mime
 from backupng.engine.model import (
     Digest,
     DirectoryEntry,

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.parsing import utf16
+from backupng.engine.mailserver.zimbra.parsing import utf16
 
 LONGEST_NAME: Final = 255
 LONGEST_TAG_NAME: Final = 128

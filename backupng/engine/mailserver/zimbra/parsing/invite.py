@@ -10,10 +10,10 @@ from datetime import timedelta
 from icalendar import Component, vRecur
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.parsing.moments import Moment
-from backupng.engine.mailserver.sandbox.parsing.participants import bare_address
-from backupng.engine.mailserver.sandbox.parsing.properties import Properties
-from backupng.engine.mailserver.sandbox.parsing.recurrence import Occasion, Series
+from backupng.engine.mailserver.zimbra.parsing.moments import Moment
+from backupng.engine.mailserver.zimbra.parsing.participants import bare_address
+from backupng.engine.mailserver.zimbra.parsing.properties import Properties
+from backupng.engine.mailserver.zimbra.parsing.recurrence import Occasion, Series
 
 _STATUS = {
     "CANCELLED": "CANC",

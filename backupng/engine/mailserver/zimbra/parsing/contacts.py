@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.parsing import utf16
-from backupng.engine.mailserver.sandbox.parsing.headers import decode_base64, decode_bytes
 from backupng.engine.mailserver.zimbra.metadata import Value
+from backupng.engine.mailserver.zimbra.parsing import utf16
+from backupng.engine.mailserver.zimbra.parsing.headers import decode_base64, decode_bytes
 
 MAX_VCARD_BYTES = 16 * 1024 * 1024
 _MAX_FIELDS = 1000

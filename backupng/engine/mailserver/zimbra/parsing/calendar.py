@@ -10,14 +10,14 @@ from itertools import count
 from icalendar import Calendar, Component
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.parsing import utf16
-from backupng.engine.mailserver.sandbox.parsing.headers import decode_bytes
-from backupng.engine.mailserver.sandbox.parsing.invite import Invite, Place, read_invite
-from backupng.engine.mailserver.sandbox.parsing.invite_map import invite_map, keeps_description
-from backupng.engine.mailserver.sandbox.parsing.moments import zone_map
-from backupng.engine.mailserver.sandbox.parsing.participants import organizer_column
-from backupng.engine.mailserver.sandbox.parsing.recurrence import recurrence_map, series_end_ms
 from backupng.engine.mailserver.zimbra.metadata import Value
+from backupng.engine.mailserver.zimbra.parsing import utf16
+from backupng.engine.mailserver.zimbra.parsing.headers import decode_bytes
+from backupng.engine.mailserver.zimbra.parsing.invite import Invite, Place, read_invite
+from backupng.engine.mailserver.zimbra.parsing.invite_map import invite_map, keeps_description
+from backupng.engine.mailserver.zimbra.parsing.moments import zone_map
+from backupng.engine.mailserver.zimbra.parsing.participants import organizer_column
+from backupng.engine.mailserver.zimbra.parsing.recurrence import recurrence_map, series_end_ms
 from backupng.engine.model import ItemKind
 
 MAX_ICS_BYTES = 4 * 1024 * 1024

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backupng.engine.mailserver.sandbox.parsing.headers import decode_words
+from backupng.engine.mailserver.zimbra.parsing.headers import decode_words
 
 MAX_ADDRESSES = 200
 _MAX_LENGTH = 64 * 1024

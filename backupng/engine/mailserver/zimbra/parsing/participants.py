@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from backupng.engine.mailserver.sandbox.parsing import utf16
-from backupng.engine.mailserver.sandbox.parsing.addresses import parse_address
 from backupng.engine.mailserver.zimbra.metadata import Value
+from backupng.engine.mailserver.zimbra.parsing import utf16
+from backupng.engine.mailserver.zimbra.parsing.addresses import parse_address
 
 _ORGANIZER_UNITS = 128
 """Length of the column `sender`."""

@@ -11,8 +11,8 @@ from dateutil.rrule import rrulestr  # type: ignore[import-untyped]  # comes wit
 from icalendar import vDDDTypes, vRecur
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.parsing.moments import FAR_FUTURE_MS, Moment, spell_duration
 from backupng.engine.mailserver.zimbra.metadata import Value
+from backupng.engine.mailserver.zimbra.parsing.moments import FAR_FUTURE_MS, Moment, spell_duration
 
 _ORDER = (
     *("FREQ", "UNTIL", "COUNT", "INTERVAL", "BYSECOND", "BYMINUTE", "BYHOUR", "BYDAY"),

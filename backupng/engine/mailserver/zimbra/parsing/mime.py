@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backupng.engine.mailserver.sandbox.parsing import utf16
-from backupng.engine.mailserver.sandbox.parsing.addresses import parse_address, parse_addresses
-from backupng.engine.mailserver.sandbox.parsing.fragment import html_to_text, make_fragment
-from backupng.engine.mailserver.sandbox.parsing.headers import Headers, decode_words
-from backupng.engine.mailserver.sandbox.parsing.parts import (
+from backupng.engine.mailserver.zimbra.parsing import utf16
+from backupng.engine.mailserver.zimbra.parsing.addresses import parse_address, parse_addresses
+from backupng.engine.mailserver.zimbra.parsing.fragment import html_to_text, make_fragment
+from backupng.engine.mailserver.zimbra.parsing.headers import Headers, decode_words
+from backupng.engine.mailserver.zimbra.parsing.parts import (
     Part,
     body_parts,
     decoded_text,
     has_attachment,
     read_parts,
 )
-from backupng.engine.mailserver.sandbox.parsing.subject import describe_subject
+from backupng.engine.mailserver.zimbra.parsing.subject import describe_subject
 
 _ADDRESS_UNITS = 128
 """Length of the columns `sender` and `recipients`."""

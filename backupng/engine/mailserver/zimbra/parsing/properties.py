@@ -11,7 +11,7 @@ from typing import Any
 from icalendar import Component, vBroken
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox.parsing.moments import Moment
+from backupng.engine.mailserver.zimbra.parsing.moments import Moment
 
 _LINE_END = re.compile(r"\r?\n")
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backupng.engine.mailserver.sandbox.parsing import utf16
+from backupng.engine.mailserver.zimbra.parsing import utf16
 
 MAX_HEADER_BYTES = 256 * 1024
 """Headers beyond this are not looked at."""

@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 
-from backupng.engine.mailserver.sandbox.parsing import utf16
+from backupng.engine.mailserver.zimbra.parsing import utf16
 
 FRAGMENT_UNITS = 150
 _LINE_UNITS = FRAGMENT_UNITS + 5

@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from backupng.engine.mailserver.sandbox.parsing.headers import (
+from backupng.engine.mailserver.zimbra.parsing.headers import (
     Headers,
     decode_base64,
     decode_bytes,

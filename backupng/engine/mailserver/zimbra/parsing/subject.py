@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from backupng.engine.mailserver.sandbox.parsing import utf16
+from backupng.engine.mailserver.zimbra.parsing import utf16
 
 SUBJECT_UNITS = 1024
 """Length of the column `subject`."""

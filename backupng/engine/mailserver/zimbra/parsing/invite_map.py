@@ -7,16 +7,16 @@ from typing import Any
 
 from icalendar import Component
 
-from backupng.engine.mailserver.sandbox.parsing.fragment import make_fragment
-from backupng.engine.mailserver.sandbox.parsing.invite import Invite
-from backupng.engine.mailserver.sandbox.parsing.moments import Moment, spell_duration
-from backupng.engine.mailserver.sandbox.parsing.participants import (
+from backupng.engine.mailserver.zimbra.metadata import Value
+from backupng.engine.mailserver.zimbra.parsing.fragment import make_fragment
+from backupng.engine.mailserver.zimbra.parsing.invite import Invite
+from backupng.engine.mailserver.zimbra.parsing.moments import Moment, spell_duration
+from backupng.engine.mailserver.zimbra.parsing.participants import (
     attendee_map,
     extra_maps,
     person_map,
 )
-from backupng.engine.mailserver.sandbox.parsing.properties import Properties, with_crlf
-from backupng.engine.mailserver.zimbra.metadata import Value
+from backupng.engine.mailserver.zimbra.parsing.properties import Properties, with_crlf
 
 MAX_DESCRIPTION_UNITS = 4096
 """Length of a description that the metadata has room for; of its HTML three times as much."""
