@@ -103,8 +103,13 @@ def is_blob_bucket(name: str) -> bool:
 
 
 def checkpoint_file(server_id: str) -> PurePosixPath:
-    """Return the file that says how far this server's backup has come."""
+    """Return the file that says how far the scans of this server have come."""
     return CHECKPOINT / id_name(server_id)
+
+
+def scanner_file(server_id: str) -> PurePosixPath:
+    """Return the file that says how far the Real-Time Scanner of this server has come."""
+    return CHECKPOINT / f"{id_name(server_id)}.scanner"
 
 
 def lock_folder(history: PurePosixPath) -> PurePosixPath:

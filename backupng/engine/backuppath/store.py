@@ -36,6 +36,7 @@ from backupng.engine.model import (
 __all__ = ["BackupPath", "BlobFile", "Owner", "Writer"]
 
 _SMALL_FILE = 64 << 10
+_SCANNER_FILE = 16 << 20
 _OF_A_NEW_FILE_SYSTEM = "lost+found"
 
 
@@ -208,8 +209,15 @@ class BackupPath:
 
     def checkpoint(self) -> Mapping[str, Any]:
         """Return what the server's checkpoint says; empty before the first scan has ended."""
-        path = layout.checkpoint_file(self.form.server_id)
-        data = _read_small(self.tree, path)
+        return self._said(layout.checkpoint_file(self.form.server_id), limit=_SMALL_FILE)
+
+    def scanner(self) -> Mapping[str, Any]:
+        """Return what the Real-Time Scanner says of itself; empty before it first ran."""
+        return self._said(layout.scanner_file(self.form.server_id), limit=_SCANNER_FILE)
+
+    def _said(self, path: PurePosixPath, *, limit: int) -> Mapping[str, Any]:
+        with _as_a_whole():
+            data = self.tree.read(path, limit=limit)
         where = str(self.tree.root / path)
         return {} if data is None else provisioning.parse_checkpoint(data, where=where)
 

@@ -22,6 +22,7 @@ from backupng.engine.model import (
     ItemState,
     Mailbox,
 )
+from backupng.engine.redolog.files import LogFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,10 @@ class Source(Protocol):
     def server_name(self) -> str:
         """The server's host name."""
 
+    @property
+    def redo_log(self) -> LogFiles:
+        """Where the server's redo log lies on this machine."""
+
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         """Yield all entries of a kind; of accounts, those whose mail lies on this server."""
 
@@ -71,6 +76,9 @@ class Source(Protocol):
 
     def mailbox(self, account: AccountId) -> Mailbox | None:
         """Return an account's mailbox; None if it was never opened. Raises BrokenItem."""
+
+    def mailbox_of(self, mailbox_id: int) -> Mailbox | None:
+        """Return the mailbox with that number; None if it is gone. Raises BrokenItem."""
 
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""
@@ -81,6 +89,23 @@ class Source(Protocol):
         """Yield the present state of the given items that still exist, errors among them.
 
         `start` is the server's own claim of when the row last changed, to the second.
+        """
+
+    def changed(self, mailbox: Mailbox, since: int) -> list[ItemId]:
+        """Return the ids of items and user tags whose change number is `since` or greater."""
+
+    def buried(self, mailbox: Mailbox, since: int) -> Mapping[ItemId, int]:
+        """Return the change number of each deletion from `since` on that left a tombstone.
+
+        Empty for a mailbox that nobody synchronises.
+        """
+
+    def dumped(
+        self, mailbox: Mailbox, since: int
+    ) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
+        """Yield what went to the dumpster at `since` or later, errors among them.
+
+        Each state is the item's complete last content; its `mod` is the number of the deletion.
         """
 
     def blobs_of(self, state: ItemState) -> Iterator[BlobReference]:

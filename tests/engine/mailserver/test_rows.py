@@ -15,6 +15,7 @@ import pytest
 from backupng.engine.errors import BrokenItem, ItemError, ReadError
 from backupng.engine.mailserver.sandbox import arrivals, edits
 from backupng.engine.mailserver.sandbox.database import SqliteDatabase
+from backupng.engine.mailserver.zimbra.changes import ChangeReader
 from backupng.engine.mailserver.zimbra.metadata import encode, encode_column
 from backupng.engine.mailserver.zimbra.rows import (
     MailboxReader,
@@ -319,7 +320,7 @@ def read_all(box: Box) -> list[str]:
     mailbox = reader.mailbox(AccountId(box.account.entry_id))
     assert mailbox
     list(reader.states(mailbox, sorted(reader.heads(mailbox))))
-    list(reader.dumpster(mailbox))
+    list(ChangeReader(watched).dumped(mailbox, 0))
     reader.volume_rows()
     return watched.statements
 

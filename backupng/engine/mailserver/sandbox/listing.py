@@ -7,7 +7,6 @@ from typing import Any, Final
 from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.mailserver.zimbra.codes import SystemFolder
-from backupng.engine.mailserver.zimbra.rows import MailboxReader
 from backupng.engine.model import (
     FOLDER_LIKE,
     AccountId,
@@ -29,8 +28,7 @@ def listing(sandbox: Sandbox, account: DirectoryEntry, *, deleted: bool = False)
         mailbox = source.mailbox(AccountId(account.entry_id))
         found = source.states(mailbox, sorted(source.heads(mailbox))) if mailbox else ()
         states = {item: state for item, state in found if not isinstance(state, ItemError)}
-        reader = MailboxReader(sandbox.database)
-        dumped = list(reader.dumpster(mailbox)) if mailbox and deleted else []
+        dumped = list(source.dumped(mailbox, 0)) if mailbox and deleted else []
     gone = [_shown(state, states) for _, state in dumped if not isinstance(state, ItemError)]
     return {
         "account": {"id": account.entry_id, "name": account.name},

@@ -32,6 +32,7 @@ from backupng.engine.model import (
     ItemKind,
     Mailbox,
 )
+from backupng.engine.redolog.files import LogFiles
 
 DATABASE_FILE: Final = "mail.sqlite3"
 DEFAULT_COS: Final = "default"
@@ -50,6 +51,8 @@ class Sandbox:
         self.folder = folder
         self.database = database
         self.directory = SandboxDirectory(database)
+        logs = folder / "redolog"
+        self.redo_log = LogFiles(logs / "redo.log", logs / "archive")
 
     @classmethod
     def create(cls, folder: Path, *, name: str, domain: str, seed: int) -> Sandbox:
@@ -98,7 +101,11 @@ class Sandbox:
     def source(self) -> MailServerSource:
         """Return this server as one that is read."""
         return MailServerSource(
-            self.database, self.directory, server=self.server(), home=self.folder
+            self.database,
+            self.directory,
+            server=self.server(),
+            redo_log=self.redo_log,
+            home=self.folder,
         )
 
     # Directory

@@ -162,16 +162,6 @@ class MailboxReader:
             for row in self._by_id(mailbox, TAG_TABLE, "id", some):
                 yield _attempt(tag_state, row, {})
 
-    def dumpster(self, mailbox: Mailbox) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
-        """Yield what the mailbox's dumpster holds, by id; its rows are as they were at the end."""
-        rows = self._db.rows(
-            f"SELECT * FROM {self._table(mailbox, 'mail_item_dumpster')}"
-            " WHERE mailbox_id = ? ORDER BY id",
-            mailbox.mailbox_id,
-        )
-        for row in rows:
-            yield _attempt(item_state, row, {})
-
     def _side_rows(
         self, mailbox: Mailbox, items: Sequence[ItemId]
     ) -> Mapping[int, Mapping[str, tuple[Row, ...]]]:
@@ -195,6 +185,11 @@ class MailboxReader:
 
     def _table(self, mailbox: Mailbox, name: str) -> str:
         return self._db.table(f"mboxgroup{mailbox.group_id}", name)
+
+
+def read_row(row: dict[str, Any]) -> tuple[ItemId, ItemState | ItemError]:
+    """Return the id and state of a row of `mail_item` or the dumpster, without side rows."""
+    return _attempt(item_state, row, {})
 
 
 def item_state(row: Mapping[str, Any], side_rows: Mapping[str, tuple[Row, ...]]) -> ItemState:

@@ -13,6 +13,7 @@ from typing import Protocol
 from backupng.engine.errors import ItemError, ReadError
 from backupng.engine.mailserver.port import BlobReference
 from backupng.engine.mailserver.zimbra import volumes
+from backupng.engine.mailserver.zimbra.changes import ChangeReader
 from backupng.engine.mailserver.zimbra.rows import Database, MailboxReader, blob_references
 from backupng.engine.model import (
     AccountId,
@@ -22,6 +23,7 @@ from backupng.engine.model import (
     ItemState,
     Mailbox,
 )
+from backupng.engine.redolog.files import LogFiles
 
 
 class Directory(Protocol):
@@ -40,15 +42,18 @@ class MailServerSource:
         directory: Directory,
         *,
         server: DirectoryEntry,
+        redo_log: LogFiles,
         home: Path | None = None,
     ) -> None:
         self._db = database
         self._reader = MailboxReader(database)
+        self._changes = ChangeReader(database)
         self._directory = directory
         self._home = home
         self._volumes: dict[int, volumes.Volume] = {}
         self.server_id = server.entry_id
         self.server_name = server.name
+        self.redo_log = redo_log
 
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         """Yield all entries of a kind; of accounts, those whose mail lies on this server."""
@@ -65,6 +70,10 @@ class MailServerSource:
         """Return an account's mailbox; None if it was never opened. Raises BrokenItem."""
         return self._reader.mailbox(account)
 
+    def mailbox_of(self, mailbox_id: int) -> Mailbox | None:
+        """Return the mailbox with that number; None if it is gone. Raises BrokenItem."""
+        return self._changes.mailbox_of(mailbox_id)
+
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""
         return self._reader.heads(mailbox)
@@ -74,6 +83,20 @@ class MailServerSource:
     ) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
         """Yield the present state of the given items that still exist, errors among them."""
         return self._reader.states(mailbox, items)
+
+    def changed(self, mailbox: Mailbox, since: int) -> list[ItemId]:
+        """Return the ids of items and user tags whose change number is `since` or greater."""
+        return self._changes.changed(mailbox, since)
+
+    def buried(self, mailbox: Mailbox, since: int) -> Mapping[ItemId, int]:
+        """Return the number of each deletion from `since` on that left a tombstone."""
+        return self._changes.buried(mailbox, since)
+
+    def dumped(
+        self, mailbox: Mailbox, since: int
+    ) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
+        """Yield what went to the dumpster at `since` or later, with its last content."""
+        return self._changes.dumped(mailbox, since)
 
     def blobs_of(self, state: ItemState) -> Iterator[BlobReference]:
         """Yield the blobs that a state read from here needs. Raises BrokenItem."""
