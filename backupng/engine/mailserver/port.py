@@ -91,8 +91,8 @@ class Source(Protocol):
         `start` is the server's own claim of when the row last changed, to the second.
         """
 
-    def changed(self, mailbox: Mailbox, since: int) -> list[ItemId]:
-        """Return the ids of items and user tags whose change number is `since` or greater."""
+    def changed(self, mailbox: Mailbox, since: int, until: int) -> list[ItemId]:
+        """Return the ids of items and user tags with a change number from `since` to `until`."""
 
     def buried(self, mailbox: Mailbox, since: int) -> Mapping[ItemId, int]:
         """Return the change number of each deletion from `since` on that left a tombstone.

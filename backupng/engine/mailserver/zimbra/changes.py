@@ -32,19 +32,21 @@ class ChangeReader:
         row = next(found, None)
         return None if row is None else self._reader.mailbox(AccountId(row["account_id"]))
 
-    def changed(self, mailbox: Mailbox, since: int) -> list[ItemId]:
-        """Return the ids of items and user tags whose change number is `since` or greater."""
+    def changed(self, mailbox: Mailbox, since: int, until: int) -> list[ItemId]:
+        """Return the ids of items and user tags with a change number from `since` to `until`."""
         items = self._db.rows(
             f"SELECT id FROM {self._table(mailbox, 'mail_item')}"
-            " WHERE mailbox_id = ? AND mod_metadata >= ? ORDER BY id",
+            " WHERE mailbox_id = ? AND mod_metadata >= ? AND mod_metadata <= ? ORDER BY id",
             mailbox.mailbox_id,
             since,
+            until,
         )
         tags = self._db.rows(
             f"SELECT id FROM {self._table(mailbox, TAG_TABLE)}"
-            " WHERE mailbox_id = ? AND id > 0 AND sequence >= ? ORDER BY id",
+            " WHERE mailbox_id = ? AND id > 0 AND sequence >= ? AND sequence <= ? ORDER BY id",
             mailbox.mailbox_id,
             since,
+            until,
         )
         return [ItemId(row["id"]) for row in (*items, *tags)]
 

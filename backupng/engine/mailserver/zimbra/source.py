@@ -84,9 +84,9 @@ class MailServerSource:
         """Yield the present state of the given items that still exist, errors among them."""
         return self._reader.states(mailbox, items)
 
-    def changed(self, mailbox: Mailbox, since: int) -> list[ItemId]:
-        """Return the ids of items and user tags whose change number is `since` or greater."""
-        return self._changes.changed(mailbox, since)
+    def changed(self, mailbox: Mailbox, since: int, until: int) -> list[ItemId]:
+        """Return the ids of items and user tags with a change number from `since` to `until`."""
+        return self._changes.changed(mailbox, since, until)
 
     def buried(self, mailbox: Mailbox, since: int) -> Mapping[ItemId, int]:
         """Return the number of each deletion from `since` on that left a tombstone."""
