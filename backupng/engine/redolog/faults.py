@@ -4,16 +4,19 @@ RedoLogError
 ├── NotARedoLog      the file as a whole is none
 ├── FutureRedoLog    the file was written by a version that is not known here
 ├── UnreadableLog    the disk or its permissions refuse
+├── BadPosition      a place that was kept is none
 └── BadRecord        one record cannot be read
     ├── Torn         the file ends before the record does
     └── Broken       its bytes cannot be what they claim to be
+
+ForeignRedoLog       a MailServerError: the log is good, and that of another server
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from backupng.engine.errors import OperationError
+from backupng.engine.errors import MailServerError, OperationError
 
 
 class RedoLogError(OperationError):
@@ -33,9 +36,16 @@ class FutureRedoLog(RedoLogError):
 
 
 class UnreadableLog(RedoLogError):
-    """The file cannot be opened, or not read on."""
+    """The file cannot be opened, or not read on: rights and disks are put right meanwhile."""
 
     code = "path_not_readable"
+    transient: ClassVar[bool] = True
+
+
+class BadPosition(RedoLogError):
+    """What was kept as a place in a redo log is none."""
+
+    code = "bad_value"
 
 
 class BadRecord(RedoLogError):
@@ -52,3 +62,9 @@ class Torn(BadRecord):
 
 class Broken(BadRecord):
     """The bytes cannot be what they claim to be."""
+
+
+class ForeignRedoLog(MailServerError):
+    """The redo log is that of another mail server."""
+
+    code = "bad_value"

@@ -8,6 +8,7 @@ long bodies and files are. Zimbra/zm-mailbox
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -61,7 +62,27 @@ class RedoLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; repeating it is harmless."""
         self._file.close()
+
+    @property
+    def inode(self) -> int:
+        """The number of the file on its file system: the same under every name it has."""
+        return self._stat().st_ino
+
+    def mark(self) -> tuple[int, int]:
+        """Look how long the file is now; return what differs once it was written to."""
+        # Going to the end also drops what is buffered: bytes may have been replaced by others.
+        return self.refresh(), self._stat().st_mtime_ns
+
+    def reread(self) -> FileHeader:
+        """Read the header again, which its writer changes. Raises as opening does."""
+        self.refresh()
+        self.header = self._read_header()
+        return self.header
 
     def refresh(self) -> int:
         """Look how long the file is now, in bytes."""
@@ -121,7 +142,7 @@ class RedoLog:
             try:
                 record = self.read(offset, is_final=True)
             except BadRecord as fault:
-                found = self._resume(offset, fault, newest=newest)
+                found = self.resume(offset, fault, newest=newest, is_final=True)
                 if found is None:
                     yield Stop(reason=self._tail(offset, fault), at=offset, records=count)
                     return
@@ -133,10 +154,57 @@ class RedoLog:
                 newest = max(newest, record.envelope.txn)
         yield Stop(reason=END, at=offset, records=count)
 
-    def _resume(self, offset: int, fault: BadRecord, *, newest: Txn) -> int | None:
+    def resume(self, offset: int, fault: BadRecord, *, newest: Txn, is_final: bool) -> int | None:
+        """Return where to read on after the bad record at `offset`, if anywhere.
+
+        `newest` is the newest transaction read before it. Raises UnreadableLog.
+        """
         # A file that is cut meanwhile has no place to read on at.
         with suppress(Torn):
-            return resync.find(self._decoder(is_final=True), offset, fault=fault, newest=newest)
+            decoder = self._decoder(is_final=is_final)
+            return resync.find(decoder, offset, fault=fault, newest=newest)
+        return None
+
+    def envelope(self, offset: int) -> Envelope | None:
+        """Return the envelope of a record whose body cannot be read, if that much is good."""
+        with suppress(BadRecord):
+            envelope, _ = self._decoder(is_final=True).envelope(offset)
+            envelope.check()
+            return envelope
+        return None
+
+    def unread(self, start: int, end: int) -> Record | None:
+        """Return a record that cannot be read, without its fields, if its envelope is good."""
+        head = self.envelope(start)
+        if head is None or head.opcode in ops.CONTROL:
+            return None
+        return Record(offset=start, end=end, envelope=head, layout=None, fields={})
+
+    def is_alone(self, record: Record) -> bool:
+        """Say whether a record that cannot be read hides no other one, as far as that shows."""
+        behind = record.offset + len(MAGIC)
+        with suppress(Torn):
+            inside = next(self._decoder(is_final=True).magics(behind, record.end), None)
+            return inside is None and self.end_marker(record.envelope, behind) is not None
+        return False
+
+    def again(self, offset: int) -> Record | None:
+        """Return an operation that was read before, even if only its envelope can be read."""
+        for is_final in (False, True):
+            with suppress(BadRecord):
+                return self.read(offset, is_final=is_final)
+        return self.unread(offset, offset)
+
+    def is_zero(self, offset: int) -> bool:
+        """Say whether nothing but zeros follows to the end of the file."""
+        with suppress(Torn):
+            return not self._filled(offset)
+        return False
+
+    def end_marker(self, envelope: Envelope, start: int) -> int | None:
+        """Return where the end of that record's transaction is recorded from `start` on."""
+        with suppress(Torn):
+            return self._decoder(is_final=True).end_marker(envelope, start)
         return None
 
     def chunks(self, span: Span) -> Iterator[bytes]:
@@ -171,7 +239,14 @@ class RedoLog:
 
     def _read_header(self) -> FileHeader:
         try:
+            self._file.seek(0)
             return FileHeader.decode(self._file.read(header.SIZE), name=str(self.path))
+        except OSError as error:
+            raise UnreadableLog(f"{self.path} cannot be read: {error.strerror}.") from error
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return os.fstat(self._file.fileno())
         except OSError as error:
             raise UnreadableLog(f"{self.path} cannot be read: {error.strerror}.") from error
 
@@ -201,13 +276,11 @@ class RedoLog:
 
     def _reason(self, offset: int, fault: BadRecord) -> str:
         """Say what is known of a record that cannot be read: with luck its mailbox and change."""
-        what = str(fault)
-        with suppress(BadRecord):
-            envelope, _ = self._decoder(is_final=True).envelope(offset)
-            envelope.check()
-            op = ops.name(envelope.opcode) or f"operation {envelope.opcode}"
-            return f"{op} of mailbox {envelope.mailbox_id}, change {envelope.change_id}: {what}"
-        return what
+        envelope = self.envelope(offset)
+        if envelope is None:
+            return str(fault)
+        op = ops.name(envelope.opcode) or f"operation {envelope.opcode}"
+        return f"{op} of mailbox {envelope.mailbox_id}, change {envelope.change_id}: {fault}"
 
 
 def _no_file(path: Path) -> NotARedoLog:

@@ -26,6 +26,16 @@ with RedoLog(Path(sys.argv[1])) as log:
             print(log.digest(found.fields["data"]))
     print(found.reason, found.at, found.records)
 """
+FOLLOW = """
+import sys
+from pathlib import Path
+from backupng.engine.redolog.files import LogFiles
+from backupng.engine.redolog.follow import Follower
+log = Path(sys.argv[1])
+follower = Follower(LogFiles(log, log.parent / "archive"), position=None)
+events = follower.read(10)
+print(len(events), follower.position.offset, follower.behind_bytes)
+"""
 
 
 def sparse(path: Path, *bodies_bytes: int, tail_bytes: int = 0) -> int:
@@ -42,10 +52,10 @@ def sparse(path: Path, *bodies_bytes: int, tail_bytes: int = 0) -> int:
     return end
 
 
-def read_in_little_memory(path: Path, how: str) -> list[str]:
+def read_in_little_memory(path: Path, how: str, program: str = READ) -> list[str]:
     """Read a log in a process of its own that may have no more than LIMIT_BYTES."""
     done = subprocess.run(
-        [sys.executable, "-c", READ, str(path), how],
+        [sys.executable, "-c", program, str(path), how],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[3],
@@ -61,6 +71,12 @@ def test_a_log_of_4_gib_is_read_in_little_memory(tmp_path: Path) -> None:
     end = sparse(tmp_path / "redo.log", BODY_BYTES, BODY_BYTES, 4)
     assert end > 4 << 30
     assert read_in_little_memory(tmp_path / "redo.log", "passing over") == [f"end {end} 6"]
+
+
+def test_a_log_of_4_gib_is_followed_in_little_memory(tmp_path: Path) -> None:
+    end = sparse(tmp_path / "redo.log", BODY_BYTES, BODY_BYTES, 4)
+    found = read_in_little_memory(tmp_path / "redo.log", "", FOLLOW)
+    assert found == [f"3 {end} 0"]
 
 
 def test_bodies_and_padding_longer_than_the_memory_are_read(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""What following a redo log yields, and the place up to which it was followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from backupng.engine.redolog.faults import BadPosition
+from backupng.engine.redolog.reader import RedoLog
+from backupng.engine.redolog.records import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """One committed operation; they come in the order of their commits.
+
+    `log` reads its bulk data, and stays open until the follower reads on. `committed_at` is the
+    time of the CommitTxn, ms.
+    """
+
+    record: Record
+    log: RedoLog
+    committed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Something was committed that cannot be read here.
+
+    Without a mailbox id nobody knows where, and all mailboxes are meant; 0 is an operation on no
+    mailbox. A change id of -1: nobody knows since which change.
+    """
+
+    mailbox_id: int | None
+    change_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Files of the log are missing: nobody knows what happened between two places, in words.
+
+    `since` and `before` are times in ms, as far as the headers tell; 0: they do not.
+    """
+
+    after: str
+    until: str
+    reason: str
+    since: int = 0
+    before: int = 0
+
+
+Event = Committed | Unreadable | Gap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """A place in the log of a server: all before it was yielded.
+
+    `open_ops` are sequence and offset of operations seen without the end of their transactions.
+    Sequences start anew when a server lost its log; `created`, ms, tells the files apart then.
+    """
+
+    server_id: str
+    sequence: int
+    inode: int
+    offset: int
+    open_ops: tuple[tuple[int, int], ...] = ()
+    created: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return asdict(self) | {"open_ops": [list(each) for each in self.open_ops]}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Self:
+        """Read what `as_json` returned. Raises BadPosition."""
+        try:
+            numbers = {name: int(said[name]) for name in ("sequence", "inode", "offset")}
+            ops = tuple((int(sequence), int(offset)) for sequence, offset in said["open_ops"])
+            return cls(
+                server_id=str(said["server_id"]),
+                open_ops=ops,
+                created=int(said.get("created", 0)),
+                **numbers,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadPosition("The position in the redo log cannot be read.") from error
