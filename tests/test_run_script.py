@@ -89,6 +89,24 @@ def test_another_lock_makes_it_anew(script: ModuleType, steps: list[str]) -> Non
     assert not (script.VENV / "left over").exists()
 
 
+def test_other_parts_make_it_anew(
+    script: ModuleType, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.setup(script.RUN)
+    monkeypatch.setattr(script, "SYNCED", {script.RUN: (), script.TEST: ()})
+
+    script.setup(script.RUN)
+
+    assert steps == ["venv", "requirements.txt"] * 2
+
+
+def test_what_the_demo_runs_with_reaches_a_real_server() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    names = {line.partition("==")[0] for line in lines}
+
+    assert {"ldap3", "pymysql"} <= names
+
+
 def test_what_failed_half_way_is_made_anew(script: ModuleType, steps: list[str]) -> None:
     script.setup(script.RUN)
     (script.ROOT / BROKEN_INDEX).touch()

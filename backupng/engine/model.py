@@ -99,17 +99,20 @@ class EntryKind(StrEnum):
     COS = "cos"
     LIST = "list"
     SERVER = "server"
+    CONFIG = "config"
     IDENTITY = "identity"
     SIGNATURE = "signature"
     DATA_SOURCE = "datasource"
+    GROUP_UNIT = "groupunit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryEntry:
     """One entry of the directory with all its user attributes, raw, in server order.
 
-    `entry_id` is its `zimbraId` (of a child without one, its name); `children` are an account's
-    identities, signatures and data sources.
+    `entry_id` is its `zimbraId` (of a child without one, its name; of the global configuration the
+    word `config`); `children` are an account's identities, signatures and data sources, and the two
+    units of a dynamic group, which hold its members.
     """
 
     kind: EntryKind

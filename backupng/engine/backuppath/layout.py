@@ -21,6 +21,7 @@ ENTRY_FOLDERS = {
     EntryKind.COS: SERVER / "cos",
     EntryKind.LIST: SERVER / "lists",
     EntryKind.SERVER: SERVER / "servers",
+    EntryKind.CONFIG: SERVER / "config",
 }
 """Where entries other than accounts lie; an account's entry is the file `account` in its folder."""
 

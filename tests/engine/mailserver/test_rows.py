@@ -24,8 +24,7 @@ from backupng.engine.mailserver.zimbra.rows import (
     tag_state,
 )
 from backupng.engine.model import AccountId, ItemId, ItemKind, ItemState, Mailbox
-from tests.engine.mailserver.mailboxes import Box, message, open_box, thread
-from tests.engine.mailserver.play import CARD, EVENT
+from tests.engine.mailserver.mailboxes import CARD, EVENT, Box, message, open_box, thread
 
 DIGEST = "Jv4DBbe5eDcCRb1G+wk357fe00C1KBn5Y47tVQpHWxY="
 SHA1 = "ALseqyFLo5AeXw57SFDX05qKu2o="
@@ -369,6 +368,7 @@ def test_a_state_has_the_side_rows_of_its_item(box: Box) -> None:
     mail = box.deliver(message("Fetched"))
     with box.change() as change:
         change.insert_side("pop3_message", data_source_id="d", uid="u1", item_id=mail)
+        change.log("SetPop3Uid", id=mail, type=5, uid="u1")
     reader, mailbox = reader_of(box)
 
     found = dict(reader.states(mailbox, [ItemId(event), mail]))

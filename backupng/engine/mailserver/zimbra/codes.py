@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from backupng.engine.errors import BrokenItem
 from backupng.engine.model import ItemKind
+
+_ABOVE_THREE_BYTES: Final = "\U00010000"
 
 LINK_TYPE: Final = 18
 """A mountpoint of a single file: 18 in the redo log, 13 in its row."""
@@ -188,6 +190,13 @@ def join_tags(names: Iterable[str]) -> str | None:
     if any(not name or "\0" in name for name in listed):
         raise BrokenItem("A tag has no name, or one with a NUL in it.")
     return "\0".join(("", *listed, "")) if listed else None
+
+
+def three_bytes(value: Any) -> Any:
+    """Return a value as a column holds it: three bytes a character at most, `?` for the others."""
+    if not isinstance(value, str) or value.isascii() or max(value) < _ABOVE_THREE_BYTES:
+        return value
+    return "".join("?" if character >= _ABOVE_THREE_BYTES else character for character in value)
 
 
 class SystemFolder(IntEnum):

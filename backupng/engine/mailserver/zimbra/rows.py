@@ -129,7 +129,9 @@ class MailboxReader:
             account_id=account,
             group_id=_number(found, "group_id"),
             row=_without_nulls(found),
-            sections={row["section"]: row["metadata"] or "" for row in sections},
+            sections={
+                _text(row, "section") or "": _text(row, "metadata") or "" for row in sections
+            },
         )
 
     def heads(self, mailbox: Mailbox) -> dict[ItemId, int]:
@@ -197,7 +199,7 @@ def item_state(row: Mapping[str, Any], side_rows: Mapping[str, tuple[Row, ...]])
 
     Raises BrokenItem for a row with impossible values.
     """
-    _check(row)
+    _check(row, side_rows)
     kind = codes.KIND_OF_TYPE.get(row["type"])
     if kind is None:
         raise BrokenItem(f"item {row['id']} has the unknown type {row['type']}")
@@ -210,8 +212,8 @@ def item_state(row: Mapping[str, Any], side_rows: Mapping[str, tuple[Row, ...]])
         folder_id=None if row["folder_id"] is None else _item_id(row["folder_id"]),
         name=row["name"],
         subject=full_subject(row["subject"], values),
-        sender=_shown_text(values.get("s")) or row["sender"],
-        recipients=_shown_text(values.get("t")) or row["recipients"],
+        sender=shown_text(values.get("s")) or row["sender"],
+        recipients=shown_text(values.get("t")) or row["recipients"],
         flags=codes.letters_of(row["flags"]),
         unread=bool(row["unread"]) and kind not in FOLDER_LIKE,
         tags=codes.split_tags(row["tag_names"]),
@@ -227,6 +229,8 @@ def item_state(row: Mapping[str, Any], side_rows: Mapping[str, tuple[Row, ...]])
 
 def tag_state(row: Mapping[str, Any], _side_rows: Mapping[str, tuple[Row, ...]]) -> ItemState:
     """Return the state of a user tag; its change number is its `sequence`."""
+    if isinstance(row.get("policy"), bytes):
+        raise _impossible(row, "policy")
     return ItemState(
         item_id=_item_id(row["id"]),
         kind=ItemKind.TAG,
@@ -298,13 +302,19 @@ def _item_id(value: Any) -> ItemId:
     return ItemId(value)
 
 
-def _check(row: Mapping[str, Any]) -> None:
-    """Raise BrokenItem for a row of `mail_item` with a value that its column cannot have."""
+def _check(row: Mapping[str, Any], side_rows: Mapping[str, tuple[Row, ...]]) -> None:
+    """Raise BrokenItem for a row of `mail_item` with a value that its column cannot have.
+
+    Of side rows what is no text is wrong: they are kept as they are, and nothing is read from them.
+    """
     for column, bounds in _NUMBERS.items():
         if row[column] is not None or column not in _NULLABLE:
             _number(row, column, bounds)
     for column in _TEXTS:
         _text(row, column)
+    for table, rows in side_rows.items():
+        if any(isinstance(value, bytes) for each in rows for value in each.values()):
+            raise BrokenItem(f"item {row['id']}: its row of {table} is damaged")
 
 
 def _number(row: Mapping[str, Any], column: str, bounds: tuple[int, int] = _UNSIGNED) -> int:
@@ -337,10 +347,11 @@ def _digest(row: Mapping[str, Any]) -> Digest | None:
 
 def _impossible(row: Mapping[str, Any], column: str) -> BrokenItem:
     item = row.get("id", row.get("item_id"))
-    return BrokenItem(f"item {item}: {column} is {row[column]!r}"[:_SHOWN])
+    where = "the mailbox" if item is None else f"item {item}"
+    return BrokenItem(f"{where}: {column} is {row[column]!r}"[:_SHOWN])
 
 
-def _shown_text(value: Value | None) -> str | None:
+def shown_text(value: Value | None) -> str | None:
     """Return a header value as people read it; one that does not decode stays as it is."""
     if not isinstance(value, str):
         return None
@@ -353,13 +364,13 @@ def _shown_text(value: Value | None) -> str | None:
 
 
 def _without_nulls(row: Mapping[str, Any]) -> Row:
-    return {column: value for column, value in row.items() if value is not None}
+    """Return what a state keeps: no NULLs, and nothing binary from columns unknown to us."""
+    return {
+        column: value
+        for column, value in row.items()
+        if not (value is None or isinstance(value, bytes))
+    }
 
 
 def _side_row(row: Mapping[str, Any]) -> Row:
-    """MariaDB's driver returns DATETIME as a value of its own, SQLite as text; text is kept."""
-    return {
-        column: value if isinstance(value, (int, str)) else str(value)
-        for column, value in row.items()
-        if value is not None
-    }
+    return {column: value for column, value in row.items() if value is not None}

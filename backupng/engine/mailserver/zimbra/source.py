@@ -34,7 +34,11 @@ class Directory(Protocol):
 
 
 class MailServerSource:
-    """Implements `port.Source` over a database, a directory and the volumes on this machine."""
+    """Implements `port.Source` over a database, a directory and the volumes on this machine.
+
+    `home` is the install root where the volumes' paths are relative to it. `server` carries what it
+    inherits from the global configuration too.
+    """
 
     def __init__(
         self,
@@ -53,13 +57,16 @@ class MailServerSource:
         self._volumes: dict[int, volumes.Volume] = {}
         self.server_id = server.entry_id
         self.server_name = server.name
+        self._mail_host = server.first("zimbraServiceHostname", server.name).lower()
+        named = server.first("zimbraConfiguredServerIDForBlobDirEnabled") == "TRUE"
+        self._server_folder = server.entry_id if named else ""
         self.redo_log = redo_log
 
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         """Yield all entries of a kind; of accounts, those whose mail lies on this server."""
         for entry in self._directory.entries(kind):
-            host = entry.first("zimbraMailHost", self.server_name)
-            if kind is not EntryKind.ACCOUNT or host == self.server_name:
+            host = entry.first("zimbraMailHost", self._mail_host)
+            if kind is not EntryKind.ACCOUNT or host.lower() == self._mail_host:
                 yield entry
 
     def snapshot(self) -> AbstractContextManager[None]:
@@ -118,7 +125,10 @@ class MailServerSource:
     def _volume(self, volume_id: int) -> volumes.Volume:
         if volume_id not in self._volumes:
             rows = self._reader.volume_rows()
-            found = (volumes.volume_of_row(row, home=self._home) for row in rows)
+            found = (
+                volumes.volume_of_row(row, home=self._home, server_folder=self._server_folder)
+                for row in rows
+            )
             self._volumes = {volume.volume_id: volume for volume in found}
         if volume_id not in self._volumes:
             raise ReadError(f"the volume {volume_id} is not on this server")
