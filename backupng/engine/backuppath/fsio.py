@@ -38,7 +38,7 @@ _LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT
 _FILE_MODE, _FOLDER_MODE = 0o640, 0o750
 _FOLDERS_KEPT_OPEN = 256
 _ONE_BY_ONE = 64
-"""Up to so many files and folders are synced one by one, more of them by one `syncfs`."""
+"""Up to so many files and folders are synced singly, more of them by one `syncfs`."""
 
 
 @dataclass(slots=True)
@@ -294,6 +294,12 @@ class Tree:
                 self._dirty_files -= {path for path in self._dirty_files if path.parent == folder}
                 with suppress(OSError):
                     _sweep(descriptor)
+
+    def is_staging(self, role: str) -> bool:
+        """Say whether a writer of the role lives: then its staging folder is locked."""
+        with suppress(BackupPathBusy), self.locked(STAGING / role, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return False
+        return True
 
     def _flock(self, descriptor: int, how: int) -> None:
         try:

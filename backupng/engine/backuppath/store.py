@@ -215,6 +215,10 @@ class BackupPath:
         """Return what the Real-Time Scanner says of itself; empty before it first ran."""
         return self._said(layout.scanner_file(self.form.server_id), limit=_SCANNER_FILE)
 
+    def is_writing(self, role: str) -> bool:
+        """Say whether a writer of that role is at work now: its lock tells, which dies with it."""
+        return self.tree.is_staging(role)
+
     def _said(self, path: PurePosixPath, *, limit: int) -> Mapping[str, Any]:
         with _as_a_whole():
             data = self.tree.read(path, limit=limit)

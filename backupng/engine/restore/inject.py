@@ -11,6 +11,7 @@ from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import MailboxWriter, Places
 from backupng.engine.mailserver.zimbra.metadata import decode_column
 from backupng.engine.model import AccountId, ItemId, ItemKind, ItemState, from_ms
+from backupng.engine.restore.dress import described, is_bare
 from backupng.engine.restore.rename import FIRST_USER_ID, ROOTS, Plan, unknown_folder
 
 _TICK_EVERY: Final = 25
@@ -102,6 +103,8 @@ class Injection:
         places = Places(
             folder=self._place(state.folder_id), items=self.restored, accounts=self.accounts
         )
+        if is_bare(state) and state.digest is not None:
+            state = described(state, b"".join(self.path.blob(state.digest)))
         item = self.writer.put_item(state, places, self.path.blob)
         self.restored[state.item_id] = item
         self._wanted[item] = state

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, BrokenItem, ItemError, ReadError
 from backupng.engine.model import AccountId, EntryKind, EntryState, ItemId, ItemState
+from backupng.engine.restore.dress import dressed
 
 ALL_TIME = datetime.max.replace(tzinfo=UTC)
 """The moment after every state: what `last` selects by."""
@@ -73,10 +74,11 @@ def select_account(path: BackupPath, account: AccountId, before: datetime) -> Se
     for item in path.items(account):
         try:
             history = path.history(account, item)
+            state = living_at(history, before)
+            state = None if state is None else dressed(history, state)
         except ItemError as error:
             selection.unreadable.append((item, error))
             continue
-        state = living_at(history, before)
         if state is not None:
             selection.states.append(state)
         elif not history:

@@ -15,35 +15,23 @@ from itertools import islice
 from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath, Writer
-from backupng.engine.errors import BrokenItem, ItemError
-from backupng.engine.mailserver.port import BlobReference, Source
+from backupng.engine.errors import ItemError
+from backupng.engine.mailserver.port import Source
 from backupng.engine.model import (
     AccountId,
-    Digest,
     DirectoryEntry,
     ItemId,
     ItemState,
     Mailbox,
     MailboxState,
-    spell_digest,
     to_ms,
 )
+from backupng.engine.scan.beside import Beside, doomed
+from backupng.engine.scan.blobs import BlobKeeper
+from backupng.engine.scan.counts import ScanCounts
+from backupng.engine.scan.uncertainty import uncertain
 
 _AT_ONCE: Final = 500
-_SHA256_LENGTH: Final = 44
-
-
-@dataclass(slots=True)
-class ScanCounts:
-    """What one or more Account Scans did. Bytes are plain bytes read and stored bytes written."""
-
-    items_checked: int = 0
-    items_new: int = 0
-    items_updated: int = 0
-    items_deleted: int = 0
-    blobs_new: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
 
 
 @dataclass(slots=True)
@@ -55,11 +43,16 @@ class AccountScan:
     writer: Writer
     started: datetime
     tick: Callable[[int, int], None]
+    beside: Beside
 
     def run(
         self, account: DirectoryEntry, counts: ScanCounts, *, deep: bool = False
     ) -> AccountResult:
-        """Scan the account; commits on the way, at its end all of it is durable."""
+        """Scan the account; commits on the way, at its end all of it is durable.
+
+        `deep` compares every item even where nothing seems to have changed, and reads lost blobs
+        again; an uncertain account is always compared.
+        """
         account_id = AccountId(account.entry_id)
         with self.source.snapshot():
             mailbox = self.source.mailbox(account_id)
@@ -68,18 +61,16 @@ class AccountScan:
             return AccountResult(changed=False, failures=[])
         mark, last = _mark(heads), self._last_scan(account_id)
         counts.items_checked += len(heads)
-        if last and not deep and _unchanged(last, mark, mailbox):
-            return AccountResult(changed=False, failures=[])
-        known, failures = self._known(account_id)
-        unscanned = {item for item, _ in failures}
-        news = sorted(
-            item
-            for item, mod in heads.items()
-            if item not in unscanned and (item not in known or known[item].mod < mod)
+        settled = not deep and uncertain(self.path, account_id) is None
+        if last and settled and _unchanged(last, mark, mailbox):
+            return AccountResult(changed=False, failures=[], mailbox=mailbox)
+        beside = self.beside.wait(lambda: self.tick(0, len(heads)))
+        found = self._compare(account_id, heads, deep=deep)
+        seen = _Seen(
+            mailbox=mailbox, heads=heads, known=found.known, since=last.start if last else None
         )
-        since = last.start if last else None
-        failures += self._save(mailbox, news, counts, known=known, since=since)
-        self._mark_deleted(account_id, heads, known, counts)
+        failures = found.unreadable + self._save(seen, found.news, counts, beside=beside)
+        self._mark_deleted(seen, counts, beside=beside)
         failures += self._commit()
         self.writer.add_mailbox(
             MailboxState(
@@ -91,7 +82,32 @@ class AccountScan:
             )
         )
         failures += self._commit()
-        return AccountResult(changed=True, failures=failures)
+        changed = not (last and _unchanged(last, mark, mailbox)) or bool(found.news)
+        return AccountResult(changed=changed, failures=failures, mailbox=mailbox)
+
+    def _compare(
+        self, account: AccountId, heads: Mapping[ItemId, int], *, deep: bool
+    ) -> _Comparison:
+        """Say which items are to be read: newer than the backup's, without row, without blob."""
+        known, unreadable = self._known(account)
+        unscanned = {item for item, _ in unreadable}
+        news = sorted(
+            item
+            for item, mod in heads.items()
+            if item not in unscanned and self._is_wanted(known.get(item), mod, deep=deep)
+        )
+        return _Comparison(known, news, unreadable)
+
+    def _is_wanted(self, last: ItemState | None, mod: int, *, deep: bool) -> bool:
+        if last is None or last.mod < mod:
+            return True
+        if last.deleted or last.mod > mod:
+            return False
+        return not last.row or (deep and self._lacks_blob(last))
+
+    def _lacks_blob(self, state: ItemState) -> bool:
+        needed = {state.digest, *state.kept_as.values()} - {None}
+        return not all(self.writer.has_blob(digest) for digest in needed if digest)
 
     def _last_scan(self, account: AccountId) -> MailboxState | None:
         """Return what the last scan found; None also if that history cannot be read.
@@ -129,74 +145,42 @@ class AccountScan:
         return known, failures
 
     def _save(
-        self,
-        mailbox: Mailbox,
-        items: list[ItemId],
-        counts: ScanCounts,
-        *,
-        known: Mapping[ItemId, ItemState],
-        since: datetime | None,
+        self, seen: _Seen, items: list[ItemId], counts: ScanCounts, *, beside: bool
     ) -> list[tuple[ItemId, ItemError]]:
         failures: list[tuple[ItemId, ItemError]] = []
+        keeper = BlobKeeper(self.source, self.writer, counts)
         done = 0
         for some in _batches(items):
-            for item, found in self._read(mailbox, some):
-                last = known.get(item)
+            for item, found in self._read(seen.mailbox, some):
+                if beside and isinstance(found, ItemState) and found.mod > seen.heads[item]:
+                    # It has changed since: the scanner is about to write that.
+                    continue
                 try:
-                    state = self._with_blobs(mailbox, found, counts)
+                    state = keeper.keep(seen.mailbox, _require(found))
                 except ItemError as error:
-                    if self._still_there(mailbox, item, found):
+                    if self._still_there(seen.mailbox, item, found):
                         failures.append((item, error))
                     continue
-                stamped = replace(
-                    state, start=self._moment(state, last, since), source=self.scan_id
-                )
-                self.writer.add_states(mailbox.account_id, [stamped])
-                counts.items_new += last is None or last.deleted
-                counts.items_updated += last is not None and not last.deleted
+                self._add(seen, state, counts)
             self.writer.commit()
             done += len(some)
             self.tick(done, len(items))
         return failures
+
+    def _add(self, seen: _Seen, state: ItemState, counts: ScanCounts) -> None:
+        last = seen.known.get(state.item_id)
+        start = last.start if last and last.mod == state.mod else self._moment(state, seen)
+        self.writer.add_states(
+            seen.mailbox.account_id, [replace(state, start=start, source=self.scan_id)]
+        )
+        counts.items_new += last is None or last.deleted
+        counts.items_updated += last is not None and not last.deleted and state.mod > last.mod
 
     def _read(
         self, mailbox: Mailbox, items: Iterable[ItemId]
     ) -> list[tuple[ItemId, ItemState | ItemError]]:
         with self.source.snapshot():
             return list(self.source.states(mailbox, items))
-
-    def _with_blobs(
-        self, mailbox: Mailbox, found: ItemState | ItemError, counts: ScanCounts
-    ) -> ItemState:
-        """Keep every blob of a state and return it with its own digest. Raises ItemError."""
-        if isinstance(found, ItemError):
-            raise found
-        kept = {
-            reference.digest: self._keep_blob(mailbox, reference, counts)
-            for reference in self.source.blobs_of(found)
-        }
-        return replace(
-            found,
-            digest=None if found.digest is None else kept[found.digest],
-            kept_as={old: new for old, new in kept.items() if old != new},
-        )
-
-    def _keep_blob(self, mailbox: Mailbox, reference: BlobReference, counts: ScanCounts) -> Digest:
-        """Keep one blob; one of a digest already kept is not read again."""
-        is_sha256 = len(reference.digest) == _SHA256_LENGTH
-        if is_sha256 and self.writer.has_blob(reference.digest):
-            return reference.digest
-        old = hashlib.sha1(usedforsecurity=False)
-        plain = self.source.blob(mailbox, reference)
-        digest, length, written = self.writer.add_blob(plain if is_sha256 else _hashed(plain, old))
-        counts.bytes_read += length
-        counts.bytes_written += written
-        counts.blobs_new += written > 0
-        if reference.digest != (digest if is_sha256 else spell_digest(old.digest())):
-            raise BrokenItem(
-                f"item {reference.item_id}: the blob has another digest than its row says"
-            )
-        return digest
 
     def _still_there(self, mailbox: Mailbox, item: ItemId, found: ItemState | ItemError) -> bool:
         """Say whether a failed item is a failure: one deleted or changed meanwhile is not."""
@@ -205,28 +189,28 @@ class AccountScan:
             return now.mod == found.mod
         return now is not None
 
-    def _moment(self, state: ItemState, last: ItemState | None, since: datetime | None) -> datetime:
+    def _moment(self, state: ItemState, seen: _Seen) -> datetime:
         """Return from when on a state found now held.
 
         The server's own date counts if it lies after what we knew before; of an account new to us
         we promise nothing before the scan.
         """
-        floor = last.start if last else since
+        last = seen.known.get(state.item_id)
+        floor = last.start if last else seen.since
         if floor is None or not floor < state.start <= self.started:
             return self.started
         return state.start
 
-    def _mark_deleted(
-        self,
-        account: AccountId,
-        heads: Mapping[ItemId, int],
-        known: Mapping[ItemId, ItemState],
-        counts: ScanCounts,
-    ) -> None:
-        highest = max(heads.values(), default=0)
-        for item, last in known.items():
-            if last.deleted or item in heads:
-                continue
+    def _mark_deleted(self, seen: _Seen, counts: ScanCounts, *, beside: bool) -> None:
+        account, highest = seen.mailbox.account_id, max(seen.heads.values(), default=0)
+        gone = {
+            item: last
+            for item, last in seen.known.items()
+            if not last.deleted and item not in seen.heads
+        }
+        if beside:
+            gone = self._surely_gone(seen.mailbox, gone, highest)
+        for item, last in gone.items():
             state = ItemState(
                 item_id=item,
                 kind=last.kind,
@@ -239,6 +223,36 @@ class AccountScan:
             self.writer.add_states(account, [state])
             counts.items_deleted += 1
 
+    def _surely_gone(
+        self, mailbox: Mailbox, gone: Mapping[ItemId, ItemState], highest: int
+    ) -> dict[ItemId, ItemState]:
+        """Leave out what the scanner has written since the snapshot, or is about to write.
+
+        What has a higher number than all of the snapshot may be newer than it: it is looked for
+        again, and the scanner waited for once more.
+        """
+        left = doomed(self.path, mailbox.account_id)
+        surely = {
+            item: last for item, last in gone.items() if last.mod <= highest and item not in left
+        }
+        newer = sorted(gone.keys() - surely.keys() - left)
+        if not newer:
+            return surely
+        present = dict(self._read(mailbox, newer))
+        if not self.beside.wait(lambda: self.tick(0, 0)):
+            return surely
+        for item in newer:
+            last = None if item in present else self._last(mailbox.account_id, item)
+            if last is not None and not last.deleted:
+                surely[item] = last
+        return surely
+
+    def _last(self, account: AccountId, item: ItemId) -> ItemState | None:
+        try:
+            return self.path.last_state(account, item)
+        except ItemError:
+            return None
+
     @property
     def scan_id(self) -> str:
         """What states found by this scan name as their source."""
@@ -247,16 +261,39 @@ class AccountScan:
 
 @dataclass(frozen=True, slots=True)
 class AccountResult:
-    """Whether the account had changed, and which of its items could not be saved."""
+    """Whether the account had changed, and which of its items could not be saved.
+
+    `mailbox` is None for an account that was never opened.
+    """
 
     changed: bool
     failures: list[tuple[ItemId, ItemError]]
+    mailbox: Mailbox | None = None
 
 
-def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """The last states in the backup, the items to read, and the histories that are unreadable."""
+
+    known: dict[ItemId, ItemState]
+    news: list[ItemId]
+    unreadable: list[tuple[ItemId, ItemError]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A mailbox as the snapshot has it, beside what the backup has; `since` is the last scan."""
+
+    mailbox: Mailbox
+    heads: Mapping[ItemId, int]
+    known: Mapping[ItemId, ItemState]
+    since: datetime | None
+
+
+def _require(found: ItemState | ItemError) -> ItemState:
+    if isinstance(found, ItemError):
+        raise found
+    return found
 
 
 def _unchanged(last: MailboxState, mark: str, mailbox: Mailbox) -> bool:

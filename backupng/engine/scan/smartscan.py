@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.store import BackupPath, Writer
-from backupng.engine.errors import ItemError
+from backupng.engine.errors import ItemError, OperationError
 from backupng.engine.mailserver.port import Source
-from backupng.engine.mailserver.zimbra.attributes import VOLATILE
 from backupng.engine.model import (
+    AccountId,
     DirectoryEntry,
-    EntryKind,
-    EntryState,
     ItemId,
     to_ms,
 )
-from backupng.engine.scan.account import AccountScan, ScanCounts
-from backupng.engine.scan.cos import disabled_accounts
+from backupng.engine.scan.account import AccountScan
+from backupng.engine.scan.beside import Beside
+from backupng.engine.scan.counts import ScanCounts
+from backupng.engine.scan.directory import DirectoryResult, DirectoryScan
 
 ROLE: Final = "scan"
-_DIRECTORY_KINDS: Final = (EntryKind.DOMAIN, EntryKind.ACCOUNT, EntryKind.COS, EntryKind.LIST)
-_LEFT_OUT: Final = "backup is off for its class of service"
 
 Tick = Callable[[int, int, str], None]
 
@@ -37,12 +35,7 @@ class ScanResult:
     accounts_scanned: int = 0
     accounts_new: int = 0
     accounts_updated: int = 0
-    accounts_deleted: int = 0
-    accounts_skipped_by_cos: int = 0
-    accounts_dropped: list[str] = field(default_factory=list)
-    """Those that were saved until now and are left out by their class of service from here on."""
-    entries: dict[EntryKind, int] = field(default_factory=dict)
-    entries_changed: int = 0
+    directory: DirectoryResult = field(default_factory=lambda: DirectoryResult([], frozenset()))
     unreadable: dict[str, list[tuple[ItemId, ItemError]]] = field(default_factory=dict)
 
 
@@ -58,23 +51,26 @@ class SmartScan:
     packer: Packer = field(default_factory=Packer)
     deep: bool = False
     skip_lists: bool = False
+    most_errors: int | None = None
+    """With more unreadable items than so many the scan ends as failed; None: whatever comes."""
     result: ScanResult = field(default_factory=ScanResult)
+    beside: Beside = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.beside = Beside(self.source, self.path, log=self.log)
 
     def run(self, *, now: Callable[[], datetime]) -> ScanResult:
         """Scan. What cannot be read is counted and listed, and the scan goes on."""
         with self.path.writer(ROLE, packer=self.packer) as writer:
-            entries = {kind: list(self.source.entries(kind)) for kind in self._kinds()}
-            accounts = entries[EntryKind.ACCOUNT]
-            left_out = disabled_accounts(
-                accounts, entries[EntryKind.COS], entries[EntryKind.DOMAIN]
+            directory = DirectoryScan(
+                self.source, self.path, writer, started=self.started, skip_lists=self.skip_lists
             )
-            kept = [account for account in accounts if account.entry_id not in left_out]
+            reading = directory.read()
+            kept = reading.accounts
             for number, account in enumerate(kept):
                 self._scan_account(writer, account, number, len(kept))
-            self.result.accounts_skipped_by_cos = len(left_out)
-            for kind in self._kinds():
-                present = kept if kind is EntryKind.ACCOUNT else entries[kind]
-                self._save_entries(writer, kind, present, left_out=left_out)
+                self._require_readable()
+            self.result.directory = directory.save(reading)
             writer.commit()
             for entry_id, item, error in writer.refused:
                 self.result.unreadable.setdefault(entry_id, []).append((item, error))
@@ -87,15 +83,11 @@ class SmartScan:
             writer.set_checkpoint({**self.path.checkpoint(), "smartscan": ended})
         return self.result
 
-    def _kinds(self) -> tuple[EntryKind, ...]:
-        return tuple(
-            kind for kind in _DIRECTORY_KINDS if kind is not EntryKind.LIST or not self.skip_lists
-        )
-
     def _scan_account(
         self, writer: Writer, account: DirectoryEntry, number: int, total: int
     ) -> None:
         self.tick(number, total, account.name)
+        known = self._knows(account)
         before = replace(self.result.counts)
         scan = AccountScan(
             self.source,
@@ -103,53 +95,31 @@ class SmartScan:
             writer,
             self.started,
             lambda _done, _all: self.tick(number, total, account.name),
+            self.beside,
         )
         found = scan.run(account, self.result.counts, deep=self.deep)
         self.result.accounts_scanned += 1
         if found.failures:
             self.result.unreadable[account.name] = found.failures
         if found.changed:
-            known = self._last_entry(EntryKind.ACCOUNT, account.entry_id) is not None
             self.result.accounts_new += not known
             self.result.accounts_updated += known
             self.log(f"{account.name}: {_difference(before, self.result.counts)}")
 
-    def _save_entries(
-        self,
-        writer: Writer,
-        kind: EntryKind,
-        present: Iterable[DirectoryEntry],
-        *,
-        left_out: frozenset[str],
-    ) -> None:
-        found = {entry.entry_id: entry for entry in present}
-        self.result.entries[kind] = len(found)
-        last = {each: self._last_entry(kind, each) for each in self.path.entry_ids(kind)}
-        for entry_id, entry in found.items():
-            before = last.get(entry_id)
-            if before is None or before.deleted or _content(before.entry) != _content(entry):
-                writer.add_entry(EntryState(start=self.started, entry=entry))
-                self.result.entries_changed += 1
-        for entry_id, before in last.items():
-            if entry_id in found or before is None or before.deleted:
-                continue
-            reason = _LEFT_OUT if entry_id in left_out else ""
-            if reason:
-                self.result.accounts_dropped.append(before.entry.name)
-            writer.add_entry(replace(before, start=self.started, deleted=True, reason=reason))
-            self.result.entries_changed += 1
-            self.result.accounts_deleted += kind is EntryKind.ACCOUNT
+    def _require_readable(self) -> None:
+        errors = sum(map(len, self.result.unreadable.values()))
+        if self.most_errors is not None and errors > self.most_errors:
+            raise OperationError(
+                f"{errors} items could not be read, more than the {self.most_errors} allowed.",
+                hint="The log names them. What was saved until then stays.",
+            )
 
-    def _last_entry(self, kind: EntryKind, entry_id: str) -> EntryState | None:
-        """Return the entry's last state; None also if its history cannot be read.
-
-        Then the writer refuses the entry's present state and so reports the damaged history.
-        """
+    def _knows(self, account: DirectoryEntry) -> bool:
+        """Say whether the account was scanned before; one with a damaged history was."""
         try:
-            history = self.path.entry_history(kind, entry_id)
+            return bool(self.path.mailbox_history(AccountId(account.entry_id)))
         except ItemError:
-            return None
-        return history[-1] if history else None
+            return True
 
 
 def _difference(before: ScanCounts, after: ScanCounts) -> str:
@@ -158,11 +128,3 @@ def _difference(before: ScanCounts, after: ScanCounts) -> str:
     updated = after.items_updated - before.items_updated
     deleted = after.items_deleted - before.items_deleted
     return f"{new} new, {updated} updated, {deleted} deleted"
-
-
-def _content(entry: DirectoryEntry) -> DirectoryEntry:
-    """Return the entry without what every login changes."""
-    kept = {name: each for name, each in entry.attributes.items() if name not in VOLATILE}
-    return replace(
-        entry, attributes=kept, children=tuple(_content(child) for child in entry.children)
-    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backupng.engine.errors import OperationError
 from backupng.engine.model import EntryKind, ItemId, to_ms
 from backupng.engine.operations.smart_scan import SmartScan
 from tests.cast import ALICE, BOB, CAROL, DAVE, NOON, Office, message
@@ -353,3 +354,17 @@ def test_tags_and_folders_have_histories_like_any_item(mail: Office) -> None:
         if (history := mail.history(ALICE, ItemId(each))) and history[-1].kind == "tag"
     ]
     assert (tagged.tags, made.name, tags) == (("Urgent",), "Work", ["Urgent"])
+
+
+def test_more_unreadable_items_than_allowed_fail_the_scan(mail: Office) -> None:
+    lost = mail.client.deliver(ALICE, message("Lost"), folder="/Inbox")
+    blob_files(mail)[0].unlink()
+    mail.later(seconds=1)
+    allowed = mail.run(SmartScan(read_error_threshold=1))
+    mail.log_lines.clear()
+
+    with pytest.raises(OperationError, match="1 items could not be read, more than the 0 allowed"):
+        mail.run(SmartScan(read_error_threshold=0))
+
+    assert allowed.counters["read_errors"] == 1
+    assert any(f"item {lost}" in line for line in mail.log_lines)

@@ -1,0 +1,18 @@
+"""What scans count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class ScanCounts:
+    """What one or more scans did. Bytes are plain bytes read and stored bytes written."""
+
+    items_checked: int = 0
+    items_new: int = 0
+    items_updated: int = 0
+    items_deleted: int = 0
+    blobs_new: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0

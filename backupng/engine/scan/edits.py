@@ -1,0 +1,266 @@
+"""Records that change what is there: moves, flags, tags, colours, names, dates, copies, deletions.
+
+A positive id of a known item that is no conversation is exact. Everything else the record only
+hints at: conversations, virtual ones (`-N` stands for the message N), items that a constraint may
+have left out, items unknown here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from backupng.engine.mailserver.zimbra.codes import (
+    MIRRORED_FLAGS,
+    UNNUMBERED_BITS,
+    Flag,
+    bits_of,
+    letters_of,
+    three_bytes,
+)
+from backupng.engine.model import FOLDER_LIKE, ItemId, ItemKind, ItemState
+from backupng.engine.scan.arrivals import tag_names
+from backupng.engine.scan.effects import Effect, Operation, exactly, joined, touching
+from backupng.engine.scan.known import Known
+
+_KEEP_FLAGS: Final = -(2**31)
+_TAG: Final = 3
+_FLAG_OF_NAME: Final = {
+    name.lower(): Flag(1 << (-tag_id - 1)) for tag_id, name in MIRRORED_FLAGS.items()
+}
+_CALENDAR: Final = frozenset({ItemKind.APPOINTMENT, ItemKind.TASK})
+_MESSAGES: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
+
+Change = Callable[[ItemState], ItemState | None]
+"""What a record makes of a state; None if that cannot be told."""
+
+
+def move_items(op: Operation, known: Known) -> Effect:
+    """Items went to another folder; what comes into the Trash is read from then on."""
+    target = ItemId(op.fields["destFolderId"])
+    to_trash = known.is_in_trash(target)
+
+    def move(state: ItemState) -> ItemState:
+        read = to_trash and state.kind in _MESSAGES and not known.is_in_trash(state.folder_id)
+        return op.changed(state, folder_id=target, unread=state.unread and not read)
+
+    folders = [item for item in _ids(op) if item > 0 and _is_folder(known, ItemId(item))]
+    inside = [_unread_below(known, ItemId(item)) for item in folders] if to_trash else []
+    return joined([_each(op, known, move), Effect(touched=frozenset().union(*inside))])
+
+
+def alter_tag(op: Operation, known: Known) -> Effect:
+    """A tag, or a flag by its backslashed name, was put on items or taken off."""
+    name, tagged = op.fields.get("tagName"), op.fields["tagged"]
+    if name is None:
+        return _only_hints(op, known)
+    if name.startswith("\\"):
+        flag = _FLAG_OF_NAME.get(name.lower())
+        if flag is None:
+            return _only_hints(op, known)
+        return _each(op, known, lambda state: _with_flag(op, state, flag, on=tagged))
+    (stored,) = tag_names([name]) or ("",)
+    return _each(op, known, lambda state: _with_tag(op, state, stored, on=tagged))
+
+
+def set_tags(op: Operation, known: Known) -> Effect:
+    """Flags and tags of items were set as a whole, or kept where the record says so."""
+    bits, tags = op.fields["flags"], op.fields.get("tags")
+
+    def set_both(state: ItemState) -> ItemState:
+        flags, unread = state.flags, state.unread
+        if bits != _KEEP_FLAGS:
+            # What the server computes, or never changes later, stays.
+            kept = bits_of(state.flags) & UNNUMBERED_BITS
+            flags = letters_of(bits & ~UNNUMBERED_BITS | kept)
+            unread = bool(bits & Flag.UNREAD)
+        names = state.tags if tags is None else tag_names(tags)
+        return op.changed(state, flags=flags, unread=unread, tags=names)
+
+    return _each(op, known, set_both)
+
+
+def color_items(op: Operation, known: Known) -> Effect:
+    """Items got another colour."""
+    return _each(op, known, lambda state: op.changed(state, color=op.fields["color"]))
+
+
+def date_item(op: Operation, known: Known) -> Effect:
+    """An item got another date."""
+    date = op.fields["date"] // 1000
+    return _one(op, known, "id", lambda state: op.changed(state, date=date))
+
+
+def rename_item(op: Operation, known: Known) -> Effect:
+    """An item got another name, perhaps in another folder; a tag's bearers follow it."""
+    name, folder = three_bytes((op.fields["name"] or "").rstrip(" ")), op.fields["folderId"]
+
+    def rename(state: ItemState) -> ItemState:
+        subject = name if state.subject == state.name else state.subject
+        place = state.folder_id if folder <= 0 else ItemId(folder)
+        return op.changed(state, name=name, subject=subject, folder_id=place)
+
+    last = known.living(ItemId(op.fields["id"]))
+    followers = _bearers(known, last)
+    if last is None and op.fields["type"] == _TAG:
+        followers = _bearers_of_unknown(known)
+    if last is not None and last.kind in FOLDER_LIKE and known.is_in_trash(ItemId(folder)):
+        followers = _unread_below(known, last.item_id)
+    return joined([_one(op, known, "id", rename), _touch(followers)])
+
+
+def copy_items(op: Operation, known: Known) -> Effect:
+    """Items were copied into a folder, or brought back from the dumpster."""
+    target = ItemId(op.fields["destFolderId"])
+    effects = []
+    for copy in op.fields.get("copies") or ():
+        source = known.last_content(ItemId(copy["srcId"]))
+        is_leaf = source is not None and source.kind not in FOLDER_LIKE | {ItemKind.CONVERSATION}
+        is_current = is_leaf and copy["srcId"] not in known.ahead
+        if source is None or not is_current or source.kind in _CALENDAR:
+            effects.append(touching(copy["destId"]))
+        else:
+            state = op.changed(source, folder_id=target)
+            effects.append(exactly([replace(state, item_id=ItemId(copy["destId"]))]))
+    return joined(effects)
+
+
+def delete_items(op: Operation, known: Known) -> Effect:
+    """Items were deleted. A folder perhaps: the record also begins a deletion that goes on."""
+    effects = []
+    for item in _ids(op):
+        last = known.living(ItemId(abs(item)))
+        if last is None and op.fields["type"] == _TAG:
+            effects.append(_touch(_bearers_of_unknown(known)))
+        elif item < 0 or last is None or op.fields["hasConstraint"]:
+            effects.append(Effect(doomed=frozenset({ItemId(abs(item))})))
+        elif last.kind in FOLDER_LIKE or last.kind is ItemKind.CONVERSATION:
+            effects.append(Effect(doomed=frozenset({last.item_id, *_members(known, last)})))
+        else:
+            effects.append(_deletion(op, known, last))
+    exact = {state.item_id for each in effects for state in each.exact}
+    joint = joined(effects)
+    return Effect(exact=joint.exact, touched=joint.touched, doomed=joint.doomed - exact)
+
+
+def empty_folder(op: Operation, known: Known) -> Effect:
+    """Old servers only: everything in a folder was deleted, perhaps what never was seen too."""
+    folder = ItemId(op.fields["folderId"])
+    inside = known.below(folder)
+    if not op.fields["subfolders"]:
+        inside = {item for item in inside if known.all_living()[item].folder_id == folder}
+    return Effect(doomed=frozenset(inside), whole="a folder was emptied by an old server")
+
+
+def purge_imap_deleted(op: Operation, known: Known) -> Effect:
+    """Everything that IMAP had marked as deleted was deleted."""
+    marked = (item for item, brief in known.all_living().items() if "x" in brief.flags)
+    return Effect(doomed=frozenset(marked))
+
+
+def _deletion(op: Operation, known: Known, last: ItemState) -> Effect:
+    follow: set[ItemId] = set()
+    if last.kind is ItemKind.DOCUMENT:
+        follow = {
+            item
+            for item, brief in known.all_living().items()
+            if brief.kind is ItemKind.COMMENT and brief.parent_id == last.item_id
+        }
+    return Effect(
+        exact=(op.deletion(last.item_id, last.kind),),
+        touched=frozenset(_bearers(known, last)),
+        doomed=frozenset(follow),
+    )
+
+
+def _each(op: Operation, known: Known, change: Change) -> Effect:
+    """Apply a change to every item that a record names."""
+    return joined(_to_item(op, known, item, change) for item in _ids(op))
+
+
+def _one(op: Operation, known: Known, key: str, change: Change) -> Effect:
+    return _to_item(op, known, op.fields[key], change)
+
+
+def _to_item(op: Operation, known: Known, item: int, change: Change) -> Effect:
+    last = known.living(ItemId(item)) if item > 0 else None
+    if last is not None and last.kind is ItemKind.CONVERSATION:
+        return _touch({last.item_id, *_members(known, last)})
+    if last is None or op.fields.get("hasConstraint"):
+        return touching(abs(item))
+    state = change(last)
+    if state is None:
+        return touching(item)
+    return exactly([] if _looks_same(last, state) else [state])
+
+
+def _looks_same(before: ItemState, after: ItemState) -> bool:
+    """Say whether a record only repeated what was so already: then nothing has changed."""
+    same = replace(before, mod=after.mod, start=after.start, source=after.source)
+    return after == replace(same, row={}, side_rows={}, kept_as={})
+
+
+def _only_hints(op: Operation, known: Known) -> Effect:
+    return joined(touching(abs(item)) for item in _ids(op))
+
+
+def _ids(op: Operation) -> Iterator[int]:
+    """Yield the ids a record names; -1 means none, a virtual conversation is left to its twin."""
+    legacy = op.fields["legacyId"]
+    named = [legacy] if legacy > 0 else op.fields["ids"]
+    positive = {item for item in named if item > 0}
+    for item in dict.fromkeys(named):
+        if item > 0 or (item < -1 and -item not in positive):
+            yield item
+
+
+def _with_flag(op: Operation, state: ItemState, flag: Flag, *, on: bool) -> ItemState:
+    if flag is Flag.UNREAD:
+        return op.changed(state, unread=on)
+    bits = bits_of(state.flags)
+    return op.changed(state, flags=letters_of(bits | flag if on else bits & ~flag))
+
+
+def _with_tag(op: Operation, state: ItemState, name: str, *, on: bool) -> ItemState:
+    without = tuple(each for each in state.tags if each != name)
+    if on:
+        return op.changed(state, tags=state.tags if name in state.tags else (*without, name))
+    return op.changed(state, tags=without)
+
+
+def _is_folder(known: Known, item: ItemId) -> bool:
+    last = known.living(item)
+    return last is not None and last.kind in FOLDER_LIKE
+
+
+def _unread_below(known: Known, folder: ItemId) -> frozenset[ItemId]:
+    living = known.all_living()
+    return frozenset(item for item in known.below(folder) if living[item].kind in _MESSAGES)
+
+
+def _bearers(known: Known, tag: ItemState | None) -> frozenset[ItemId]:
+    """Return the items that bear a tag; none if it is not a tag."""
+    if tag is None or tag.kind is not ItemKind.TAG:
+        return frozenset()
+    living = known.all_living().items()
+    return frozenset(item for item, brief in living if tag.name in brief.tags)
+
+
+def _bearers_of_unknown(known: Known) -> frozenset[ItemId]:
+    """Return the items that bear any tag unknown here: made on the way, and gone since."""
+    living = known.all_living()
+    tags = [item for item, brief in living.items() if brief.kind is ItemKind.TAG]
+    names = {state.name for state in map(known.living, tags) if state}
+    return frozenset(item for item, brief in living.items() if not names.issuperset(brief.tags))
+
+
+def _members(known: Known, conversation: ItemState) -> frozenset[ItemId]:
+    if conversation.kind is not ItemKind.CONVERSATION:
+        return frozenset()
+    living = known.all_living().items()
+    return frozenset(item for item, brief in living if brief.parent_id == conversation.item_id)
+
+
+def _touch(items: set[ItemId] | frozenset[ItemId]) -> Effect:
+    return Effect(touched=frozenset(items))

@@ -1,0 +1,267 @@
+"""A scan beside a running Real-Time Scanner, and what makes a scan compare everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backupng.engine.backuppath.store import Writer
+from backupng.engine.model import ItemId, to_ms
+from backupng.engine.redolog.files import end_of
+from backupng.engine.redolog.header import LATEST, SIZE, FileHeader
+from backupng.engine.scan.account import AccountResult, AccountScan
+from backupng.engine.scan.beside import SCANNER_ROLE, Beside
+from backupng.engine.scan.counts import ScanCounts
+from backupng.engine.scan.uncertainty import uncertain
+from tests.cast import ALICE, BOB, Office, message
+
+HEADER = FileHeader(
+    is_open=True,
+    size=SIZE,
+    sequence=3,
+    server_id="",
+    first_op=0,
+    last_op=0,
+    version=LATEST,
+    created=0,
+)
+EMPTIED = "the folder Inbox was emptied"
+
+
+@dataclass
+class Scanner:
+    """Stands for a running scanner: it holds the role, writes states and says where it is."""
+
+    mail: Office
+    writer: Writer
+
+    def says(self, *, behind: int = 0, **more: Any) -> None:
+        """Say that all is written but the last bytes of the log."""
+        sequence, size = end_of(self.mail.source.redo_log) or (0, 0)
+        self.writer.set_scanner({"log": {"sequence": sequence, "offset": size - behind}, **more})
+
+    def writes(self, address: str, item: int, *, row: bool = False) -> None:
+        """Write an item's present state, as the record of its change tells it."""
+        account = self.mail.account_id(address)
+        source = self.mail.source
+        mailbox = source.mailbox(account)
+        ((_, state),) = source.states(mailbox, [ItemId(item)])
+        told = replace(state, source="redolog", start=self.mail.now, side_rows={})
+        self.writer.add_states(account, [told if row else replace(told, row={})])
+        self.writer.commit()
+
+
+@contextmanager
+def running_scanner(mail: Office) -> Iterator[Scanner]:
+    current = mail.source.redo_log.current
+    if not current.exists():
+        current.parent.mkdir(exist_ok=True)
+        current.write_bytes(HEADER.encode())
+    with mail.path.writer(SCANNER_ROLE) as writer:
+        yield Scanner(mail, writer)
+
+
+@dataclass
+class Outcome:
+    """What one Account Scan did and logged."""
+
+    result: AccountResult
+    counts: ScanCounts = field(default_factory=ScanCounts)
+    lines: list[str] = field(default_factory=list)
+
+
+def scan(
+    mail: Office,
+    address: str = ALICE,
+    *,
+    waiting: Callable[[], None] = lambda: None,
+    patience_s: float = 5.0,
+    deep: bool = False,
+) -> Outcome:
+    """Scan one account; `waiting` is called while it waits for the scanner."""
+    mail.later(seconds=1)
+    lines: list[str] = []
+    counts = ScanCounts()
+    with mail.path as path, path.writer("scan") as writer:
+        beside = Beside(mail.source, path, log=lines.append, patience_s=patience_s)
+        found = AccountScan(
+            mail.source, path, writer, mail.now, lambda _done, _total: waiting(), beside
+        )
+        result = found.run(mail.sandbox.account(address), counts, deep=deep)
+    mail.later(seconds=1)
+    return Outcome(result, counts, lines)
+
+
+def test_what_the_scanner_writes_while_the_scan_waits_is_not_written_twice(mail: Office) -> None:
+    mail.scan()
+    with running_scanner(mail) as scanner:
+        scanner.says(behind=1)
+        item = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
+
+        def catch_up() -> None:
+            scanner.writes(ALICE, item, row=True)
+            scanner.says()
+
+        outcome = scan(mail, waiting=catch_up)
+
+    (state,) = mail.history(ALICE, item)
+    assert state.source == "redolog"
+    assert outcome.counts.items_new == 0
+
+
+def test_what_the_scanner_has_missed_is_written_by_the_scan(mail: Office) -> None:
+    mail.scan()
+    gone = mail.client.deliver(ALICE, message("Gone"), folder="/Inbox")
+    scan(mail)
+    with running_scanner(mail) as scanner:
+        item = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
+        mail.client.delete(ALICE, gone)
+        scanner.says()
+
+        outcome = scan(mail)
+
+    assert outcome.counts.items_new == outcome.counts.items_deleted == 1
+    assert mail.history(ALICE, item)[-1].source.startswith("scan:")
+    assert mail.history(ALICE, gone)[-1].deleted
+
+
+def test_an_item_that_came_after_the_snapshot_is_not_taken_for_deleted(mail: Office) -> None:
+    mail.client.deliver(ALICE, message("Old"), folder="/Inbox")
+    mail.scan()
+    mail.client.deliver(ALICE, message("Next"), folder="/Inbox")
+    late: list[ItemId] = []
+    with running_scanner(mail) as scanner:
+        scanner.says(behind=1)
+
+        def catch_up() -> None:
+            if not late:
+                late.append(mail.client.deliver(ALICE, message("Late"), folder="/Inbox"))
+                scanner.writes(ALICE, late[0])
+            scanner.says()
+
+        outcome = scan(mail, waiting=catch_up)
+
+    assert [state.deleted for state in mail.history(ALICE, late[0])] == [False]
+    assert outcome.counts.items_deleted == 0
+
+
+def test_the_newest_item_deleted_unseen_by_the_scanner_is_marked_deleted(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Newest"), folder="/Inbox")
+    mail.scan()
+    with running_scanner(mail) as scanner:
+        mail.client.delete(ALICE, item)
+        mail.set_column(ALICE, 2, mod_metadata=1)
+        scanner.says()
+
+        scan(mail)
+
+    assert mail.history(ALICE, item)[-1].deleted
+
+
+def test_a_deletion_that_the_scanner_will_settle_is_left_to_it(mail: Office) -> None:
+    doomed = mail.client.deliver(ALICE, message("Doomed"), folder="/Inbox")
+    missed = mail.client.deliver(ALICE, message("Missed"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, doomed)
+    mail.client.delete(ALICE, missed)
+    with running_scanner(mail) as scanner:
+        pending = {mail.account_id(ALICE): {"ahead": [], "doomed": {str(doomed): [99, 1]}}}
+        scanner.says(pending=pending)
+
+        scan(mail)
+
+    assert not mail.history(ALICE, doomed)[-1].deleted
+    assert mail.history(ALICE, missed)[-1].deleted
+
+
+def test_what_changes_after_the_snapshot_is_left_to_the_scanner(mail: Office) -> None:
+    mail.scan()
+    item = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
+    with running_scanner(mail) as scanner:
+        scanner.says(behind=1)
+
+        def catch_up() -> None:
+            mail.client.flag(ALICE, item, ["+flagged"])
+            scanner.says()
+
+        scan(mail, waiting=catch_up)
+
+    assert mail.history(ALICE, item) == ()
+
+
+def test_a_scanner_that_does_not_move_is_not_waited_for_twice(mail: Office) -> None:
+    mail.scan()
+    item = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
+    with running_scanner(mail) as scanner:
+        scanner.says(behind=1)
+
+        outcome = scan(mail, patience_s=0.0)
+
+    assert mail.history(ALICE, item)
+    assert len(outcome.lines) == 1
+    assert "has not moved on" in outcome.lines[0]
+
+
+def test_only_a_living_writer_counts_as_running(mail: Office) -> None:
+    mail.scan()
+    with running_scanner(mail):
+        while_it_runs = mail.path.is_writing(SCANNER_ROLE)
+
+    assert while_it_runs
+    assert not mail.path.is_writing(SCANNER_ROLE)
+
+
+def test_a_state_of_the_scanner_without_row_gets_the_row_and_keeps_its_time(mail: Office) -> None:
+    mail.scan()
+    mail.later(seconds=5)
+    item = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
+    with running_scanner(mail) as scanner:
+        scanner.writes(ALICE, item)
+
+    outcome = scan(mail)
+
+    told, seen = mail.history(ALICE, item)
+    assert (told.row, bool(seen.row)) == ({}, True)
+    assert (seen.mod, seen.start) == (told.mod, told.start)
+    assert outcome.counts.items_new == outcome.counts.items_updated == 0
+
+
+@pytest.mark.parametrize("whom", ["one", "*"])
+def test_an_uncertain_account_is_compared_until_a_scan_has_settled_it(
+    mail: Office, whom: str
+) -> None:
+    mail.scan()
+    account = mail.account_id(ALICE)
+    marked = {account if whom == "one" else whom: {"since": to_ms(mail.now), "reason": EMPTIED}}
+    with running_scanner(mail) as scanner:
+        scanner.says(uncertain=marked)
+        since, before = mail.now, uncertain(mail.path, account)
+        mail.scan()
+
+    assert before is not None
+    assert (before.since, before.reason) == (since, EMPTIED)
+    assert uncertain(mail.path, account) is None
+    scans = [len(mail.path.mailbox_history(mail.account_id(each))) for each in (ALICE, BOB)]
+    assert scans == ([2, 1] if whom == "one" else [2, 2])
+
+
+def test_a_deep_scan_reads_a_lost_blob_again(mail: Office) -> None:
+    item = mail.client.deliver(BOB, message("Kept"), folder="/Inbox")
+    mail.scan()
+    (state,) = mail.history(BOB, item)
+    file = mail.path.find_blob(state.digest)
+    assert file is not None
+    Path(file.path).unlink()
+
+    ordinary = scan(mail, BOB)
+    outcome = scan(mail, BOB, deep=True)
+
+    assert b"".join(mail.path.blob(state.digest)) == message("Kept")
+    assert (ordinary.counts.blobs_new, outcome.counts.blobs_new) == (0, 1)
+    assert outcome.counts.items_updated == 0
+    assert len(mail.history(BOB, item)) == 1
