@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from backupng.engine.mailserver.sandbox import arrivals
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.mailserver.zimbra.metadata import Value, decode_column
 from backupng.engine.model import DirectoryEntry, ItemId
+from backupng.engine.redolog.header import SIZE
+from backupng.engine.redolog.reader import END, RedoLog
+from backupng.engine.redolog.records import Record, Stop
 
 NOW_MS = 1_790_000_000_000
 ADDRESS = "alice@example.com"
+EVENT: Final = """BEGIN:VCALENDAR\r
+VERSION:2.0\r
+BEGIN:{kind}\r
+UID:{uid}\r
+DTSTAMP:20260101T000000Z\r
+DTSTART:20260102T090000Z\r
+SUMMARY:Meeting\r
+END:{kind}\r
+END:VCALENDAR\r
+"""
+CARD: Final = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Zo\r\nN:Zo;;;;\r\nEND:VCARD\r\n"
 _Result = TypeVar("_Result")
+
+
+class _TakenBackError(Exception):
+    """Only asked."""
 
 
 @dataclass
@@ -38,6 +56,14 @@ class Box:
         """Take one step of `arrivals` or `edits`."""
         with self.change() as change:
             return step(change, *arguments, **options)
+
+    def ask(self, step: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Return what a step answers, and take it back."""
+        answers = []
+        with suppress(_TakenBackError), self.change() as change:
+            answers.append(step(change, *arguments))
+            raise _TakenBackError
+        return answers[0]
 
     def deliver(self, raw: bytes = b"", *, folder: int = 2, **options: Any) -> ItemId:
         """Deliver a message."""
@@ -116,3 +142,13 @@ def thread(subject: str, own_id: str, *answered: str) -> bytes:
     references = " ".join(f"<{each}@example.org>" for each in answered)
     more = [f"References: {references}"] if answered else []
     return message(subject, f"Message-ID: <{own_id}@example.org>", *more)
+
+
+def records(path: Path, start: int = SIZE) -> list[Record]:
+    """Return all records of a log that is whole to its end."""
+    with RedoLog(path) as log:
+        *found, stop = log.records(start)
+    assert isinstance(stop, Stop)
+    assert stop.reason == END
+    assert all(isinstance(each, Record) for each in found)
+    return [each for each in found if isinstance(each, Record)]

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.sandbox import arrivals, edits
+from backupng.engine.mailserver.sandbox import arrivals, removal
 from backupng.engine.mailserver.sandbox.arrivals import Look
 from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder
 from backupng.engine.mailserver.zimbra.metadata import as_int, decode
 from backupng.engine.model import ItemKind
 from tests.engine.mailserver.consistency import assert_consistent
-from tests.engine.mailserver.mailboxes import ADDRESS, Box, message, open_box, thread
-from tests.engine.mailserver.play import CARD, EVENT
+from tests.engine.mailserver.mailboxes import ADDRESS, CARD, EVENT, Box, message, open_box, thread
 
 INBOX, JUNK = SystemFolder.INBOX, SystemFolder.JUNK
 PHOTO = CARD.replace(b"END:", b"PHOTO;ENCODING=b;TYPE=PNG:iVBORw0KGgo=\r\nEND:")
@@ -148,7 +147,7 @@ def test_junk_is_never_threaded(box: Box) -> None:
 
 
 def test_the_thread_of_a_deleted_message_is_forgotten(box: Box) -> None:
-    box.do(edits.delete, box.deliver(thread("Lunch", "1")))
+    removal.delete(box, box.deliver(thread("Lunch", "1")))
 
     box.deliver(thread("Re: Lunch", "2", "1"))
 
@@ -219,14 +218,14 @@ def test_a_name_counts_in_utf16_and_loses_trailing_blanks(box: Box) -> None:
     folder = box.do(arrivals.make_folder, f"/{longest}  ")
 
     assert box.row(folder)["name"] == "x" * 253 + "?"
-    assert box.do(arrivals.folder_id, f"/{longest} ") == folder
+    assert box.ask(arrivals.folder_id, f"/{longest} ") == folder
     with pytest.raises(InvalidItem):
         box.do(arrivals.make_folder, f"/x{longest}")
 
 
 def test_a_folder_that_is_not_there_is_no_such_item(box: Box) -> None:
     with pytest.raises(InvalidItem) as caught:
-        box.do(arrivals.folder_id, "/Inbox/Nowhere")
+        box.ask(arrivals.folder_id, "/Inbox/Nowhere")
 
     assert caught.value.code == "no_such_item"
 

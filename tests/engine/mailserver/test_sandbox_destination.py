@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backupng.engine.errors import BadRequest, InvalidItem, MailServerRefused, ReadError
-from backupng.engine.mailserver.sandbox import arrivals, edits
+from backupng.engine.mailserver.sandbox import arrivals, edits, tags
 from backupng.engine.mailserver.sandbox.arrivals import Look
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.load import load
@@ -27,8 +27,7 @@ from backupng.engine.model import (
 from backupng.engine.restore.rename import ROOTS
 from tests.engine.mailserver.consistency import assert_consistent
 from tests.engine.mailserver.copying import COPY, INBOX, NOW, Copying, copying
-from tests.engine.mailserver.mailboxes import Box, message, open_box, thread
-from tests.engine.mailserver.play import CARD, EVENT
+from tests.engine.mailserver.mailboxes import CARD, EVENT, Box, message, open_box, thread
 
 
 @pytest.fixture
@@ -194,11 +193,11 @@ def test_a_tag_keeps_colour_retention_and_whether_it_is_listed(
 ) -> None:
     box.deliver(look=Look(tags=("Hidden",)))
     with box.change() as change:
-        change.update_tag(change.tag_id("Shown"), color=7, policy="d1:vi10ee")
-    tags = [state for state in copy.states().values() if state.kind is ItemKind.TAG]
+        change.update_tag(tags.make_tag(change, "Shown"), color=7, policy="d1:vi10ee")
+    states = [state for state in copy.states().values() if state.kind is ItemKind.TAG]
 
-    made = [copy.writer.put_tag(state) for state in tags]
-    again = [copy.writer.put_tag(state) for state in tags]
+    made = [copy.writer.put_tag(state) for state in states]
+    again = [copy.writer.put_tag(state) for state in states]
 
     assert (made, again) == ([True, True], [False, False])
     kept = [

@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
-from backupng.engine.mailserver.sandbox import arrivals, edits
+from backupng.engine.mailserver.sandbox import arrivals, edits, tags
 from backupng.engine.mailserver.sandbox.arrivals import Look
 from backupng.engine.mailserver.sandbox.listing import listing
 from backupng.engine.mailserver.sandbox.load import load
 from backupng.engine.mailserver.zimbra.codes import CLIENT_LETTERS, SystemFolder
 from backupng.engine.mailserver.zimbra.metadata import encode_column
 from backupng.engine.model import ItemKind
-from tests.engine.mailserver.mailboxes import Box, message, open_box, thread
-from tests.engine.mailserver.play import CARD
+from tests.engine.mailserver.mailboxes import CARD, Box, message, open_box, thread
 
 WORD_OF_CODE = {
     1: "folder",
@@ -97,8 +96,7 @@ def test_items_come_by_id_without_conversations_and_with_tags_apart(box: Box) ->
     box.deliver(thread("Lunch", "1"))
     item = box.deliver(thread("Re: Lunch", "2", "1"))
     box.do(edits.tag, item, "Work")
-    with box.change() as change:
-        change.color_tag(change.tag_id("Work"), 5)
+    box.do(tags.color_tag, box.rows("tag", "id > 0")[0]["id"], 5)
 
     found = listing(box.sandbox, box.account)
 
@@ -169,6 +167,7 @@ def test_the_dumpster_is_shown_on_request(box: Box) -> None:
     )
     with box.change() as change:
         change.delete([{**box.row(item), "locator": None}])
+        change.log("DeleteItem", type=5, ids=[item])
 
     found = listing(box.sandbox, box.account, deleted=True)
 

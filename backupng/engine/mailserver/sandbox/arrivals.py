@@ -1,25 +1,24 @@
 """What comes into a sandbox mailbox: mail, contacts, calendar items, documents, folders.
 
-Each function is one step of a `Change` and returns the id of the new item.
+Each function makes up a `Change`, what it logs included, and returns the id of the new item.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import uuid
 from dataclasses import dataclass
 from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem
+from backupng.engine.mailserver.sandbox import created, redo
 from backupng.engine.mailserver.sandbox.change import Change
+from backupng.engine.mailserver.sandbox.threads import Thread, join_thread
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder
 from backupng.engine.mailserver.zimbra.metadata import (
     Value,
     as_int,
     decode_column,
-    encode,
     encode_column,
 )
 from backupng.engine.mailserver.zimbra.parsing import mime
@@ -40,8 +39,6 @@ _REVISED: Final = (
 )
 """Columns of an item's row that its revision keeps."""
 _PRIORITIES: Final = {1: Flag.HIGH_PRIORITY, -1: Flag.LOW_PRIORITY}
-_SHARED_THREADS: Final = 20
-"""References beyond so many are not looked up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +70,36 @@ def make_folder(
     flags: str = "",
 ) -> ItemId:
     """Make the folder at a path, missing parents with it. Raises InvalidItem if it is there."""
-    *parents, name = _parts(path) or [""]
-    parent = int(SystemFolder.USER_ROOT)
-    for each in parents:
-        rows = change.rows("parent_id = ? AND name = ? AND type = 1", parent, each)
-        parent = rows[0]["id"] if rows else new_folder(change, parent, each)
     values: dict[str, Value] = {"c": color} if color else {}
-    return new_folder(change, parent, name, view=view, flags=codes.bits_of(flags), values=values)
+    bits = codes.bits_of(flags)
+    *above, name = _parts(path) or [""]
+    missing = missing_parents(change, path)
+    parent = int(SystemFolder.USER_ROOT)
+    made: list[dict[str, Any]] = []
+    for number, each in enumerate(above):
+        known = number < len(above) - len(missing)
+        rows = change.rows("parent_id = ? AND name = ? AND type = 1", parent, each) if known else []
+        folder = rows[0]["id"] if rows else _put_folder(change, parent, each)
+        parent = int(folder)
+        made.append(change.row(parent))
+    if not missing:
+        return new_folder(change, parent, name, view=view, flags=bits, values=values)
+    item = _put_folder(change, parent, name, view=view, flags=bits, values=values)
+    made.append(change.row(item))
+    folders = [{"id": row["id"], "uuid": row["uuid"]} for row in made]
+    change.log("CreateFolderPath", path=path, folders=folders, **redo.folder(made[-1]))
+    return item
+
+
+def missing_parents(change: Change, path: str) -> list[str]:
+    """Return the names of those parents of a path that have to be made first, from above down."""
+    parent, above = int(SystemFolder.USER_ROOT), _parts(path)[:-1]
+    for number, each in enumerate(above):
+        rows = change.rows("parent_id = ? AND name = ? AND type = 1", parent, each)
+        if not rows:
+            return above[number:]
+        parent = rows[0]["id"]
+    return []
 
 
 def new_folder(
@@ -91,8 +111,26 @@ def new_folder(
     view: ItemKind | None = None,
     flags: int = 0,
     values: dict[str, Value] | None = None,
+    date: int | None = None,
 ) -> ItemId:
-    """Make a folder, search folder or mountpoint below `parent`."""
+    """Make a folder, search folder or mountpoint below `parent`; `date` in seconds."""
+    item = _put_folder(change, parent, name, kind=kind, view=view, flags=flags, values=values)
+    if date is not None:
+        change.update(item, date=date)
+    created.folder(change, change.row(item), kind, has_date=date is not None)
+    return item
+
+
+def _put_folder(
+    change: Change,
+    parent: int,
+    name: str,
+    *,
+    kind: ItemKind = ItemKind.FOLDER,
+    view: ItemKind | None = None,
+    flags: int = 0,
+    values: dict[str, Value] | None = None,
+) -> ItemId:
     if view is not None:
         values = {**(values or {}), "vt": codes.TYPE_OF_KIND[view]}
     if kind is ItemKind.FOLDER:
@@ -122,11 +160,14 @@ def deliver(
     date: int,
     look: Look = Look(unread=True),
     kind: ItemKind = ItemKind.MESSAGE,
+    path: str = redo.STREAMED,
 ) -> ItemId:
-    """Add a message or chat; `date` is its received date in seconds, never in the future."""
+    """Add a message or chat; `date` is its received date in seconds, never in the future.
+
+    `path` is that of a message which `Sandbox.store_incoming` has logged already.
+    """
     facts = mime.describe(raw)
-    bits = codes.bits_of(look.flags) | (Flag.ATTACHED if facts.has_attachment else 0)
-    bits |= _PRIORITIES.get(facts.priority, 0)
+    bits = codes.bits_of(look.flags) | server_flags(facts)
     item = change.new_id()
     change.insert(
         kind,
@@ -144,53 +185,36 @@ def deliver(
         metadata=encode_column(dict(mime.message_metadata(facts))),
         **change.put_blob(item, raw),
     )
-    if kind is ItemKind.MESSAGE:
-        join_thread(change, item, facts)
+    thread = join_thread(change, item, facts) if kind is ItemKind.MESSAGE else Thread(0, 0)
+    created.message(change, item, raw, kind=kind, thread=thread, path=path)
     return item
 
 
-def join_thread(change: Change, item: ItemId, facts: mime.MessageFacts) -> None:
-    """Put a message into the conversation of those it refers to; two messages make one.
-
-    Junk is never threaded.
-    """
-    if change.row(item)["folder_id"] == SystemFolder.JUNK:
-        return
-    hashes = [_thread_hash(each) for each in facts.references[-_SHARED_THREADS:]]
-    partner = _thread_partner(change, hashes)
-    conversation = None
-    if partner is not None and partner["type"] == codes.TYPE_OF_KIND[ItemKind.CONVERSATION]:
-        conversation = partner["id"]
-    elif partner is not None:
-        conversation = partner["parent_id"] or _new_conversation(change, partner)
-    if conversation is not None:
-        change.update(item, parent_id=conversation)
-        _count_conversation(change, conversation)
-    if facts.message_id:
-        hashes.append(_thread_hash(facts.message_id))
-    for each in hashes:
-        change.remember_thread(each, conversation or item)
+def server_flags(facts: mime.MessageFacts) -> int:
+    """Return the flags that the server works out from a message itself."""
+    attached = Flag.ATTACHED if facts.has_attachment else 0
+    return int(attached | _PRIORITIES.get(facts.priority, 0))
 
 
 def add_contact(change: Change, raw: bytes, *, folder: int = SystemFolder.CONTACTS) -> ItemId:
     """Add a contact from a vCard. Raises InvalidItem."""
-    facts = read_vcard(raw)
     item = change.new_id()
+    columns, blob = contact_columns(change, item, raw)
+    change.insert(ItemKind.CONTACT, id=item, folder=folder, index_id=item, imap_id=item, **columns)
+    created.contact(change, item, blob)
+    return item
+
+
+def contact_columns(change: Change, item: ItemId, raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the columns of a contact that a vCard fills, its blob written; and the blob."""
+    facts = read_vcard(raw)
     values: dict[str, Value] = {"fld": dict(facts.fields)}
-    blob: dict[str, Any] = {}
-    if facts.attachments:
+    columns: dict[str, Any] = {"flags": 0}
+    blob = facts.blob if facts.attachments else b""
+    if blob:
         values["att"] = list(facts.attachments)
-        blob = change.put_blob(item, facts.blob) | {"flags": int(Flag.ATTACHED)}
-    return change.insert(
-        ItemKind.CONTACT,
-        id=item,
-        folder=folder,
-        index_id=item,
-        imap_id=item,
-        sender=facts.file_as,
-        metadata=encode_column(values),
-        **blob,
-    )
+        columns = change.put_blob(item, blob) | {"flags": int(Flag.ATTACHED)}
+    return columns | {"sender": facts.file_as, "metadata": encode_column(values)}, blob
 
 
 def add_calendar_item(
@@ -209,9 +233,8 @@ def add_calendar_item(
         )
     for _ in facts.invite_ids:
         change.new_id()
-    blob: dict[str, Any] = {}
-    if facts.needs_blob:
-        blob = change.put_blob(item, calendar_blob(raw, facts.invite_ids))
+    data = calendar_blob(raw, facts.invite_ids) if facts.needs_blob else b""
+    blob: dict[str, Any] = change.put_blob(item, data) if data else {}
     default = SystemFolder.CALENDAR if kind is ItemKind.APPOINTMENT else SystemFolder.TASKS
     change.insert(
         kind,
@@ -232,6 +255,7 @@ def add_calendar_item(
         start_time=_datetime(facts.start_ms),
         end_time=_datetime(facts.end_ms),
     )
+    created.calendar_item(change, item, data)
     return item
 
 
@@ -250,6 +274,8 @@ def save_document(
     values: dict[str, Value] = {"cr": creator, "ct": content_type, "lt": 0, "dee": "true"}
     if found:
         values["ver"] = _version(found[0]) + 1
+        # Its colour and what else is not of the content stays.
+        values = decode_column(found[0]["metadata"]) | values
     columns = {
         "name": name,
         "subject": name,
@@ -259,33 +285,42 @@ def save_document(
         **change.put_blob(item, raw),
     }
     if found:
-        flags = found[0]["flags"] | Flag.VERSIONED
-        change.update(item, mod_content=change.number, flags=int(flags), **columns)
-        older = {column: found[0][column] for column in _REVISED}
-        change.add_revision(item, version=_version(found[0]), **older)
+        _add_version(change, found[0], columns)
+        created.revision(change, item, raw)
         return item
-    document_uuid = str(uuid.uuid4())
-    return change.insert(
+    change.insert(
         ItemKind.DOCUMENT,
         id=item,
         folder=folder,
         index_id=0,
         imap_id=0,
-        uuid=document_uuid,
+        uuid=str(uuid.uuid4()),
         **columns,
     )
+    created.document(change, item, raw)
+    return item
+
+
+def _add_version(change: Change, row: dict[str, Any], columns: dict[str, Any]) -> None:
+    """Put a new version into a document and keep the one that it has."""
+    flags = int(row["flags"] | Flag.VERSIONED)
+    change.update(row["id"], mod_content=change.number, flags=flags, **columns)
+    older = {column: row[column] for column in _REVISED}
+    change.add_revision(row["id"], version=_version(row), **older)
 
 
 def add_note(change: Change, text: str, *, folder: int) -> ItemId:
     """Add a note."""
     values: dict[str, Value] = {"l": "0,0,200,200"}
-    return change.insert(
+    item = change.insert(
         ItemKind.NOTE,
         folder=folder,
         subject=text,
         size=len(text),
         metadata=encode_column(values),
     )
+    created.note(change, item)
+    return item
 
 
 def add_comment(change: Change, text: str, *, document: int, creator_id: str) -> ItemId:
@@ -293,7 +328,7 @@ def add_comment(change: Change, text: str, *, document: int, creator_id: str) ->
     if change.row(document)["type"] != codes.TYPE_OF_KIND[ItemKind.DOCUMENT]:
         raise InvalidItem(f"Item {document} is no document to comment on.", code="bad_value")
     values: dict[str, Value] = {"cr": creator_id}
-    return change.insert(
+    item = change.insert(
         ItemKind.COMMENT,
         folder=SystemFolder.COMMENTS,
         parent_id=document,
@@ -302,6 +337,8 @@ def add_comment(change: Change, text: str, *, document: int, creator_id: str) ->
         uuid=str(uuid.uuid4()),
         metadata=encode_column(values),
     )
+    created.comment(change, item)
+    return item
 
 
 def make_search(change: Change, name: str, query: str) -> ItemId:
@@ -313,51 +350,6 @@ def make_search(change: Change, name: str, query: str) -> ItemId:
 def _version(row: dict[str, Any]) -> int:
     """Return the number of a document's present version."""
     return as_int(decode_column(row["metadata"]).get("ver", 1))
-
-
-def _thread_partner(change: Change, hashes: list[str]) -> dict[str, Any] | None:
-    for each in reversed(hashes):
-        known = change.thread_of(each)
-        rows = change.rows("id = ?", known) if known is not None else []
-        if rows:
-            return rows[0]
-    return None
-
-
-def _new_conversation(change: Change, first: dict[str, Any]) -> ItemId:
-    conversation = change.insert(
-        ItemKind.CONVERSATION,
-        folder=SystemFolder.CONVERSATIONS,
-        subject=first["subject"],
-        date=first["date"],
-    )
-    change.update(first["id"], parent_id=conversation)
-    return conversation
-
-
-def _count_conversation(change: Change, conversation: int) -> None:
-    """Bring a conversation's row up to its members: number, newest date, senders."""
-    members = change.rows("parent_id = ? AND type = 5", conversation)
-    latest = max(row["date"] for row in members)
-    senders: list[Value] = [{"d": row["sender"] or "", "p": row["sender"] or ""} for row in members]
-    inner: dict[str, Value] = {
-        "no": len(members),
-        "ld": latest * 1000,
-        "X": "false",
-        "en": senders[-10:],
-    }
-    change.update(
-        conversation,
-        size=len(members),
-        date=latest,
-        metadata=encode_column({"prt": encode(inner)}),
-        mod_content=change.number,
-    )
-
-
-def _thread_hash(message_id: str) -> str:
-    raw = hashlib.sha1(message_id.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
-    return base64.b64encode(raw).decode("ascii").replace("/", ",")
 
 
 def _datetime(ms: int) -> str:

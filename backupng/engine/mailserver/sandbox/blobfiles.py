@@ -40,7 +40,7 @@ class BlobFiles:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
             with path.open("wb") as file:
                 self._written.append(path)
-                file.write(self._packed(data))
+                file.write(self.packed(data))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -50,6 +50,17 @@ class BlobFiles:
             "blob_digest": spell_digest(hashlib.sha256(data).digest()),
             "size": len(data),
         }
+
+    def read(self, item: int, row: Mapping[str, Any]) -> bytes:
+        """Return the plain bytes of an item's blob. Raises ReadError or BrokenItem."""
+        try:
+            volume = self._volumes[volumes.volume_id_of(row["locator"])]
+        except KeyError as error:
+            raise ReadError(f"item {item}: its volume is not there") from error
+        mod_content = int(row["mod_content"])
+        path = volumes.find_blob(volume, self._mailbox_id, item_id=item, mod_content=mod_content)
+        with volumes.open_blob(path, row["size"]) as blob:
+            return blob.read()
 
     def forget(self, item: int, row: Mapping[str, Any]) -> None:
         """Note that a row of an item or of its older versions goes, and its blob with it.
@@ -74,7 +85,7 @@ class BlobFiles:
         """Remove what a committed change has forgotten."""
         _remove(self._forgotten)
 
-    def _packed(self, data: bytes) -> bytes:
+    def packed(self, data: bytes) -> bytes:
         """Compress as the volume says; a result of the very length of the data would look plain."""
         volume = self._current
         if not volume.compress_blobs or len(data) <= volume.compression_threshold_bytes:

@@ -1,8 +1,9 @@
 """The choke point: every change of a sandbox mailbox goes through a `Change`.
 
 One change is one transaction with one change number, as in the real server: whatever it touches
-gets that number (`zimbra-store.md` §7). It keeps what the server derives in step: counters of
-folders and tags, `tagged_item`, the mailbox row, tombstones, blob files.
+gets that number (`zimbra-store.md` §7), and the redo log gets one operation. It keeps what the
+server derives in step: counters of folders and tags, `tagged_item`, the mailbox row, tombstones,
+blob files.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem
 from backupng.engine.mailserver.sandbox.blobfiles import BlobFiles
-from backupng.engine.mailserver.sandbox.database import SqliteDatabase, three_bytes
+from backupng.engine.mailserver.sandbox.database import SqliteDatabase
 from backupng.engine.mailserver.sandbox.names import item_name, tag_name
+from backupng.engine.mailserver.sandbox.redo import Op, op
 from backupng.engine.mailserver.zimbra import codes
-from backupng.engine.mailserver.zimbra.codes import Flag
+from backupng.engine.mailserver.zimbra.codes import Flag, three_bytes
 from backupng.engine.mailserver.zimbra.metadata import as_int, decode_column, encode_column
 from backupng.engine.model import FOLDER_LIKE, ItemId, ItemKind
 
 _UNCOUNTED: Final = FOLDER_LIKE | {ItemKind.CONVERSATION, ItemKind.TAG}
 _FOLDER_TYPE: Final = codes.TYPE_OF_KIND[ItemKind.FOLDER]
+_TAG_TYPE: Final = codes.TYPE_OF_KIND[ItemKind.TAG]
 _FOLDER_SUMS: Final = ("sz", "i4d", "i4du")
 _SEARCHABLE: Final = ("tag_names", "flags", "unread")
 _ITEM_TABLES: Final = {
@@ -61,6 +64,25 @@ class Change:
         self._contacts = 0
         self._folders: dict[int, Counter[str]] = defaultdict(Counter)
         self._tags: dict[int, Counter[str]] = defaultdict(Counter)
+        self._done: Op | None = None
+
+    def log(self, name: str, /, **fields: Any) -> None:
+        """Say what the redo log is to hold of this change: one operation, no more and no less."""
+        if self._done is not None:
+            raise RuntimeError(f"One change logs one operation: {name} comes second.")
+        self._done = op(name, **fields)
+
+    @property
+    def done(self) -> Op:
+        """What was logged."""
+        if self._done is None:
+            raise RuntimeError("A change says what it does: nothing was logged.")
+        return self._done
+
+    @property
+    def address(self) -> str:
+        """The address of the mailbox's account."""
+        return str(self._mailbox["comment"] or "")
 
     def table(self, name: str) -> str:
         """Spell a table of this mailbox's group."""
@@ -125,10 +147,10 @@ class Change:
         self._retag(row)
         return ItemId(item)
 
-    def update(self, item: int, **columns: Any) -> None:
-        """Change columns of an item under this change's number."""
+    def update(self, item: int, *, numbered: bool = True, **columns: Any) -> None:
+        """Change columns of an item, under this change's number unless that is not to show."""
         before = self.row(item)
-        numbers = {"mod_metadata": self.number, "change_date": self.date}
+        numbers = {"mod_metadata": self.number, "change_date": self.date} if numbered else {}
         after = before | numbers | self._stored(columns)
         moved = after["folder_id"] != before["folder_id"]
         if moved:
@@ -179,9 +201,38 @@ class Change:
         """Return the id of a tag of this name, made if it is new."""
         return int(self._tag(name, color=color, listed=listed)["id"])
 
-    def color_tag(self, tag: int, color: int | None) -> None:
-        """Give a tag a colour."""
-        self.update_tag(tag, color=color)
+    def tag_row(self, tag: int) -> dict[str, Any]:
+        """Return a tag's row. Raises InvalidItem if there is none of its users' with that id."""
+        query = f"SELECT * FROM {self.table('tag')} WHERE mailbox_id = ? AND id = ?"
+        found = self._db.one(query, self.mailbox_id, tag) if tag > 0 else None
+        if found is None:
+            raise InvalidItem(f"The mailbox has no tag {tag}.", code="no_such_item")
+        return found
+
+    def drop_tag(self, tag: int) -> None:
+        """Take away a tag that no item has any more."""
+        self._tags.pop(tag, None)
+        self._delete("tag", id=tag)
+        if self._mailbox["tracking_sync"]:
+            self._bury([{"id": tag, "uuid": None, "type": _TAG_TYPE}])
+
+    def rename_tag(self, tag: int, name: str) -> None:
+        """Give a tag another name, on all items that have it too."""
+        old, new = self.tag_row(tag)["name"], tag_name(name)
+        self.update_tag(tag, name=new)
+        for row in self.tagged(tag):
+            names = (new if each == old else each for each in codes.split_tags(row["tag_names"]))
+            columns = {"mod_metadata": self.number, "change_date": self.date}
+            values = {**columns, "tag_names": codes.join_tags(names)}
+            table, key = self.table("mail_item"), row["id"]
+            self._db.update(table, values, mailbox_id=self.mailbox_id, id=key)
+            # Its folder tells IMAP of the change.
+            self._folders[row["folder_id"]]["renamed"] += 1
+
+    def tagged(self, tag: int) -> list[dict[str, Any]]:
+        """Return the rows of all items that have a tag."""
+        having = f"SELECT item_id FROM {self.table('tagged_item')} WHERE mailbox_id = ?"
+        return self.rows(f"id IN ({having} AND tag_id = ?)", self.mailbox_id, tag)
 
     def update_tag(self, tag: int, **columns: Any) -> None:
         """Change columns of a tag under this change's number."""

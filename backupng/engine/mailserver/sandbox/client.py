@@ -9,14 +9,21 @@ from datetime import datetime
 from typing import Any
 
 from backupng.engine.errors import BadRequest, ItemError
-from backupng.engine.mailserver.sandbox import arrivals, edits
+from backupng.engine.mailserver.sandbox import arrivals, edits, removal
 from backupng.engine.mailserver.sandbox.listing import listing
+from backupng.engine.mailserver.sandbox.play import Play
+from backupng.engine.mailserver.sandbox.redo import STREAMED
+from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.mailserver.sandbox.server import Sandbox
-from backupng.engine.model import EntryKind, ItemId, ItemKind, to_ms
+from backupng.engine.mailserver.zimbra.codes import SystemFolder
+from backupng.engine.model import DirectoryEntry, EntryKind, ItemId, ItemKind, to_ms
 
 
 class SandboxClient:
-    """One sandbox, used by name. Every method is one change, made whole or not at all.
+    """One sandbox, used by name.
+
+    Every method is one change, made whole or not at all; where a user's act is several changes, as
+    on the real server, what is refused is refused before the first of them.
 
     Raises BadRequest or InvalidItem for what the server refuses.
     """
@@ -59,7 +66,7 @@ class SandboxClient:
 
     def create_folder(self, address: str, path: str) -> ItemId:
         """Make a folder, missing parents with it."""
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
+        with self._on(address).change() as change:
             return arrivals.make_folder(change, path)
 
     def deliver(
@@ -67,9 +74,25 @@ class SandboxClient:
     ) -> ItemId:
         """Deliver a message, unread."""
         received = to_ms(date or self._clock()) // 1000
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
+        with self._on(address).change() as change:
             target = arrivals.folder_id(change, folder)
             return arrivals.deliver(change, raw, folder=target, date=received)
+
+    def deliver_to_all(self, addresses: Iterable[str], raw: bytes) -> None:
+        """Deliver a message to the Inboxes of several accounts, each by itself.
+
+        As on the real server it is logged once, and each mailbox refers to it.
+        """
+        accounts = {account.entry_id: account for account in map(self._sandbox.account, addresses)}
+        path = STREAMED
+        if len(accounts) > 1:
+            mailboxes = [self._sandbox.mailbox(account) for account in accounts.values()]
+            path = self._sandbox.store_incoming(raw, mailboxes, now_ms=self._now_ms)
+        for account in accounts.values():
+            with self._on(account).change() as change:
+                arrivals.deliver(
+                    change, raw, folder=SystemFolder.INBOX, date=change.date, path=path
+                )
 
     def addressee(self, address: str) -> str | None:
         """Return the name of the account that mail to an address or alias goes to, if any does."""
@@ -78,20 +101,20 @@ class SandboxClient:
 
     def add_contact(self, address: str, raw: bytes) -> ItemId:
         """Add a contact from a vCard."""
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
+        with self._on(address).change() as change:
             return arrivals.add_contact(change, raw)
 
     def add_calendar_item(self, address: str, raw: bytes, *, kind: ItemKind) -> ItemId:
         """Add an appointment or task from iCalendar text."""
         account = self._sandbox.account(address)
-        with self._sandbox.change(account, now_ms=self._now_ms) as change:
+        with self._on(account).change() as change:
             return arrivals.add_calendar_item(change, raw, address=account.name, kind=kind)
 
     def save_document(self, address: str, raw: bytes, *, name: str) -> ItemId:
         """Save a document in the Briefcase; the same name again makes a new version."""
         account = self._sandbox.account(address)
         content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        with self._sandbox.change(account, now_ms=self._now_ms) as change:
+        with self._on(account).change() as change:
             return arrivals.save_document(
                 change, raw, name=name, content_type=content_type, creator=account.name
             )
@@ -100,35 +123,36 @@ class SandboxClient:
 
     def move(self, address: str, item: int, folder: str) -> int:
         """Move an item; returns how many items changed."""
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
+        with self._on(address).change() as change:
             return edits.move(change, item, arrivals.folder_id(change, folder))
 
     def flag(self, address: str, item: int, words: Iterable[str]) -> int:
         """Set and clear flags, `+unread`, `-flagged`; returns how many items changed."""
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
-            return edits.flag(change, item, words)
+        return edits.flag(self._on(address), item, words)
 
     def tag(self, address: str, item: int, name: str) -> int:
         """Put a tag on an item; returns how many items changed."""
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
+        with self._on(address).change() as change:
             return edits.tag(change, item, name)
 
     def delete(self, address: str, item: int) -> int:
         """Delete an item for good; returns how many items went."""
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
-            return edits.delete(change, item)
+        return removal.delete(self._on(address), item)
 
     def empty_folder(self, address: str, folder: str) -> int:
         """Delete all that is in a folder; returns how many items went."""
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
-            return edits.empty_folder(change, arrivals.folder_id(change, folder))
+        return removal.empty_folder(self._on(address), folder)
 
     def share(self, address: str, folder: str, *, grantee: str, rights: str) -> int:
         """Grant another account rights on a folder; returns how many items changed."""
         other = self._sandbox.account(grantee)
-        with self._sandbox.change(self._sandbox.account(address), now_ms=self._now_ms) as change:
+        with self._on(address).change() as change:
             target = arrivals.folder_id(change, folder)
             return edits.share(change, target, other.entry_id, rights)
+
+    def play(self, *, seed: int) -> Play:
+        """Return users who work in all mailboxes, step by step."""
+        return Play(self._sandbox, seed=seed)
 
     # What can be seen
 
@@ -149,6 +173,11 @@ class SandboxClient:
             what = "no blob" if state else "no such item"
             raise BadRequest(f"{account.name}, item {item}: {what}.", code="no_such_item")
         return b"".join(source.blob(mailbox, reference))
+
+    def _on(self, account: str | DirectoryEntry) -> MailboxSeries:
+        """Return who changes the mailbox of an account, given by name or as its entry."""
+        found = self._sandbox.account(account) if isinstance(account, str) else account
+        return MailboxSeries(self._sandbox, found, lambda: self._now_ms)
 
     @property
     def _now_ms(self) -> int:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem, MailServerUnreachable
 from backupng.engine.mailserver.sandbox import schema
+from backupng.engine.mailserver.zimbra.codes import three_bytes
 
-_ABOVE_THREE_BYTES: Final = "\U00010000"
 _TAKEN: Final = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 _UNBINDABLE: Final = (sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError)
 
@@ -44,6 +44,7 @@ class SqliteDatabase:
                 with self.transaction():
                     self._create("zimbra", schema.ZIMBRA_TABLES)
                     self._create(schema.DIRECTORY, schema.DIRECTORY_TABLES)
+                    self._create(schema.SANDBOX, schema.SANDBOX_TABLES)
         except BaseException:
             self.close()
             raise
@@ -138,13 +139,6 @@ class SqliteDatabase:
             raise InvalidItem(f"No database can hold this: {error}.", code="bad_value") from error
         except sqlite3.Error as error:
             raise MailServerUnreachable(f"The sandbox database does not answer: {error}") from error
-
-
-def three_bytes(value: Any) -> Any:
-    """MariaDB's `utf8` holds three bytes a character; the real server leaves `?` for the others."""
-    if not isinstance(value, str) or value.isascii() or max(value) < _ABOVE_THREE_BYTES:
-        return value
-    return "".join("?" if character >= _ABOVE_THREE_BYTES else character for character in value)
 
 
 def _compare(left: str, right: str) -> int:

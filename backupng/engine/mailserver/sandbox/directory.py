@@ -50,9 +50,18 @@ _BOOLEAN = frozenset(
         "zimbraIsSystemAccount",
         "zimbraIsSystemResource",
         "zimbraMailboxInitialized",
+        "zimbraRedoLogEnabled",
+        "zimbraRedoLogDeleteOnRollover",
     }
 )
-_NUMBER = frozenset({"zimbraMailQuota"})
+_NUMBER = frozenset(
+    {
+        "zimbraMailQuota",
+        "zimbraRedoLogRolloverFileSizeKB",
+        "zimbraRedoLogRolloverMinFileAge",
+        "zimbraRedoLogRolloverHardMaxFileSizeKB",
+    }
+)
 _LONGEST_NOTES = 1024
 _ADDRESSES = ("zimbraMailDeliveryAddress", "mail", "zimbraMailAlias")
 _FIRST_OF_DN = re.compile(r"(?:[^,\\]|\\.)*,?", re.DOTALL)

@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from backupng.engine.mailserver.sandbox.server import (
 )
 from backupng.engine.mailserver.zimbra.volumes import VolumeType, volume_of_row
 from backupng.engine.model import EntryKind
+from backupng.engine.redolog.faults import RedoLogError
+from backupng.engine.redolog.reader import RedoLog
 
 _ROWS_FILE: Final = re.compile(r"(zimbra|mboxgroup([1-9][0-9]{0,4}))\.([a-z_0-9]+)\.jsonl")
 _NEEDED: Final = ("zimbra.mailbox", "zimbra.volume", "zimbra.current_volumes")
@@ -35,6 +38,7 @@ _READ: Final = ("db-rows", "volumes", "redolog")
 _CHANGES_PER_CHECKPOINT: Final = 100
 _IDS_PER_CHECKPOINT: Final = 20
 _MOST: Final = 2**31
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _NO_STORES: Final = ("", "..", "lock", "redolog")
 """Names in a server's folder that no volume can have."""
@@ -171,7 +175,8 @@ def _make_directory(sandbox: Sandbox, directory: Path, name: str) -> None:
             )
         accounts[address] = row["account_id"]
     ids = random.Random(f"{name}/load")  # noqa: S311  # ids, not secrets
-    sandbox.add_entry(EntryKind.SERVER, name, draw_id(ids), zimbraServiceHostname=name)
+    server_id = _logged_id(directory) or draw_id(ids)
+    sandbox.add_entry(EntryKind.SERVER, name, server_id, zimbraServiceHostname=name)
     sandbox.add_entry(EntryKind.COS, DEFAULT_COS, draw_id(ids))
     for domain in sorted({address.partition("@")[2] for address in accounts}):
         sandbox.add_domain(domain, draw_id(ids))
@@ -180,6 +185,13 @@ def _make_directory(sandbox: Sandbox, directory: Path, name: str) -> None:
             sandbox.add_account(address, account_id)
         except InvalidItem as error:
             raise _refusal(directory, str(error).rstrip(".")) from error
+
+
+def _logged_id(directory: Path) -> str:
+    """Return the id by which the redo log knows the server; "" if it says nothing of the kind."""
+    with suppress(RedoLogError), RedoLog(directory / "redolog" / "redo.log") as log:
+        return log.header.server_id if _ID.fullmatch(log.header.server_id) else ""
+    return ""
 
 
 def _copy_files(directory: Path, folder: Path, stores: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's tables: Zimbra's schema in one SQLite file, plus the directory's table.
+"""The sandbox's tables: Zimbra's schema in one SQLite file, plus tables of its own.
 
 Columns and keys follow Zimbra/zm-db-conf `src/db/mysql/db.sql` and `create_database.sql` (10.1).
 `mboxgroup3.mail_item` is the table `mboxgroup3__mail_item`. Text that MariaDB compares without case
@@ -118,6 +118,16 @@ DIRECTORY_TABLES: Final = {
     "address": "address TEXT PRIMARY KEY, dn TEXT NOT NULL COLLATE NOCASE",
 }
 """The directory: entries with their attributes as JSON, and the addresses no two may share."""
+
+SANDBOX: Final = "sandbox"
+LOG_TABLE: Final = "log"
+SANDBOX_TABLES: Final = {
+    LOG_TABLE: """
+    time INTEGER NOT NULL, counter INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    end INTEGER NOT NULL, opcode INTEGER NOT NULL, mailbox_id INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL"""
+}
+"""What no real server has: the last transaction of the redo log, and where in it that ends."""
 
 
 def create_statements(schema: str, tables: Mapping[str, str]) -> list[str]:

@@ -6,42 +6,40 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import hashlib
 import random
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from backupng.engine.errors import BadRequest, MailServerError
-from backupng.engine.mailserver.sandbox import schema
+from backupng.engine.mailserver.sandbox import furniture, schema
 from backupng.engine.mailserver.sandbox.blobfiles import BlobFiles
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.database import SqliteDatabase
 from backupng.engine.mailserver.sandbox.directory import SandboxDirectory, dn_of
+from backupng.engine.mailserver.sandbox.journal import Journal
+from backupng.engine.mailserver.sandbox.redo import op
+from backupng.engine.mailserver.sandbox.writing import Writing
 from backupng.engine.mailserver.zimbra import codes, volumes
-from backupng.engine.mailserver.zimbra.metadata import encode_column
 from backupng.engine.mailserver.zimbra.source import MailServerSource
 from backupng.engine.model import (
     AccountId,
     DirectoryEntry,
     EntryKind,
-    ItemKind,
     Mailbox,
+    spell_digest,
 )
 from backupng.engine.redolog.files import LogFiles
 
 DATABASE_FILE: Final = "mail.sqlite3"
 DEFAULT_COS: Final = "default"
 GROUPS: Final = 100
-_VOLUMES: Final = (
-    (1, volumes.VolumeType.PRIMARY, "message1", "store", 0),
-    (2, volumes.VolumeType.INDEX, "index1", "index", 0),
-    (3, volumes.VolumeType.SECONDARY, "message2", "store2", 1),
-)
+_DELETION_RECORDS: Final = 2
+"""A DeleteMailbox is logged before the work and again after it."""
 
 
 class Sandbox:
@@ -53,6 +51,8 @@ class Sandbox:
         self.directory = SandboxDirectory(database)
         logs = folder / "redolog"
         self.redo_log = LogFiles(logs / "redo.log", logs / "archive")
+        self._journal = Journal(database, self.directory, self.redo_log)
+        self.writing = Writing(folder, database, self._journal)
 
     @classmethod
     def create(cls, folder: Path, *, name: str, domain: str, seed: int) -> Sandbox:
@@ -68,7 +68,7 @@ class Sandbox:
                 cls(folder, SqliteDatabase(folder / DATABASE_FILE, create=True)) as sandbox,
                 sandbox.database.transaction(),
             ):
-                sandbox.add_volumes()
+                furniture.add_volumes(sandbox.database)
                 sandbox.add_entry(EntryKind.SERVER, name, draw_id(ids), zimbraServiceHostname=name)
                 sandbox.add_entry(EntryKind.COS, DEFAULT_COS, draw_id(ids))
                 sandbox.add_domain(domain, draw_id(ids))
@@ -82,7 +82,13 @@ class Sandbox:
                 f"There is no sandbox server in {folder}.",
                 hint="Make one: backupng sandbox createServer NAME.",
             )
-        return cls(folder, SqliteDatabase(folder / DATABASE_FILE))
+        sandbox = cls(folder, SqliteDatabase(folder / DATABASE_FILE))
+        try:
+            sandbox.writing.settle()
+        except BaseException:
+            sandbox.close()
+            raise
+        return sandbox
 
     def close(self) -> None:
         """Close the database."""
@@ -109,28 +115,6 @@ class Sandbox:
         )
 
     # Directory
-
-    def add_volumes(self) -> None:
-        """Add the volumes of a fresh server: plain primary, index, compressed secondary."""
-        for volume_id, volume_type, name, path, compressed in _VOLUMES:
-            self.database.insert(
-                self.database.table("zimbra", "volume"),
-                {
-                    "id": volume_id,
-                    "type": int(volume_type),
-                    "name": name,
-                    "path": path,
-                    "file_bits": 12,
-                    "file_group_bits": 8,
-                    "mailbox_bits": 12,
-                    "mailbox_group_bits": 8,
-                    "compress_blobs": compressed,
-                    "compression_threshold": 4096,
-                    "store_manager_class": "com.zimbra.cs.store.file.FileBlobStore",
-                },
-            )
-        current = {"message_volume_id": 1, "index_volume_id": 2, "next_mailbox_id": 1}
-        self.database.insert(self.database.table("zimbra", "current_volumes"), current)
 
     def add_entry(self, kind: EntryKind, name: str, entry_id: str, **attributes: str) -> None:
         """Add a server or COS entry."""
@@ -202,7 +186,7 @@ class Sandbox:
 
     # Mailboxes
 
-    def add_mailbox(self, account: DirectoryEntry, *, now_ms: int) -> None:
+    def _add_mailbox(self, account: DirectoryEntry, *, now_ms: int) -> Change:
         """Give an account its mailbox with the system folders, as its first opening does."""
         current = self.database.one(f"SELECT * FROM {self._zimbra('current_volumes')}")
         if current is None:
@@ -229,12 +213,8 @@ class Sandbox:
             f"DELETE FROM {self._zimbra('deleted_account')} WHERE email = ?", account.name
         )
         change = self._change(AccountId(account.entry_id), now_ms=now_ms, quota=0)
-        for folder, spec in codes.SYSTEM_FOLDERS.items():
-            if folder not in codes.OPTIONAL_FOLDERS:
-                _add_system_folder(change, folder, spec)
-        for tag, tag_name in codes.MIRRORED_FLAGS.items():
-            change.insert_side("tag", id=tag, name=tag_name, sequence=0)
-        change.finish()
+        furniture.furnish(change, account.entry_id)
+        return change
 
     def mailbox(self, account: DirectoryEntry) -> Mailbox:
         """Return an account's mailbox. Raises MailServerError if it has none."""
@@ -243,37 +223,27 @@ class Sandbox:
             raise MailServerError(f"The account {account.name} has no mailbox.")
         return found
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the server's lock: one change of anything at a time, over all processes."""
-        try:
-            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise MailServerError(f"{self.folder} cannot be changed: {error}.") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with self.database.transaction():
-                yield
-        finally:
-            os.close(descriptor)
+    # Changes
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the server's lock, for a change of the directory: all of it or nothing."""
+        return self.writing.locked()
 
     @contextmanager
     def change(
         self, account: DirectoryEntry, *, now_ms: int, enforce_quota: bool = True
     ) -> Iterator[Change]:
-        """Make one change of one mailbox: all of it is written, or nothing."""
+        """Make one change of one mailbox: all of it is written, or nothing.
+
+        It says with `Change.log` what it does: that is logged before it is committed.
+        """
         quota = int(account.first("zimbraMailQuota", "0")) if enforce_quota else 0
-        change: Change | None = None
-        try:
-            with self.locked():
-                change = self._change(AccountId(account.entry_id), now_ms=now_ms, quota=quota)
-                yield change
-                change.finish()
-        except BaseException:
-            if change:
-                change.blobs.undo()
-            raise
-        change.blobs.settle()
+        with self.writing.logged(now_ms=now_ms) as pending:
+            change = self._change(AccountId(account.entry_id), now_ms=now_ms, quota=quota)
+            pending.blobs = change.blobs
+            yield change
+            change.finish()
+            pending.take(change)
 
     def create_account(
         self,
@@ -284,15 +254,20 @@ class Sandbox:
         attributes: Mapping[str, str | tuple[bytes, ...]],
     ) -> DirectoryEntry:
         """Make an account and its mailbox, together or not at all."""
-        with self.locked():
+        with self.writing.logged(now_ms=now_ms) as pending:
             account = self.add_account(address, account_id, **attributes)
-            self.add_mailbox(account, now_ms=now_ms)
-            return account
+            change = self._add_mailbox(account, now_ms=now_ms)
+            change.finish()
+            pending.take(change)
+        return account
 
     def delete_account(self, account: DirectoryEntry, *, now_ms: int) -> None:
         """Remove an account: directory entry, mailbox rows, blobs."""
-        with self.locked():
+        with self.writing.logged(now_ms=now_ms) as pending:
             mailbox = self.mailbox(account)
+            pending.done, pending.times = op("DeleteMailbox"), _DELETION_RECORDS
+            pending.mailbox_id = mailbox.mailbox_id
+            pending.number = mailbox.row["change_checkpoint"] + 1
             self.directory.remove(account)
             tables = [self._zimbra(name) for name in ("mailbox_metadata", "pending_acl_push")]
             group = f"mboxgroup{mailbox.group_id}"
@@ -313,6 +288,20 @@ class Sandbox:
             if not volume.external:
                 path = volumes.blob_path(volume, mailbox.mailbox_id, item_id=1, mod_content=1)
                 shutil.rmtree(path.parent.parent.parent, ignore_errors=True)
+
+    def store_incoming(self, raw: bytes, mailboxes: Sequence[Mailbox], *, now_ms: int) -> str:
+        """Log a message once that goes to several mailboxes; returns the path it is known by."""
+        with self.writing.logged(now_ms=now_ms) as pending:
+            path = str(self.folder / "store" / "incoming" / f"{self._journal.next_txn(now_ms)}.msg")
+            pending.done = op(
+                "StoreIncomingBlob",
+                mailboxIds=[mailbox.mailbox_id for mailbox in mailboxes],
+                digest=spell_digest(hashlib.sha256(raw).digest()),
+                path=path,
+                msgSize=len(raw),
+                data=raw,
+            )
+        return path
 
     def _change(self, account: AccountId, *, now_ms: int, quota: int) -> Change:
         table = self._zimbra("mailbox")
@@ -373,26 +362,4 @@ def _entry(
             attribute: (value.encode(),) if isinstance(value, str) else value
             for attribute, value in values.items()
         },
-    )
-
-
-def _add_system_folder(change: Change, folder: int, spec: codes.FolderSpec) -> None:
-    values: dict[str, int | str] = {
-        "a": spec.attributes,
-        "das": "false",
-        "mseq": 1,
-        "unxt": folder + 1,
-    }
-    if spec.view is not None:
-        values["vt"] = codes.TYPE_OF_KIND[spec.view]
-    change.insert(
-        ItemKind.FOLDER,
-        folder=spec.parent,
-        id=folder,
-        parent_id=int(spec.parent),
-        name=spec.name,
-        subject=spec.name,
-        unread=0,
-        flags=int(spec.flags),
-        metadata=encode_column(values),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Final
 
-from backupng.engine.mailserver.sandbox import arrivals, edits
+from backupng.engine.mailserver.sandbox import arrivals, edits, tags
 from backupng.engine.mailserver.sandbox.arrivals import Look
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.content import plan
@@ -31,6 +31,11 @@ def fill(sandbox: Sandbox, *, seed: int, accounts: int, items: int) -> None:
     The clock of a server being filled starts at a fixed moment and ticks once a step, so that the
     same arguments make equal mailboxes on every machine and at any time.
     """
+    with sandbox.writing.making():
+        _fill(sandbox, seed=seed, accounts=accounts, items=items)
+
+
+def _fill(sandbox: Sandbox, *, seed: int, accounts: int, items: int) -> None:
     domain = next(sandbox.directory.entries(EntryKind.DOMAIN)).name
     ids = random.Random(f"{domain}/{seed}/accounts")  # noqa: S311  # ids, not secrets
     now_ms = plan.END_S * 1000
@@ -73,7 +78,7 @@ def _(step: plan.MakeFolder, scene: _Scene) -> None:
 
 @take.register
 def _(step: plan.MakeTag, scene: _Scene) -> None:
-    scene.change.color_tag(scene.change.tag_id(step.name), step.color)
+    tags.make_tag(scene.change, step.name, color=step.color)
 
 
 @take.register
