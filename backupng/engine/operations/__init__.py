@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backupng.engine.operations.account_scan import DoAccountScan
 from backupng.engine.operations.base import Lookup, Operation
 from backupng.engine.operations.get_available_accounts import GetAvailableAccounts
 from backupng.engine.operations.get_backup_info import GetBackupInfo
@@ -10,7 +11,7 @@ from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccoun
 from backupng.engine.operations.smart_scan import SmartScan
 
 OPERATIONS: dict[str, type[Operation]] = {
-    operation.command: operation for operation in (RestoreOnNewAccount, SmartScan)
+    operation.command: operation for operation in (DoAccountScan, RestoreOnNewAccount, SmartScan)
 }
 LOOKUPS: dict[str, type[Lookup]] = {
     lookup.command: lookup for lookup in (GetAvailableAccounts, GetBackupInfo, GetItem)

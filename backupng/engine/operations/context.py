@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from backupng.engine.backuppath.blobs import BlobCodec, Packer
@@ -16,10 +16,21 @@ from backupng.engine.errors import MailServerError
 from backupng.engine.mailserver.port import Destination, Source
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.server import Sandbox
+from backupng.engine.mailserver.zimbra import door
 from backupng.engine.operations.base import Level, Settings
 
 Clock = Callable[[], datetime]
 """Tells the moment, aware, UTC."""
+
+
+class MailServer(AbstractContextManager["MailServer"], Protocol):
+    """A mail server of any kind, opened; leaving it closes its connections."""
+
+    def source(self) -> Source:
+        """Return this server as one that is read."""
+
+    def close(self) -> None:
+        """Close its connections."""
 
 
 class ServerContext:
@@ -68,7 +79,12 @@ class ServerContext:
 
     @cached_property
     def destination(self) -> Destination:
-        """The mail server, written."""
+        """The mail server, written. Raises MailServerError for one that cannot be."""
+        if not isinstance(self._mail_server, Sandbox):
+            raise MailServerError(
+                "This version cannot write to a Zimbra server yet.",
+                hint="Scans of it work; restores go to a sandbox server only.",
+            )
         return SandboxDestination(self._mail_server, self._clock)
 
     @property
@@ -98,7 +114,7 @@ class ServerContext:
         """Add an entry to the operation's log."""
 
     @cached_property
-    def _mail_server(self) -> Sandbox:
+    def _mail_server(self) -> MailServer:
         return self._stack.enter_context(open_mail_server(self._server))
 
     @property
@@ -114,14 +130,18 @@ class ServerContext:
         return Path(self._server["backup_path"])
 
 
-def open_mail_server(server: Mapping[str, Any]) -> Sandbox:
+def open_mail_server(server: Mapping[str, Any]) -> MailServer:
     """Open the mail server that the line's `server` names. Raises MailServerError."""
-    if server["kind"] != "sandbox":
-        raise MailServerError(
-            f"The server {server['name']} is of the kind {server['kind']}, "
-            "which this version cannot reach."
-        )
-    return Sandbox.open(Path(server["connection"]["folder"]))
+    match server["kind"]:
+        case "sandbox":
+            return Sandbox.open(Path(server["connection"]["folder"]))
+        case "zimbra":
+            return door.open_server(server["connection"])
+        case kind:
+            raise MailServerError(
+                f"The server {server['name']} is of the kind {kind}, "
+                "which this version cannot reach."
+            )
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:

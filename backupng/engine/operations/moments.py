@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BadRequest
-from backupng.engine.model import AccountId
+from backupng.engine.errors import BadRequest, ItemError
+from backupng.engine.model import AccountId, from_ms, to_ms
 from backupng.engine.operations.words import DATE_FORMAT, Moment
 from backupng.engine.restore.select import ALL_TIME, end_of_second
+from backupng.engine.scan.beside import SCANNER_ROLE
 
 
 def before_of(moment: Moment, now: datetime) -> datetime:
@@ -38,24 +39,58 @@ def spelled(moment: datetime, zone: str) -> str:
 
 
 def known_by(path: BackupPath, account: AccountId, before: datetime, *, zone: str) -> str:
-    """Say how exactly the backup knows a mailbox at a moment; empty if a scan proves all of it.
+    """Say how exactly the backup knows a mailbox at a moment; empty if it is known exactly.
 
     `before` is the end of that moment. Raises BadRequest without any scan, ReadError, BrokenItem.
     """
     require_scanned(path)
-    last = datetime.fromtimestamp(path.checkpoint()["smartscan"]["started"] / 1000, UTC)
-    if before > end_of_second(last):
-        return (
-            f"The mailbox is as the scan of {spelled(last, zone)} saw it: "
-            "what changed after that is not in the backup."
-        )
+    last = from_ms(path.checkpoint()["smartscan"]["started"])
+    followed = _followed_until(path)
+    if before > end_of_second(max(last, followed or last)):
+        return "" if path.is_writing(SCANNER_ROLE) else _ends(last, followed, zone)
     scans = (state.start for state in path.mailbox_history(account))
-    if later := next((start for start in scans if start >= before), None):
+    later = next((start for start in scans if start >= before), None)
+    if later is None:
+        return ""
+    # Without the scanner, what came and went between two scans was seen by nobody.
+    if followed is None or _was_missed(path, account, before, later):
         return (
             f"No scan ran at that moment: items that changed more than once are as the scan of "
             f"{spelled(later, zone)} saw them, and deletions count from that scan on."
         )
     return ""
+
+
+def _followed_until(path: BackupPath) -> datetime | None:
+    """Return up to when the Real-Time Scanner has said that it was at work."""
+    said = path.scanner()
+    return from_ms(said["at"]) if said.get("log") and "at" in said else None
+
+
+def _ends(last: datetime, followed: datetime | None, zone: str) -> str:
+    if followed is not None and followed > last:
+        return (
+            f"The mailbox is as the Real-Time Scanner saw it at {spelled(followed, zone)}: "
+            "what changed after that is not in the backup."
+        )
+    return (
+        f"The mailbox is as the scan of {spelled(last, zone)} saw it: "
+        "what changed after that is not in the backup."
+    )
+
+
+def _was_missed(path: BackupPath, account: AccountId, before: datetime, later: datetime) -> bool:
+    """Say whether anything that came after a moment is known from the next scan alone."""
+    by_scan = f"scan:{to_ms(later)}"
+    for item in path.items(account):
+        try:
+            history = path.history(account, item)
+        except ItemError:
+            continue
+        following = next((state for state in history if state.start >= before), None)
+        if following is not None and following.source == by_scan:
+            return True
+    return False
 
 
 def require_scanned(path: BackupPath) -> None:

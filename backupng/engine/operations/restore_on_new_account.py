@@ -9,6 +9,7 @@ from typing import ClassVar
 from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.mailserver.port import Destination
 from backupng.engine.model import AccountId, DirectoryEntry, EntryKind
+from backupng.engine.operations.account_scan import settle
 from backupng.engine.operations.base import Context, Level, Operation, Report
 from backupng.engine.operations.moments import before_of, known_by, require_scanned, spelled
 from backupng.engine.operations.words import (
@@ -23,6 +24,7 @@ from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.provision import CHILDREN_CARRIED, attributes_for
 from backupng.engine.restore.rename import order
 from backupng.engine.restore.select import find_account, first_moment, select_account, state_at
+from backupng.engine.scan.uncertainty import uncertain
 
 OLDER_STATE = "restored in an older state: the scan could not read the newer one"
 
@@ -58,7 +60,7 @@ class RestoreOnNewAccount(Operation):
     def run(self, ctx: Context) -> Report:
         """Select, rename, inject, read back."""
         report = Report()
-        prepared = self._prepare(ctx)
+        prepared = self._settle(ctx, report)
         _begin(ctx, "reading the backup")
         selection = select_account(ctx.path, prepared.account, prepared.before)
         plan = order(selection.states)
@@ -91,9 +93,18 @@ class RestoreOnNewAccount(Operation):
             "grants_not_carried": injection.grants_lost,
         }
         if outdated := [(item, OLDER_STATE) for item in sorted(selection.outdated)]:
-            report.unreadable[prepared.entry.name] = outdated
+            report.unreadable[prepared.entry.name] += outdated
         self._note(ctx, report, prepared)
         return report
+
+    def _settle(self, ctx: Context, report: Report) -> _Prepared:
+        """Prepare, and have an uncertain account scanned first."""
+        prepared = self._prepare(ctx)
+        doubt = uncertain(ctx.path, prepared.account)
+        if doubt is None:
+            return prepared
+        settle(ctx, prepared.account, doubt, report)
+        return self._prepare(ctx)
 
     def _prepare(self, ctx: Context) -> _Prepared:
         require_scanned(ctx.path)

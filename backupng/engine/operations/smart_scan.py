@@ -29,6 +29,7 @@ class SmartScan(Operation):
 
     notifications: Addresses = NO_ADDRESSES
     deep: bool = field(default=False, metadata={"values": "true|false"})
+    read_error_threshold: int | None = field(default=None, metadata={"default": "unlimited"})
 
     def check(self, ctx: Context) -> None:
         """Refuse when the Backup Path cannot be used or its disk is nearly full."""
@@ -52,13 +53,15 @@ class SmartScan(Operation):
             log=ctx.log,
             packer=ctx.settings.packer,
             deep=self.deep,
+            most_errors=self.read_error_threshold,
             skip_lists=ctx.settings.skip_lists,
         )
-        result = scan.run(now=lambda: ctx.now)
-        for account, failures in sorted(result.unreadable.items()):
-            for item, error in failures:
-                ctx.log(f"{account}, item {item}: {error}", level=Level.WARNING)
-        return _report(result)
+        try:
+            return _report(scan.run(now=lambda: ctx.now))
+        finally:
+            for account, failures in sorted(scan.result.unreadable.items()):
+                for item, error in failures:
+                    ctx.log(f"{account}, item {item}: {error}", level=Level.WARNING)
 
 
 def _counts(result: smartscan.ScanResult) -> dict[str, int]:
@@ -82,14 +85,14 @@ def _report(result: smartscan.ScanResult) -> Report:
     report, counts = Report(), result.counts
     for account, failures in sorted(result.unreadable.items()):
         report.unreadable[account] = [(item, error.cause) for item, error in failures]
-    if result.accounts_dropped:
-        report.warnings.append(_dropped(sorted(result.accounts_dropped)))
+    if result.directory.accounts_dropped:
+        report.warnings.append(_dropped(sorted(result.directory.accounts_dropped)))
     report.counters = {
         "accounts_scanned": result.accounts_scanned,
         "accounts_new": result.accounts_new,
         "accounts_updated": result.accounts_updated,
-        "accounts_deleted": result.accounts_deleted,
-        "accounts_skipped_by_cos": result.accounts_skipped_by_cos,
+        "accounts_deleted": result.directory.accounts_deleted,
+        "accounts_skipped_by_cos": len(result.directory.left_out),
         "items_checked": counts.items_checked,
         "items_new": counts.items_new,
         "items_updated": counts.items_updated,
@@ -98,9 +101,9 @@ def _report(result: smartscan.ScanResult) -> Report:
         "blobs_new": counts.blobs_new,
         "bytes_read": counts.bytes_read,
         "bytes_written": counts.bytes_written,
-        "domains": result.entries.get(EntryKind.DOMAIN, 0),
-        "classes_of_service": result.entries.get(EntryKind.COS, 0),
-        "lists": result.entries.get(EntryKind.LIST, 0),
-        "entries_changed": result.entries_changed,
+        "domains": result.directory.entries.get(EntryKind.DOMAIN, 0),
+        "classes_of_service": result.directory.entries.get(EntryKind.COS, 0),
+        "lists": result.directory.entries.get(EntryKind.LIST, 0),
+        "entries_changed": result.directory.changed,
     }
     return report

@@ -108,12 +108,6 @@ class LogWriter:
         self._write_header(size=size)
         self.sync()
 
-    def has_marker(self, end: int) -> bool:
-        """Say whether a record as long as an end marker ends there."""
-        start = end - COMMIT_BYTES
-        found = _at(self._files.current, lambda: os.pread(self._file, len(MAGIC), start))
-        return found == MAGIC
-
     def is_due(self, limits: Rollover, *, now_ms: int) -> bool:
         """Say whether the file has grown, or grown and aged, enough to roll over."""
         if self.size >= limits.hard_bytes:
@@ -166,6 +160,21 @@ class LogWriter:
         self._header = replace(self._header, **changes)
         data = self._header.encode()
         _at(self._files.current, lambda: _write(self._file, data, 0))
+
+
+def whole_size(path: Path) -> tuple[int, int] | None:
+    """Return sequence and size of a log that ends with an end marker or is empty; None if not.
+
+    A look at its header and its end alone: whether it agrees with what else is known.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            sequence = FileHeader.decode(file.read(header.SIZE), name=str(path)).sequence
+            size = file.seek(0, os.SEEK_END)
+            begins = os.pread(file.fileno(), len(MAGIC), size - COMMIT_BYTES)
+    except (OSError, RedoLogError):
+        return None
+    return (sequence, size) if size == header.SIZE or begins == MAGIC else None
 
 
 def _at(path: Path, step: Callable[[], _Result]) -> _Result:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from backupng.engine.model import ItemId, to_ms
 from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
 from backupng.engine.operations.words import LAST, AccountName, AccountNameOrId, Moment
+from backupng.engine.scan.beside import SCANNER_ROLE
 from tests.cast import ALICE, Office, message
 
 
@@ -54,3 +59,43 @@ def test_of_a_mailbox_that_a_later_scan_found_unchanged_nothing_is_said(mail: Of
     mail.later(minutes=5)
     mail.scan()
     assert told(mail, between).startswith("Account settings are those read at")
+
+
+def follow(mail: Office, *items: int) -> None:
+    """Let the Real-Time Scanner have followed until now, and have seen these items of alice."""
+    account = mail.account_id(ALICE)
+    source = mail.source
+    with mail.path.writer(SCANNER_ROLE) as writer:
+        for _, state in source.states(source.mailbox(account), [ItemId(item) for item in items]):
+            writer.add_states(account, [replace(state, source="redolog", start=mail.now)])
+        writer.commit()
+        writer.set_scanner({"log": {"sequence": 1, "offset": 512}, "at": to_ms(mail.now)})
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_what_the_scanner_has_seen_needs_no_scan_to_tell(mail: Office, is_seen: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    mail.scan()
+    mail.later(minutes=5)
+    between = Moment(at=mail.now)
+    mail.later(minutes=5)
+    item = mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+    follow(mail, *([item] if is_seen else []))
+    mail.scan()
+
+    assert ("No scan ran" in told(mail, between)) != is_seen
+
+
+def test_after_the_scanner_ended_a_restore_says_until_when_it_followed(mail: Office) -> None:
+    mail.scan()
+    mail.later(minutes=5)
+    follow(mail)
+    at = mail.now
+    mail.later(minutes=5)
+
+    assert told(mail, LAST) == (
+        f"The mailbox is as the Real-Time Scanner saw it at {at:%d/%m/%Y %H:%M:%S} UTC: "
+        "what changed after that is not in the backup."
+    )
+    with mail.path.writer(SCANNER_ROLE):
+        mail.later(seconds=1)
+        assert told(mail, LAST).startswith("Account settings are those read at")
