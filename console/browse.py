@@ -132,11 +132,9 @@ def read_cos_flags(server: Server) -> list[CosFlag]:
 
 
 def switch_cos(server: Server, name: str, *, disabled: bool) -> Switched:
-    """Switch the backup of a class of service, by name or id, and read the flags anew.
+    """Switch the backup of a class of service, by name or id; the flags are read afterwards.
 
     Raises BadRequest (no_such_cos) and MailServerError.
     """
     with connect.context(server) as ctx:
-        switched = engine_cos.switch(ctx, name, disabled=disabled)
-    read_cos_flags(server)
-    return switched
+        return engine_cos.switch(ctx, name, disabled=disabled)

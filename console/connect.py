@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
@@ -30,12 +30,17 @@ from backupng.engine.mailserver.sandbox.client import SandboxClient
 from backupng.engine.mailserver.sandbox.content.fill import fill
 from backupng.engine.mailserver.sandbox.load import load
 from backupng.engine.mailserver.sandbox.server import Sandbox
+from backupng.engine.mailserver.zimbra import door
 from backupng.engine.model import EntryKind
 from backupng.engine.operations.context import ServerContext
 from console import hosting, properties
 from console.models import SERVER_NAME, QueuedOperation, Server, Setting
 
+if TYPE_CHECKING:
+    from backupng.engine.mailserver.zimbra.checks import Check
+
 SANDBOX = "sandbox"
+ZIMBRA = "zimbra"
 _MARK = ".unfinished"
 _RESERVED_NAMES = frozenset({"all_servers", "localhost"})
 """Words that `--host` and answers have for other things."""
@@ -49,16 +54,25 @@ def line(row: QueuedOperation) -> dict[str, Any]:
     return _server_line(row.server) | {"operation": operation, "parent": os.getpid()}
 
 
+def scanner_line(server: Server) -> dict[str, Any]:
+    """Return all that the process of a server's Real-Time Scanner is given."""
+    return _server_line(server) | {"parent": os.getpid()}
+
+
 def context(server: Server) -> ServerContext:
     """Return a Context for a check or a lookup in this process; use it in a `with`.
 
     Raises MailServerUnreachable for a server whose operations run on another host.
     """
+    _refuse_foreign(server)
+    return ServerContext(_server_line(server), clock=timezone.now)
+
+
+def _refuse_foreign(server: Server) -> None:
     if server.identity not in ("", hosting.identity()):
         raise MailServerUnreachable(
             f"The server {server.name} belongs to another host.", hint="Run the command there."
         )
-    return ServerContext(_server_line(server), clock=timezone.now)
 
 
 def _server_line(server: Server) -> dict[str, Any]:
@@ -207,6 +221,36 @@ def _refused(path: Path, code: str, reason: str) -> BadRequest:
     )
 
 
+# Real servers
+
+
+def examine(server: Server) -> list[Check]:
+    """Try all that a backup of a real server needs; a sandbox needs to open. Raises BackupError."""
+    _refuse_foreign(server)
+    if server.kind == ZIMBRA:
+        return door.check_server(_connection(server))
+    Sandbox.open(_folder(server)).close()
+    return []
+
+
+def add_zimbra(name: str, *, localconfig: Path, backup_path: Path) -> list[Check]:
+    """Add the row of a real server, unless something necessary is missing; say what was found.
+
+    `localconfig` is its installation's own. Raises BadRequest: already_exists, or path_… for a
+    Backup Path that cannot be.
+    """
+    connection = {"localconfig": str(localconfig)}
+    with _new_name(name):
+        same = Server.objects.filter(kind=ZIMBRA, connection=connection).first()
+        if same is not None:
+            raise _taken(f"The mail server of {localconfig} is there already: {same.name}.")
+        found = door.check_server(connection)
+        if all(each.ok or not each.necessary for each in found):
+            with transaction.atomic():
+                check_backup_path(_add_row(name, ZIMBRA, connection, backup_path), backup_path)
+    return found
+
+
 # Sandbox servers
 
 
@@ -263,19 +307,26 @@ def outline(server: Server) -> dict[str, Any]:
     return {"domain": ",".join(domains), "accounts": accounts}
 
 
-def _add_sandbox(name: str, make: Callable[[Path], None]) -> Server:
+@contextmanager
+def _new_name(name: str) -> Iterator[None]:
+    """Keep a name for a server that is being added. Raises BadRequest if it is none or in use."""
     if not re.fullmatch(SERVER_NAME, name) or name.lower() in _RESERVED_NAMES:
         raise BadRequest(
             f"{name!r} is no server name.", hint="Letters, digits, dots, dashes and underscores."
         )
-    folder: Path = settings.DATA_DIR / "servers" / name
     with hosting.locked(f"{name}.making") as lock:
         if lock is None or Server.objects.filter(name__iexact=name).exists():
-            raise BadRequest(
-                f"There is a server {name} already.",
-                code="already_exists",
-                hint="Choose another name.",
-            )
+            raise _taken(f"There is a server {name} already.", hint="Choose another name.")
+        yield
+
+
+def _taken(message: str, *, hint: str = "") -> BadRequest:
+    return BadRequest(message, code="already_exists", hint=hint)
+
+
+def _add_sandbox(name: str, make: Callable[[Path], None]) -> Server:
+    folder: Path = settings.DATA_DIR / "servers" / name
+    with _new_name(name):
         _remove_unfinished(folder)
         making = folder.with_name(f".{name}.making")
         shutil.rmtree(making, ignore_errors=True)
@@ -312,17 +363,22 @@ def _adopt(name: str, made: Path, folder: Path) -> Server:
     backup_path: Path = settings.DATA_DIR / "backup" / name
     backup_path.mkdir(parents=True, exist_ok=True, mode=0o750)
     with transaction.atomic():
-        server = Server.objects.create(
-            name=name,
-            kind=SANDBOX,
-            connection={"folder": _stored(folder)},
-            backup_path=_stored(backup_path),
-            zone=hosting.zone(),
-            identity=hosting.identity(),
-        )
+        server = _add_row(name, SANDBOX, {"folder": _stored(folder)}, backup_path)
         made.rename(folder)
     (folder / _MARK).unlink()
     return server
+
+
+def _add_row(name: str, kind: str, connection: dict[str, Any], backup_path: Path) -> Server:
+    """Bind a new server to this host."""
+    return Server.objects.create(
+        name=name,
+        kind=kind,
+        connection=connection,
+        backup_path=_stored(backup_path),
+        zone=hosting.zone(),
+        identity=hosting.identity(),
+    )
 
 
 def _remove_unfinished(folder: Path) -> None:

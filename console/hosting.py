@@ -3,6 +3,7 @@
 <data>/state/host             who this host is: a random UUID
 <data>/state/<name>.lock      held by the one drain of a server, and by its operation
 <data>/state/<name>.worker    held by a worker for its life
+<data>/state/<name>.scanner   held by a Real-Time Scanner for its life, and by its process
 <data>/state/{wal,post,tidy}  held by the one process of this host that does such work
 <data>/state/<uuid>.end       the end of an operation that the database may not know yet
 <data>/state/log/<uuid>.log   what an operation logged
@@ -146,6 +147,13 @@ def worker_lock(server: str) -> str:
     return f"{quote(server, safe='')}.worker"
 
 
+def scanner_lock(server: str) -> str:
+    """Return the name of the lock that the scanner of a server holds for its life."""
+    return f"{quote(server, safe='')}.scanner"
+
+
+START = "BACKUPNG_START"
+"""The variable that names a start of the backup: all services of one start inherit it."""
 WAL_LOCK = "wal"
 """The lock of who moves SQLite's log into its database: two at once may damage both."""
 POST_LOCK = "post"
@@ -169,7 +177,7 @@ def write_journal(operation: uuid.UUID, end: Mapping[str, Any]) -> None:
 def read_journal(operation: uuid.UUID) -> dict[str, Any] | None:
     """Return an operation's end, None if no journal tells it."""
     try:
-        end = _read_object(_journal(operation).read_bytes())
+        end = read_object(_journal(operation).read_bytes())
     except FileNotFoundError:
         return None
     if end is None:
@@ -235,7 +243,7 @@ def execute(line: Mapping[str, Any], *, lock: int, watch: Watch) -> dict[str, An
             stdout=subprocess.PIPE,
             stderr=log.file,
             cwd=settings.BASE_DIR,
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            env=engine_environment(),
             start_new_session=True,
             pass_fds=[lock],
         ) as process,
@@ -249,6 +257,11 @@ def execute(line: Mapping[str, Any], *, lock: int, watch: Watch) -> dict[str, An
         finally:
             # The session is named after the process, so it is ended before the name is free again.
             _signal(process, signal.SIGKILL)
+
+
+def engine_environment() -> dict[str, str]:
+    """Return the environment of a process of the engine."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 
 
 def log_file(operation: uuid.UUID | str) -> Path:
@@ -339,14 +352,14 @@ def _is_gone(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _parse_event(line: bytes) -> dict[str, Any]:
-    event = _read_object(line)
+    event = read_object(line)
     if event is None:
         logger.warning("not an event of an operation: %r", line[:200])
         return {}
     return event
 
 
-def _read_object(text: bytes) -> dict[str, Any] | None:
+def read_object(text: bytes) -> dict[str, Any] | None:
     """Read an object of JSON as it can be stored; None for anything else."""
     try:
         found = storable(json.loads(text))

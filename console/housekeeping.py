@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_q.models import Task
 
 from console import hosting
-from console.models import Notification, QueuedOperation
+from console.models import Notification, QueuedOperation, Sample
 
 _EVERY = timedelta(days=1)
 _ACCESS_KEPT = timedelta(days=90)
@@ -22,6 +22,7 @@ _TASKS_KEPT = timedelta(days=7)
 _LOGS_KEPT = timedelta(days=7)
 """A log whose operation the database does not know; it may have been put back to an older state."""
 _NOTIFICATIONS_KEPT = timedelta(days=400)
+_SAMPLES_KEPT = timedelta(days=2)
 _AT_ONCE = 500
 
 
@@ -46,6 +47,7 @@ def _outdated(now: datetime) -> Iterator[QuerySet[Any]]:
     for accesses in (AccessAttempt, AccessFailureLog, AccessLog):
         yield accesses.objects.filter(attempt_time__lt=now - _ACCESS_KEPT)
     yield Task.objects.filter(stopped__lt=now - _TASKS_KEPT)
+    yield Sample.objects.filter(at__lt=now - _SAMPLES_KEPT)
     yield Notification.objects.filter(
         created_at__lt=now - _NOTIFICATIONS_KEPT, read_at__isnull=False
     )

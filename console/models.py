@@ -17,6 +17,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from console.capture import Sample as Sample
+from console.capture import Scanner as Scanner
+
 SERVER_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?"
 """Names are parts of file names, and of command lines."""
 
@@ -28,6 +31,7 @@ PERMISSIONS = {
     "restore": "Restore accounts",
     "stop_operation": "Stop operations one has started",
     "stop_any_operation": "Stop the operations of everybody",
+    "toggle_scanner": "Enable and disable the Real-Time Scanner",
     "change_settings": "Change settings",
     "change_cos": "Switch the backup of a class of service",
     "view_audit": "Read the audit log",

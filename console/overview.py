@@ -15,6 +15,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from backupng.engine.errors import BackupError
 from backupng.engine.operations import OPERATIONS
 from console import connect, hosting
+from console.capture import Scanner
 from console.models import OPEN_STATES, Level, Notification, QueuedOperation, Server, State
 
 SMART_SCAN = "doSmartScan"
@@ -36,7 +37,11 @@ class Fault(StrEnum):
 
     PATH_MISSING = "path_missing"
     NEVER = "never"
+    SCANNER_HALTED = "scanner_halted"
+    SCANNER_SILENT = "scanner_silent"
     UNSUCCESSFUL = "unsuccessful"
+    SCANNER_OFF = "scanner_off"
+    SCAN_DUE = "scan_due"
     LOSSES = "losses"
     OLD = "old"
 
@@ -59,7 +64,8 @@ class Protection:
     """How well one server is saved.
 
     `last` is the SmartScan that ended last, `good` the last one that ended well, `pending` one
-    that waits or runs. `disk` is None for a missing Backup Path, and for that of another host.
+    that waits or runs. `disk` is None for a missing Backup Path, and for that of another host;
+    `scanner` for a server whose Real-Time Scanner was never started.
     """
 
     server: Server
@@ -69,6 +75,28 @@ class Protection:
     disk: Disk | None
     is_here: bool
     fault: Fault | None
+    scanner: Scanner | None = None
+    is_live: bool = False
+    """Whether its scanner captures what happens now."""
+
+    @property
+    def scan_due(self) -> bool:
+        """Whether a SmartScan is required since its scanner was enabled or found a gap."""
+        return _is_scan_due(self.scanner, self.good)
+
+    @property
+    def settles(self) -> QueuedOperation | None:
+        """The SmartScan that waits or runs and whose good end will be enough."""
+        due = self.scanner.due_since if self.scanner else None
+        if self.pending is None or due is None:
+            return self.pending
+        begun = self.pending.started_at
+        return self.pending if begun is None or begun > due else None
+
+    @property
+    def captured(self) -> datetime | None:
+        """The moment up to which everything is captured, while it is captured as it happens."""
+        return self.scanner.captured_at if self.scanner and self.is_live else None
 
     @property
     def as_of(self) -> datetime | None:
@@ -119,6 +147,12 @@ class Overview:
     def as_of(self) -> datetime | None:
         """The moment that every server was saved up to."""
         return min((each.as_of for each in self.protections if each.as_of), default=None)
+
+    @property
+    def captured(self) -> datetime | None:
+        """The last moment that all servers have captured; None unless all capture live."""
+        found = [each.captured for each in self.protections]
+        return None if None in found else min(filter(None, found), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +249,7 @@ def _with_scans(servers: QuerySet[Server]) -> QuerySet[Any]:
     scans = QueuedOperation.objects.filter(server=OuterRef("pk"), command=SMART_SCAN)
     scans = scans.order_by("-seq")
     never_ran = (*OPEN_STATES, State.REMOVED)
-    return servers.annotate(
+    return servers.select_related("scanner").annotate(
         last_scan=Subquery(scans.exclude(state__in=never_ran).values("pk")[:1]),
         good_scan=Subquery(scans.filter(state=State.SUCCESSFUL).values("pk")[:1]),
         pending_scan=Subquery(scans.filter(state__in=OPEN_STATES).values("pk")[:1]),
@@ -241,6 +275,14 @@ def _protection(
     last, good, pending = scans
     is_here = server.identity in ("", hosting.identity())
     disk = _disk(server) if is_here else None
+    scanner: Scanner | None = getattr(server, "scanner", None)
+    is_live = scanner is not None and scanner.is_at_work and not scanner.is_silent(now)
+    fault = _scan_fault(last, good)
+    if fault is not Fault.NEVER:
+        trouble = None if is_live else _scanner_fault(scanner, now)
+        due = Fault.SCAN_DUE if _is_scan_due(scanner, good) else None
+        old = None if is_live else _age_fault(good, now)
+        fault = _sharpest(fault, trouble, due, old)
     return Protection(
         server=server,
         last=last,
@@ -248,20 +290,45 @@ def _protection(
         pending=pending,
         disk=disk,
         is_here=is_here,
-        fault=Fault.PATH_MISSING if is_here and disk is None else _fault(last, good, now),
+        fault=Fault.PATH_MISSING if is_here and disk is None else fault,
+        scanner=scanner,
+        is_live=is_live,
     )
 
 
-def _fault(
-    last: QueuedOperation | None, good: QueuedOperation | None, now: datetime
-) -> Fault | None:
+def _scan_fault(last: QueuedOperation | None, good: QueuedOperation | None) -> Fault | None:
     if good is None or good.started_at is None:
         return Fault.NEVER
     if last is not None and last.state != State.SUCCESSFUL:
         return Fault.UNSUCCESSFUL
-    if good.losses:
-        return Fault.LOSSES
-    return Fault.OLD if now - good.started_at > OLD_AFTER else None
+    return Fault.LOSSES if good.losses else None
+
+
+def _age_fault(good: QueuedOperation | None, now: datetime) -> Fault | None:
+    begun = good.started_at if good else None
+    return Fault.OLD if begun and now - begun > OLD_AFTER else None
+
+
+def _scanner_fault(scanner: Scanner | None, now: datetime) -> Fault | None:
+    """Return why nothing is captured live; None where a scanner was never there."""
+    if scanner is None:
+        return None
+    if not scanner.enabled:
+        return Fault.SCANNER_OFF if scanner.off_since else None
+    if scanner.is_silent(now):
+        return Fault.SCANNER_SILENT
+    return Fault.SCANNER_HALTED if scanner.state == Scanner.State.HALTED else None
+
+
+def _is_scan_due(scanner: Scanner | None, good: QueuedOperation | None) -> bool:
+    if scanner is None or not scanner.enabled:
+        return False
+    return scanner.is_due(good.started_at if good else None)
+
+
+def _sharpest(*faults: Fault | None) -> Fault | None:
+    ranks = list(Fault)
+    return min(filter(None, faults), key=ranks.index, default=None)
 
 
 def _disk(server: Server) -> Disk | None:

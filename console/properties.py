@@ -15,6 +15,7 @@ from django.core.validators import validate_email
 from backupng.engine.errors import BadRequest
 from backupng.engine.operations import words
 from backupng.engine.operations.words import NO_ADDRESSES, Addresses
+from console.timetable import is_timetable
 
 _ANY_ZONE = ZoneInfo("UTC")
 
@@ -82,6 +83,9 @@ class Value:
 
 
 DEST_PATH = "ZxBackup_DestPath"
+REAL_TIME_SCANNER = "ZxBackup_RealTimeScanner"
+SCAN_ON_STARTUP = "ZxBackup_DoSmartScanOnStartup"
+SMART_SCAN_SCHEDULER = "backupSmartScanScheduler"
 BLOB_CODEC = "ZxBackup_BlobCodec"
 COMPRESSION_LEVEL = "backupCompressionLevel"
 SPACE_THRESHOLD = "ZxBackup_SpaceThreshold"
@@ -113,6 +117,26 @@ PROPERTIES: tuple[Property, ...] = (
         kind=Path,
         default=Path("/opt/zimbra/backup/ng"),
         meaning="The Backup Path: an existing folder that belongs to this server alone.",
+    ),
+    Property(
+        name=REAL_TIME_SCANNER,
+        kind=bool,
+        default=True,
+        meaning="Follow the redo log: every change is saved as it happens.",
+    ),
+    Property(
+        name=SCAN_ON_STARTUP,
+        kind=bool,
+        default=True,
+        meaning="Run a SmartScan when the backup starts, and when the scanner is enabled again.",
+    ),
+    Property(
+        name=SMART_SCAN_SCHEDULER,
+        kind=str,
+        default="true 0 4 * * *",
+        accepts=is_timetable,
+        expected="true or false, then five cron fields, such as true 0 4 * * *",
+        meaning="When a SmartScan runs by itself, in the time zone of the server.",
     ),
     Property(
         name=BLOB_CODEC,

@@ -25,7 +25,11 @@ ROLES: dict[str, frozenset[str]] = {
 }
 """The permissions of each role, by codename."""
 
-PERMISSION_TO_ASK = {"doSmartScan": "run_scan", "doRestoreOnNewAccount": "restore"}
+PERMISSION_TO_ASK = {
+    "doAccountScan": "run_scan",
+    "doSmartScan": "run_scan",
+    "doRestoreOnNewAccount": "restore",
+}
 """By command: what a user needs to ask for it in the console."""
 
 

@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from backupng.engine.errors import BackupError
-from console import bells, browse, hosting, housekeeping, notify, queue
+from console import bells, cosflags, hosting, housekeeping, notify, queue, scheduling
 from console.models import Draft, Server
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def tick(server_name: str) -> str:
     try:
         return drain(server_name)
     finally:
-        for step in (_ring_for_post, _tell_removed, browse.read_cos_flags):
+        for step in (_ring_for_post, _tell_removed, scheduling.run_due, cosflags.read):
             _attempt(_answer, server_name, step)
         for upkeep in (checkpoint, drop_drafts, housekeeping.tidy):
             _attempt(upkeep)

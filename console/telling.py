@@ -28,6 +28,10 @@ _SUBJECTS = (
 """What an operation is about: the first of these that all of its parameters know."""
 
 _COUNTERS: Mapping[str, tuple[str, ...]] = {
+    "doAccountScan": (
+        *("items_checked", "items_new", "items_updated", "items_deleted"),
+        *("read_errors", "blobs_new", "bytes_read", "bytes_written"),
+    ),
     "doSmartScan": (
         *("accounts_scanned", "accounts_new", "accounts_updated", "accounts_deleted"),
         *("accounts_skipped_by_cos", "items_checked", "items_new", "items_updated"),

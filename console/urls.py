@@ -11,6 +11,7 @@ from console.views import (
     notifications,
     operations,
     overview,
+    scanner,
     servers,
     session,
     settings,
@@ -28,6 +29,7 @@ urlpatterns = [
     path("servers/", servers.servers, name="servers"),
     path("servers/<str:name>/", servers.server, name="server"),
     path("servers/<str:name>/live/", servers.server_live, name="server-live"),
+    path("servers/<str:name>/scanner/", scanner.scanner, name="scanner"),
     path("servers/<str:name>/smartscan/", servers.smartscan, name="smartscan"),
     path("servers/<str:name>/stop/", servers.stop_all, name="stop-all"),
     path("servers/<str:name>/pause/", servers.pause_queue, name="pause-queue"),
@@ -67,5 +69,6 @@ urlpatterns = [
     path("operations/<uuid:operation_id>/stop/", operations.stop, name="operation-stop"),
     path("operations/<uuid:operation_id>/retry/", operations.retry, name="operation-retry"),
     path("settings/", settings.settings_page, name="settings"),
+    path("settings/schedules/", settings.schedule_settings, name="settings-schedules"),
     path("audit/", audit.audit_log, name="audit"),
 ]

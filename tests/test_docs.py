@@ -41,3 +41,13 @@ def test_the_commands_of_the_readme_parse() -> None:
 
     assert len(wishes) >= 6
     assert all(isinstance(wish, grammar.Call | grammar.Help) for wish in wishes)
+
+
+def test_the_commands_for_a_real_server_parse() -> None:
+    page = (ROOT / "docs" / "real-server.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ +backupng (.*)$", page, re.MULTILINE)
+
+    wishes = [grammar.parse(grammar.split(shlex.split(line))[1], MODULES) for line in lines]
+
+    assert len(wishes) >= 6
+    assert all(isinstance(wish, grammar.Call) for wish in wishes)

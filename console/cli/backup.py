@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+from django.db import transaction
+
 from backupng.engine.errors import BackupError, OperationError
 from backupng.engine.operations import LOOKUPS, OPERATIONS
 from backupng.engine.operations.base import Command
@@ -15,8 +17,10 @@ from backupng.engine.operations.words import Words
 from console import audit, connect, hosting, properties, queue, telling
 from console.cli import operations, output
 from console.cli.base import Console, ConsoleCommand
-from console.cli.cos import DoEnableDisableCos
-from console.models import QueuedOperation
+from console.cli.cos import DoEnableDisableCos, GetCosBackupStatus
+from console.cli.scheduler import Scheduler
+from console.models import QueuedOperation, Server
+from console.scanner import switching
 
 _NONE = Words(())
 _UTC = ZoneInfo("UTC")
@@ -89,21 +93,37 @@ class SetProperty(ConsoleCommand):
 
     def perform(self, console: Console) -> dict[str, Any]:
         """Set it and return its new value."""
-        name = properties.find(self.property_name).name
-        subject = f"{name} on {console.chosen.name}"
-        before = properties.find(name).spell(connect.values(console.chosen)[name].value)
-        try:
-            connect.set_property(console.chosen, name, self.property_value)
-        except BackupError as error:
-            _note_setting(subject, result=audit.REFUSED, detail=str(error))
-            raise
-        _note_setting(subject, detail=f"{before} → {self.property_value}")
-        console.chosen.refresh_from_db()
-        return {"properties": {name: _plain(connect.values(console.chosen)[name].value)}}
+        return set_property(console.chosen, self.property_name, self.property_value)
 
-    def text(self, _response: dict[str, Any]) -> str:
-        """Print `ok`."""
-        return "ok\n"
+    def text(self, response: dict[str, Any]) -> str:
+        """Print `ok`, and below what is due."""
+        return set_text(response)
+
+
+def set_property(server: Server, typed: str, text: str) -> dict[str, Any]:
+    """Set a property and return its new value, with an invitation if something is due now.
+
+    Raises BadRequest.
+    """
+    name = properties.find(typed).name
+    subject = f"{name} on {server.name}"
+    before = properties.find(name).spell(connect.values(server)[name].value)
+    try:
+        with transaction.atomic():
+            connect.set_property(server, name, text)
+            invitation = switching.after_setting(server, name, by=hosting.user_name())
+    except BackupError as error:
+        _note_setting(subject, result=audit.REFUSED, detail=str(error))
+        raise
+    _note_setting(subject, detail=f"{before} → {text}")
+    server.refresh_from_db()
+    found = {"properties": {name: _plain(connect.values(server)[name].value)}}
+    return found | ({"invitation": invitation} if invitation else {})
+
+
+def set_text(response: Mapping[str, Any]) -> str:
+    """Return `ok`, and below it what is due."""
+    return "".join(f"{line}\n" for line in ("ok", response.get("invitation", "")) if line)
 
 
 def _note_setting(subject: str, *, result: str = audit.DONE, detail: str) -> None:
@@ -147,6 +167,8 @@ COMMANDS: dict[str, type[Command]] = {
     SetProperty.command: SetProperty,
     **operations.COMMANDS,
     DoEnableDisableCos.command: DoEnableDisableCos,
+    GetCosBackupStatus.command: GetCosBackupStatus,
+    Scheduler.command: Scheduler,
 }
 
 

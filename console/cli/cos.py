@@ -6,12 +6,52 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from backupng.engine.errors import BadRequest
-from console import audit, browse
+from console import audit, cosflags
 from console.cli import user
 from console.cli.base import Console, ConsoleCommand
 
 _ENABLE: Final = "enable"
 _DISABLE: Final = "disable"
+_ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetCosBackupStatus(ConsoleCommand):
+    """List the classes of service and whether their accounts are backed up."""
+
+    command: ClassVar[str] = "getCOSBackupStatus"
+    title: ClassVar[str] = "Classes of service"
+    summary: ClassVar[str] = "Classes of service: lists whether their accounts are backed up"
+    examples: ClassVar[tuple[str, ...]] = (
+        "backupng backup getCOSBackupStatus",
+        "backupng backup getCOSBackupStatus cos_name staff",
+    )
+    on_server: ClassVar[bool] = True
+
+    cos_name: str = _ALL
+
+    def perform(self, console: Console) -> dict[str, Any]:
+        """Read the markers afresh, and bring the console's cache up to them."""
+        found = cosflags.read(console.chosen)
+        wanted = self.cos_name.lower()
+        chosen = [cos for cos in found if wanted in (_ALL, cos.name.lower(), cos.cos_id.lower())]
+        if not chosen:
+            raise BadRequest(
+                f"There is no class of service {self.cos_name}.",
+                code="no_such_cos",
+                hint=f"There are: {', '.join(cos.name for cos in found)}.",
+            )
+        return {
+            "classes": [
+                {
+                    "name": cos.name,
+                    "id": cos.cos_id,
+                    "backup": "disabled" if cos.disabled else "enabled",
+                    "accounts": cos.accounts,
+                }
+                for cos in chosen
+            ]
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +80,9 @@ class DoEnableDisableCos(ConsoleCommand):
                 value=self.action,
             )
         server = console.chosen
-        switched = browse.switch_cos(server, self.cos_name, disabled=action == _DISABLE)
+        switched = cosflags.switch(
+            server, self.cos_name, disabled=action == _DISABLE, by=user.current()
+        )
         result = audit.DONE if switched.changed else "unchanged"
         subject = f"{switched.name} on {server.name}"
         audit.note_as(

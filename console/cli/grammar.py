@@ -15,7 +15,7 @@ Module = Mapping[str, type[Command]]
 """The commands of one module, by name."""
 
 DEFAULT_MODULE = "backup"
-PROCESSES = ("run", "worker")
+PROCESSES = ("run", "worker", "scanner")
 """First words that start a process instead of naming a module."""
 _MAY_BEGIN_WITH_START = frozenset({"doSmartScan"})
 """Commands that later manuals print with a first word `start`."""

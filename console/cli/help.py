@@ -34,10 +34,12 @@ SWITCHES
 """
 _ABOUT = {
     "backup": "scans, restores, and looking into the backup",
+    "config": "mail servers: add them, check whether they can be backed up",
     "sandbox": "the embedded mail server: make, fill, change and list it",
     "redolog": "the redo log files of a mail server: print what they hold",
     "run": "keep the console and the workers of this host running, in the foreground",
     "worker": "run what is queued for one server, in the foreground",
+    "scanner": "follow the redo log of one server, in the foreground",
 }
 _LEGEND = "(M) == mandatory parameter, (O) == optional parameter"
 _HEADS = ("NAME", "TYPE", "EXPECTED VALUES", "DEFAULT")

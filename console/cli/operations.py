@@ -15,6 +15,7 @@ from backupng.engine.operations import OPERATIONS
 from backupng.engine.operations.base import Command
 from backupng.engine.operations.words import Uuid
 from console import audit, hosting, queue, telling
+from console.capture import Scanner
 from console.cli import output
 from console.cli.base import Console, ConsoleCommand
 from console.models import OPEN_STATES, Origin, QueuedOperation, Server, State
@@ -138,7 +139,7 @@ class GetAllOperations(ConsoleCommand):
     verbose: bool = False
 
     def perform(self, console: Console) -> dict[str, Any]:
-        """Return them in order; nobody waits for a scanner here, so that number is 0."""
+        """Return them in order, and whether the scanner has anything left to do."""
         rows = QueuedOperation.objects.filter(server=console.chosen, state__in=OPEN_STATES)
         listed = rows.select_related("server").order_by("seq")
         return {
@@ -146,7 +147,9 @@ class GetAllOperations(ConsoleCommand):
                 _listed(row, position, verbose=self.verbose)
                 for position, row in enumerate(listed, start=1)
             ],
-            "realTimeScanOperations": 0,
+            "realTimeScanOperations": Scanner.objects.filter(
+                server=console.chosen, enabled=True, behind_bytes__gt=0
+            ).count(),
         }
 
     def shown(self, response: dict[str, Any]) -> Mapping[str, Any]:

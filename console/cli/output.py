@@ -31,7 +31,7 @@ _REFUSED = frozenset(
         "path_not_readable", "path_not_writable", "path_not_empty", "path_not_a_backup",
         "path_in_use", "path_case_insensitive", "path_damaged", "unsupported_format",
         "blobless_dataset", "not_initialized", "version_mismatch", "already_exists",
-        "already_ended", "not_confirmed",
+        "already_ended", "not_confirmed", "check_failed",
     }
 )  # fmt: skip
 _INDENT = " " * 8
@@ -40,7 +40,16 @@ _UNITS = ("KB", "MB", "GB", "TB")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KEPT_UNDERSCORES = frozenset({"start_date", "end_date"})
 _DATES = frozenset(
-    {"created", "deleted", "queuedTime", "startTime", "queued at", "started at", "ended at"}
+    {
+        "created",
+        "deleted",
+        "queuedTime",
+        "startTime",
+        "queued at",
+        "started at",
+        "ended at",
+        "next run",
+    }
 )
 _DATE_ENDINGS = ("_date", "_moment", "_started", "_ended")
 _SIZES = frozenset(

@@ -90,7 +90,11 @@ def _confirm(command: type[ConsoleCommand], servers: Sequence[Server], terminal:
 def _perform_here(command: type[ConsoleCommand], call: Call, terminal: Terminal) -> Answer:
     zone = _zone_of(call)
     instance = _parse(command, call, zone, terminal)
-    return _spell(instance, instance.perform(_console(None)), LOCALHOST, zone)
+    try:
+        return _spell(instance, instance.perform(_console(None)), LOCALHOST, zone)
+    except IncompleteAnswer as error:
+        shown = _spell(instance, error.response, LOCALHOST, zone)
+        return replace(shown, error=error, exit_status=output.exit_of_error(error))
 
 
 def _zone_of(call: Call) -> ZoneInfo:

@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError
 
 from backupng.engine.errors import BackupError, OperationError
 from console import database
-from console.cli import backup, grammar, output, perform, redolog, sandbox, worker
+from console.cli import backup, config, grammar, output, perform, redolog, sandbox, servers, worker
 from console.cli import help as pages
 from console.cli.grammar import Call, Help, Module, Process, Switches, Usage
 from console.cli.output import Answer
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 MODULES: dict[str, Module] = {
     "backup": backup.COMMANDS,
+    "config": {**servers.COMMANDS, **config.COMMANDS},
     "sandbox": sandbox.COMMANDS,
     redolog.MODULE: redolog.COMMANDS,
 }

@@ -11,7 +11,7 @@ from backupng.engine.errors import BadRequest
 from backupng.engine.operations.base import Command
 from backupng.engine.operations.words import Text
 from console import connect
-from console.cli import sandbox_items
+from console.cli import sandbox_items, sandbox_play
 from console.cli.base import Console, ConsoleCommand
 
 _DOMAIN = re.compile(
@@ -167,5 +167,6 @@ COMMANDS: dict[str, type[Command]] = {
         SetCos,
         SetCosNotes,
         *sandbox_items.COMMANDS,
+        sandbox_play.Play,
     )
 }

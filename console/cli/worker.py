@@ -1,4 +1,4 @@
-"""`backupng worker` and `backupng run`: the doors to the processes of `manage.py`."""
+"""`backupng worker`, `scanner` and `run`: the doors to the processes of `manage.py`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from console import database
 from console.cli.grammar import Usage
 from console.models import Server
 
+_OF_ONE_SERVER = ("worker", "scanner")
+
 
 def become(process: str, host: str) -> NoReturn:
-    """Become the worker of the server that `--host` names, or what runs everything of this host.
+    """Become what serves the server that `--host` names, or what runs everything of this host.
 
     Raises Usage where `host` does not fit.
     """
     words, chosen = [process], {}
-    if process == "worker":
-        name = host or os.environ.get("BACKUPNG_SERVER", "") or _only_server()
+    if process in _OF_ONE_SERVER:
+        name = host or os.environ.get("BACKUPNG_SERVER", "") or _only_server(process)
         if name:
             words, chosen = [process, name], {"BACKUPNG_SERVER": name}
     elif host:
@@ -34,8 +36,8 @@ def become(process: str, host: str) -> NoReturn:
     os.execve(sys.executable, command, os.environ | here | chosen)  # noqa: S606 - no shell meant
 
 
-def _only_server() -> str:
-    """Return its name; empty if there is none, or no database, for which the worker waits."""
+def _only_server(process: str) -> str:
+    """Return its name; empty if there is none, or no database, for which the process waits."""
     try:
         database.prepare()
         names = sorted(Server.objects.values_list("name", flat=True))
@@ -43,7 +45,7 @@ def _only_server() -> str:
         return ""
     if len(names) > 1:
         raise Usage(
-            "There are several servers, and a worker serves one.",
+            f"There are several servers, and a {process} serves one.",
             hint=f"Name one with --host: {', '.join(names)}. `backupng run` serves all.",
         )
     return "".join(names)

@@ -19,7 +19,7 @@ MANY = 20
 MOST_IDS = 5000
 """Ids in the text of a mail; the text of the record has them all."""
 
-_SCANS = frozenset({"doSmartScan"})
+_SCANS = frozenset({"doAccountScan", "doSmartScan"})
 _SUMMED = ("restored", "skipped", "unrestored")
 _SCAN_LINES: Mapping[str, Mapping[str, str]] = {
     "accounts": {

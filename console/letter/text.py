@@ -123,10 +123,14 @@ def _lead(row: QueuedOperation) -> str:
 def _success(row: QueuedOperation) -> str:
     counts, title = telling.counts(row), telling.title(row)
     if numbers.is_scan(row):
+        took = layout.duration(_elapsed(row))
+        if row.command == "doAccountScan":
+            verb = "had" if counts.get("accounts_updated") else "had not"
+            return f"{title} finished in {took}; the account {verb} changed."
         changed = counts.get("accounts_new", 0) + counts.get("accounts_updated", 0)
         scanned = layout.number(counts.get("accounts_scanned", 0))
         return (
-            f"{title} finished in {layout.duration(_elapsed(row))}; "
+            f"{title} finished in {took}; "
             f"{layout.number(changed)} of {scanned} accounts had changed."
         )
     if not counts.get("planned"):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError, connection
 
-from backupng.engine.errors import BackupError
+from backupng.engine.errors import BackupError, OperationError
 from console import database
 
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C has ended."""
+_WAIT_FOR_DATABASE_S = 1.0
 
 
 class HostCommand(BaseCommand):
@@ -52,6 +56,25 @@ class HostCommand(BaseCommand):
     def prepare(self) -> None:
         """Make or migrate the database, if that is for this process to do."""
         database.prepare()
+
+    def wait_for_database(self, *, ending: Callable[[], bool], say: Callable[[str], None]) -> bool:
+        """Wait until the database is there and migrated; False if the end was asked for first."""
+        told = ""
+        while not ending():
+            try:
+                self.prepare()
+                return True
+            except OperationError as error:
+                why = str(refusal(error))
+            except (DatabaseError, InterfaceError) as error:
+                why = f"The database does not answer: {error}".strip()
+            finally:
+                connection.close()
+            if why != told:
+                say(f"{why} Waiting for it.")
+                told = why
+            time.sleep(_WAIT_FOR_DATABASE_S)
+        return False
 
 
 def refusal(error: BackupError) -> CommandError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from console import telling
+from console.capture import Scanner
 from console.models import Level, Notification, QueuedOperation, Server, State
 
 register = template.Library()
@@ -37,7 +39,15 @@ _LEVELS = {
     Level.ERROR: ("err", "✕"),
     Level.CRITICAL: ("err", "‼"),
 }
+_SCANNERS = {
+    Scanner.State.OFF: ("idle", "■"),
+    Scanner.State.IDLE: ("idle", "…"),
+    Scanner.State.FOLLOWING: ("ok", "✓"),
+    Scanner.State.CATCHING_UP: ("run", "◐"),
+    Scanner.State.HALTED: ("err", "✕"),
+}
 _DATE = "%d/%m/%Y %H:%M:%S"
+_TOKEN = re.compile('name="csrfmiddlewaretoken" value="[^"]*"')
 
 
 # Badges
@@ -66,6 +76,17 @@ def level_badge(level: str) -> SafeString:
     """Draw the level of a notification."""
     kind, sign = _LEVELS[Level(level)]
     return _badge(kind, sign, gettext(Level(level).label))
+
+
+@register.simple_tag
+def scanner_badge(row: Scanner | None) -> SafeString:
+    """Draw the state of a Real-Time Scanner; one that gives no sign of life has none."""
+    if row is None:
+        return _badge("idle", "…", gettext("Never started"))
+    if row.is_silent(timezone.now()):
+        return _badge("err", "✕", gettext("No sign of life"))
+    kind, sign = _SCANNERS[Scanner.State(row.state)]
+    return _badge(kind, sign, gettext(row.get_state_display()))
 
 
 def _badge(kind: str, sign: str, text: str) -> SafeString:
@@ -191,8 +212,11 @@ def enliven(text: SafeString, *, part: str, address: str) -> SafeString:
 
 
 def version(text: str) -> str:
-    """Return a short name for a text: another one as soon as anything in it has changed."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Return a short name for a text: another one as soon as anything in it has changed.
+
+    The token of a form is spelled in another way each time it is drawn, and stays the same.
+    """
+    return hashlib.sha256(_TOKEN.sub("", text).encode()).hexdigest()[:16]
 
 
 # The shell

@@ -16,7 +16,7 @@ from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from backupng.engine.errors import BackupError
-from console import audit, browse
+from console import audit, browse, cosflags
 from console.access import allowed
 from console.models import CosFlag, QueuedOperation, Server, State
 from console.views.parts import SeeOther
@@ -108,7 +108,9 @@ def _switch(request: HttpRequest, flag: CosFlag, *, disabled: bool, reason: str)
     action = "cos_disable" if disabled else "cos_enable"
     subject = f"{flag.name} on {flag.server.name}"
     try:
-        switched = browse.switch_cos(flag.server, flag.cos_id, disabled=disabled)
+        switched = cosflags.switch(
+            flag.server, flag.cos_id, disabled=disabled, by=request.user.get_username()
+        )
     except BackupError as error:
         audit.note(request, action, subject=subject, result="failed", detail=str(error))
         raise
@@ -134,7 +136,7 @@ def _read_all(request: HttpRequest) -> None:
     """Bring the cache of every server up to its directory; say which did not answer."""
     for server in browse.servers_here():
         try:
-            browse.read_cos_flags(server)
+            cosflags.read(server)
         except BackupError as error:
             messages.warning(request, f"{server.name}: {error}")
 

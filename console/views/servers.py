@@ -32,8 +32,10 @@ from console.overview import (
 )
 from console.views import parts
 from console.views.parts import SeeOther
+from console.views.scanner import card_context
 
 _SHOWN_PROPERTIES = (
+    properties.REAL_TIME_SCANNER,
     *(properties.BLOB_CODEC, properties.COMPRESSION_LEVEL, properties.SPACE_THRESHOLD),
     *(properties.SKIP_LISTS, properties.NOTIFICATION_RECIPIENTS, properties.NOTIFICATION_LEVEL),
 )
@@ -150,6 +152,7 @@ def _live_context(found: Server) -> dict[str, Any]:
         "open": open_rows,
         "ended": ended,
         "hours": _hours(),
+        **card_context(found),
     }
 
 

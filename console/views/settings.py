@@ -13,20 +13,24 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from backupng.engine.errors import BackupError
 from console import audit, notify, properties
 from console.access import allowed
 from console.models import AuditEntry, Level, Setting
+from console.views import schedules
 from console.views.parts import SeeOther
+from console.views.schedules import ScheduleForm
 
 _ACTION = "set property"
 _NAMES = (
     properties.NOTIFICATION_RECIPIENTS,
     properties.NOTIFICATION_FROM,
     properties.NOTIFICATION_LEVEL,
+    *schedules.NAMES,
 )
 _ADMINISTRATORS = "administrators"
 
@@ -107,28 +111,53 @@ class Shown:
 @allowed("view_status")
 @require_http_methods(["GET", "HEAD", "POST"])
 def settings_page(request: HttpRequest) -> HttpResponse:
-    """Show the settings; who may changes them, at once."""
-    may_change = request.user.has_perm("console.change_settings")
-    if request.method == "POST" and not may_change:
-        audit.note(request, _ACTION, subject="notifications", result=audit.REFUSED)
+    """Show the settings; who may changes those of notifications, at once."""
+    form = NotificationsForm(request.POST or None, initial=_initial(_texts()))
+    if request.method == "POST":
+        _require_change(request, "notifications")
+        if form.is_valid():
+            return _kept(request, form.texts)
+    return _page(request, form, ScheduleForm(initial=schedules.initial(_texts())))
+
+
+@allowed("change_settings")
+@require_POST
+def schedule_settings(request: HttpRequest) -> HttpResponse:
+    """Change what runs by itself, at once."""
+    form = ScheduleForm(request.POST)
+    if form.is_valid():
+        return _kept(request, form.texts)
+    return _page(request, NotificationsForm(initial=_initial(_texts())), form)
+
+
+def _require_change(request: HttpRequest, subject: str) -> None:
+    if not request.user.has_perm("console.change_settings"):
+        audit.note(request, _ACTION, subject=subject, result=audit.REFUSED)
         raise PermissionDenied
+
+
+def _kept(request: HttpRequest, texts: Mapping[str, str | None]) -> HttpResponse:
+    changed = _keep(texts)
+    for name, (old, new) in changed.items():
+        audit.note(request, _ACTION, subject=name, detail=f"{_told(old)} → {_told(new)}")
+    done = gettext("The settings apply from now on.") if changed else gettext("No change.")
+    messages.success(request, done)
+    return SeeOther(reverse("settings"))
+
+
+def _page(request: HttpRequest, form: NotificationsForm, schedule: ScheduleForm) -> HttpResponse:
     texts = _texts()
-    form = NotificationsForm(request.POST or None, initial=_initial(texts))
-    if request.method == "POST" and form.is_valid():
-        changed = _keep(form.texts)
-        for name, (old, new) in changed.items():
-            audit.note(request, _ACTION, subject=name, detail=f"{_told(old)} → {_told(new)}")
-        done = gettext("The settings apply from now on.") if changed else gettext("No change.")
-        messages.success(request, done)
-        return SeeOther(reverse("settings"))
     context = {
         "form": form,
+        "schedule": schedule,
+        "wrong": [each for each in (form, schedule) if each.is_bound and each.errors],
+        "runs": schedules.runs(timezone.now()),
         "shown": {name: _shown(name, texts) for name in _NAMES},
-        "may_change": may_change,
+        "may_change": request.user.has_perm("console.change_settings"),
         "sender": notify.sender(),
         "recipients": notify.default_recipients(),
     }
-    status = 422 if form.is_bound else 200
+    status = 422 if form.is_bound or schedule.is_bound else 200
     return render(request, "console/settings.html", context, status=status)
 
 

@@ -42,7 +42,14 @@ class Site:
         return reverse(name, kwargs=self._arguments(name, role))
 
     def _arguments(self, name: str, role: str) -> dict[str, Any]:
-        if name in ("server", "server-live", "smartscan", "stop-all", "pause-queue"):
+        if name in (
+            "server",
+            "server-live",
+            "smartscan",
+            "stop-all",
+            "pause-queue",
+            "scanner",
+        ):
             return {"name": self.server.name}
         if name in ("account", "restore"):
             return {"account_id": self.account}

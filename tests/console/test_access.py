@@ -38,6 +38,7 @@ EXPECTED = {
     "server-live": PART,
     "smartscan": "302 302 | 403 403 | 200 303 | 200 409",
     "stop-all": "302 302 | 403 403 | 403 403 | 200 303",
+    "scanner": "302 302 | 403 403 | 403 403 | 200 400",
     "pause-queue": "302 302 | 403 403 | 403 403 | 200 400",
     "accounts": "302 302 | 403 403 | 200 405 | 200 405",
     "account": "302 302 | 403 403 | 200 405 | 200 405",
@@ -63,6 +64,7 @@ EXPECTED = {
     "operation-stop": "302 302 | 403 403 | 403 403 | 303 303",
     "operation-retry": "302 302 | 405 403 | 405 303 | 405 303",
     "settings": "302 302 | 200 403 | 200 403 | 200 200",
+    "settings-schedules": "302 302 | 403 403 | 403 403 | 405 422",
     "audit": ADMINISTRATORS_PAGE,
 }
 """GET and POST of who is not logged in, of a Viewer, an Operator, an Administrator."""

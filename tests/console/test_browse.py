@@ -185,6 +185,7 @@ def test_a_switch_is_in_the_notes_and_in_the_cache(server: Server) -> None:
 
     first: Any = browse.switch_cos(server, "default", disabled=True)
     again: Any = browse.switch_cos(server, "default", disabled=True)
+    browse.read_cos_flags(server)
 
     assert (first.changed, again.changed) == (True, False)
     assert flags(server) == {"default": (True, 2, True)}

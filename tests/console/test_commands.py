@@ -252,7 +252,7 @@ def test_a_property_is_set_at_once(run: Run) -> None:
 
 def test_properties_are_shown_one_a_line(run: Run) -> None:
     out = run("getProperty").out
-    assert "ZxBackup_BlobCodec             zstd\n" in out
+    assert "ZxBackup_BlobCodec              zstd\n" in out
     assert "backup_initialized" not in out
 
 

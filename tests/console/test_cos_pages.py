@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.model import EntryKind
-from console import browse, connect, roles
+from console import browse, connect, cosflags, roles
 from console.cli import program
-from console.models import AuditEntry, CosFlag, QueuedOperation, Server, State
+from console.models import AuditEntry, CosFlag, Notification, QueuedOperation, Server, State
 
 MARKER = "${ZxBackup_Disabled}"
 
@@ -159,7 +159,7 @@ def test_switching_off_writes_the_marker_the_cache_and_the_audit_log(
 def test_switching_on_needs_no_name_and_says_that_a_scan_is_due_until_one_has_ended(
     admin: Client, staff: CosFlag, server: Server
 ) -> None:
-    browse.switch_cos(server, "staff", disabled=True)
+    cosflags.switch(server, "staff", disabled=True, by="anna")
     assert "is due" not in page(admin)
 
     answer = admin.post(address(staff), {"disabled": "False"}, follow=True).content.decode()
@@ -325,3 +325,64 @@ def test_the_command_refuses_what_cannot_be_met(
     assert status == 64
     assert sentence in err
     assert notes() == "our staff"
+
+
+# What is told, and the list
+
+
+def told() -> list[tuple[str, str]]:
+    return list(Notification.objects.order_by("created_at").values_list("level", "subject"))
+
+
+def test_a_switch_is_told_once_with_the_accounts_and_by_whom(
+    admin: Client, staff: CosFlag, server: Server
+) -> None:
+    admin.post(address(staff), {"disabled": "True", "name": "staff"})
+    cosflags.read(server)
+
+    (found,) = Notification.objects.all()
+    assert found.level == "warning"
+    assert found.subject == "[Backup NG] mail1: backup switched off for the class of service staff"
+    assert re.search(r"^accounts +0$", found.text, re.MULTILINE)
+    assert re.search(r"^by +anna$", found.text, re.MULTILINE)
+
+
+def test_a_marker_changed_in_the_notes_is_told_by_who_reads_it_first(
+    staff: CosFlag, server: Server
+) -> None:
+    with connect.sandbox("mail1") as client:
+        client.set_cos_notes("staff", MARKER)
+    cosflags.read(server)
+    with connect.sandbox("mail1") as client:
+        client.set_cos_notes("staff", "")
+    cosflags.read(server)
+
+    off, on = told()
+    assert off[1].endswith("backup switched off for the class of service staff")
+    assert on[1].endswith("switched on for the class of service staff – a SmartScan is due")
+    assert "changed the marker in its Notes" in Notification.objects.earliest("created_at").text
+
+
+def test_the_list_reads_the_markers_afresh(
+    staff: CosFlag, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with connect.sandbox("mail1") as client:
+        client.set_cos_notes("staff", MARKER)
+
+    status = program.run(["getCOSBackupStatus", "cos_name", "STAFF", "--json"])
+
+    assert status == 0
+    assert json.loads(capfd.readouterr().out)["mail1"]["response"] == {
+        "classes": [{"name": "staff", "id": staff.cos_id, "backup": "disabled", "accounts": 0}]
+    }
+
+
+def test_the_list_has_every_class_and_refuses_an_unknown_one(
+    staff: CosFlag, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status = program.run(["getCOSBackupStatus"])
+    out = capfd.readouterr().out
+    refused = program.run(["getCOSBackupStatus", "cos_name", "nobody"])
+
+    assert (status, refused) == (0, 64)
+    assert out.count("enabled") == 2

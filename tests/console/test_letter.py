@@ -354,3 +354,16 @@ def test_a_warning_of_the_operation_is_told_as_one_and_leaves_something_to_be_do
     assert "\nwarning        No longer saved, by their class of service:" in found.text
     assert "nothing to be done" not in found.text
     assert letter(scanned()).level == Level.INFORMATION
+
+
+def test_an_account_scan_says_whether_its_account_had_changed() -> None:
+    report = rows.SCANNED | {"notes": ["Account a1@example.com, id 5, mailbox id 7; by hand."]}
+    asked = {"command": "doAccountScan", "parameters": {"account": "a1@example.com"}}
+    row = rows.ended(rows.scan(**asked), State.SUCCESSFUL, report=report)
+
+    found = letter(row)
+
+    assert found.subject.endswith("Account Scan a1@example.com – completed")
+    assert found.text.startswith("Account Scan finished in 6 minutes, 3 seconds; the account had")
+    assert "mailbox id 7" in found.text
+    assert "- stats -" in found.text

@@ -52,8 +52,10 @@ def test_each_server_of_the_host_has_a_worker_beside_the_web_process(
 ) -> None:
     found = run.services([seen("mail1"), seen("mail2")], Listeners(web=web))
 
-    assert [service.name for service in found] == ["web", "worker mail1", "worker mail2"]
-    assert found[2].environment["BACKUPNG_SERVER"] == "mail2"
+    assert [service.name for service in found] == [
+        *("web", "worker mail1", "scanner mail1", "worker mail2", "scanner mail2")
+    ]
+    assert found[3].environment["BACKUPNG_SERVER"] == "mail2"
     assert {service.environment["BACKUPNG_DATA"] for service in found} == {str(data)}
 
 

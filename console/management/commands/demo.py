@@ -78,6 +78,7 @@ class Command(HostCommand):
                 if _is_wanted():
                     signal.signal(signal.SIGINT, _leave)
                     _make(accounts=accounts, items=items)
+                os.environ[run.TRICKLE] = "1"
                 run.serve(web, _greeting)
 
 

@@ -1,4 +1,4 @@
-"""`manage.py run`: web, a worker per server of this host, mail for sandboxes; all kept alive."""
+"""`manage.py run`: web, worker and scanner of each server, mail for sandboxes; all kept alive."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -36,6 +37,9 @@ _WAIT_FOR_DATABASE_S = 5.0
 _LONGEST_GAP_S = 5 * _LOOK_EVERY_S
 """After a longer one between two looks, nobody knows who was at work meanwhile."""
 _BACKLOG = 512
+_WORKER = "worker"
+TRICKLE = "BACKUPNG_TRICKLE"
+"""Set in the environment, users are at work on the sandboxes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ class Listeners:
 class Command(HostCommand):
     """Keeps everything of this host running, in the foreground."""
 
-    help = "Run web, workers and sandbox mail of this host, and keep them running."
+    help = "Run web, workers, scanners and sandbox mail of this host, and keep them running."
 
     def handle(self, **_options: Any) -> None:
         """Run until SIGTERM, SIGINT or SIGHUP."""
@@ -106,6 +110,8 @@ def serve(web: socket.socket, greet: Callable[[], str] = lambda: "") -> None:
 
     `greet` is asked once, when the web answers, and what it returns is said after the address.
     """
+    # Inherited by all: a service that is restarted is no new start of the backup.
+    os.environ[hosting.START] = uuid.uuid4().hex
     stop = StopSignal()
     if not _wait_for_database(stop):
         return
@@ -273,9 +279,12 @@ def services(servers: Iterable[Seen], listeners: Listeners) -> list[Service]:
         mail = listeners.mail.fileno()
         hand_over = ("--descriptor", str(mail))
         found.append(service("sandboxmail", *django, "sandboxmail", *hand_over, takes=(mail,)))
+    if os.environ.get(TRICKLE):
+        found.append(service("sandboxplay", *django, "sandboxplay"))
     found += [
-        service(_worker(server.name), *django, "worker", server.name, BACKUPNG_SERVER=server.name)
-        for server in servers
+        service(f"{kind} {name}", *django, kind, name, BACKUPNG_SERVER=name)
+        for name in [server.name for server in servers]
+        for kind in (_WORKER, "scanner")
     ]
     return found
 
@@ -289,7 +298,7 @@ def _gunicorn(descriptor: int) -> tuple[str, ...]:
 
 
 def _worker(server: str) -> str:
-    return f"worker {server}"
+    return f"{_WORKER} {server}"
 
 
 def mail_listener(servers: Iterable[Seen]) -> socket.socket | None:

@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 from argparse import ArgumentParser
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from email.utils import format_datetime
 from typing import Any
 
@@ -114,17 +114,17 @@ class Postman:
     async def handle_DATA(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Deliver to each recipient in turn; what fails first is the answer."""
+        """Deliver to each server's recipients in turn; what fails first is the answer."""
         raw = _trace(server, session, envelope) + bytes(envelope.original_content or b"")
-        for address in envelope.rcpt_tos:
-            try:
-                await asyncio.to_thread(_deliver, address, raw)
-            except InvalidItem as error:
-                logger.warning("%s: %s", address, error)
-                return f"554 5.6.0 The mailbox does not take it: {error}"
-            except Exception:
-                logger.exception("a message to %s could not be delivered", address)
-                return _NOT_NOW
+        addresses = ", ".join(envelope.rcpt_tos)
+        try:
+            await asyncio.to_thread(_deliver, tuple(envelope.rcpt_tos), raw)
+        except InvalidItem as error:
+            logger.warning("%s: %s", addresses, error)
+            return f"554 5.6.0 The mailbox does not take it: {error}"
+        except Exception:
+            logger.exception("a message to %s could not be delivered", addresses)
+            return _NOT_NOW
         return "250 OK"
 
 
@@ -142,15 +142,19 @@ def _account(address: str) -> tuple[str, str] | None:
     return None
 
 
-def _deliver(address: str, raw: bytes) -> None:
-    """Put a message into the Inbox. Raises BackupError."""
-    found = _account(address)
-    if found is None:
-        raise BackupError(f"The account {address} is gone.")
-    try:
+def _deliver(addresses: Sequence[str], raw: bytes) -> None:
+    """Put a message into the Inboxes, server by server. Raises BackupError."""
+    accounts: dict[str, list[str]] = {}
+    for address in addresses:
+        found = _account(address)
+        if found is None:
+            raise BackupError(f"The account {address} is gone.")
         server, account = found
-        with connect.sandbox(server) as client:
-            client.deliver(account, raw, folder="/Inbox")
+        accounts.setdefault(server, []).append(account)
+    try:
+        for server, names in accounts.items():
+            with connect.sandbox(server) as client:
+                client.deliver_to_all(names, raw)
     finally:
         connections.close_all()
 

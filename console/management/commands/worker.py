@@ -26,14 +26,13 @@ from django_q.signals import post_spawn
 
 from backupng.engine.errors import BadRequest, OperationError
 from backupng.engine.operations import tether
-from console import bells, hosting, queue
-from console.management.base import HostCommand, refusal
+from console import bells, hosting, queue, scheduling
+from console.management.base import HostCommand
 from console.models import Server
 from console.tasks import ENDING
 
 VARIABLE = "BACKUPNG_SERVER"
 _LOOK_EVERY_S = 0.25
-_WAIT_FOR_DATABASE_S = 1.0
 _TRIES = 5
 _TRY_EVERY_S = 0.05
 _LATEST_TICK = timedelta(minutes=2)
@@ -55,7 +54,7 @@ class Command(HostCommand):
         """Wait for the database, then serve."""
         signal.signal(signal.SIGTERM, lambda _signal, _frame: ENDING.announce())
         signal.signal(signal.SIGINT, lambda _signal, _frame: ENDING.announce())
-        if not self._wait_for_database():
+        if not self.wait_for_database(ending=ENDING.announced, say=_say):
             return
         chosen = choose(server or os.environ.get(VARIABLE, ""))
         if os.environ.get(VARIABLE) != chosen.name:
@@ -65,25 +64,6 @@ class Command(HostCommand):
         with _sole_worker(chosen):
             queue.bind(chosen)
             serve(chosen)
-
-    def _wait_for_database(self) -> bool:
-        """Wait until the database is there and migrated; False if a signal came first."""
-        told = ""
-        while not ENDING.announced():
-            try:
-                self.prepare()
-                return True
-            except OperationError as error:
-                why = str(refusal(error))
-            except (DatabaseError, InterfaceError) as error:
-                why = f"The database does not answer: {error}".strip()
-            finally:
-                connection.close()
-            if why != told:
-                _say(f"{why} Waiting for it.")
-                told = why
-            time.sleep(_WAIT_FOR_DATABASE_S)
-        return False
 
 
 def choose(name: str) -> Server:
@@ -109,6 +89,9 @@ def choose(name: str) -> Server:
 def serve(server: Server) -> None:
     """Be the cluster's main process until a signal comes; the caller holds the worker's lock."""
     plan_tick(server)
+    if start := os.environ.get(hosting.START):
+        # A worker by itself cannot tell a start of the backup from its own restart.
+        scheduling.on_start(server, start)
     post_spawn.connect(_ring, dispatch_uid="ring")
     cluster = ServerCluster()
     tie_what_is_forked()

@@ -26,6 +26,7 @@ from backupng.engine.mailserver.zimbra.codes import FIRST_USER_ID, Flag, SystemF
 from backupng.engine.model import DirectoryEntry, EntryKind, ItemKind, Mailbox
 
 _MOST_DRAWN: Final = 50
+_NAMES: Final = 10_000
 _INBOX, _TRASH, _JUNK = SystemFolder.INBOX, SystemFolder.TRASH, SystemFolder.JUNK
 _LEAVES: Final = "id > 255 AND type NOT IN (1, 2, 4, 13)"
 _COPIED: Final = "id > 255 AND type IN (5, 6, 8, 9, 16)"
@@ -46,6 +47,8 @@ class Play:
 
     def __post_init__(self) -> None:
         self._dice = Dice("play", self.seed)
+        # What is made has numbers in its name: another seed makes others.
+        self._drawn = self._dice.below(_NAMES)
 
     def step(self, *, now_ms: int) -> str:
         """Let one user do one thing, and return its name; "" if nothing that was drawn could be."""

@@ -1,0 +1,101 @@
+"""The command `scheduler`: when something runs by itself, on one server or on all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final
+
+from backupng.engine.errors import BadRequest
+from backupng.engine.model import to_ms
+from console import audit, properties, scheduling
+from console.cli import user
+from console.cli.base import Console, ConsoleCommand
+from console.timetable import check_pattern
+
+_NAMES: Final = {"smartscan": "SmartScan"}
+_GET, _SET = "get", "set"
+_GLOBAL, _SERVER = "global", "server"
+_LOCAL: Final = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduler(ConsoleCommand):
+    """Show or set a timetable."""
+
+    command: ClassVar[str] = "scheduler"
+    title: ClassVar[str] = "Schedules"
+    summary: ClassVar[str] = "Schedules: shows or sets when a SmartScan runs by itself"
+    examples: ClassVar[tuple[str, ...]] = (
+        "backupng backup scheduler SmartScan get server",
+        'backupng backup scheduler SmartScan set server enabled true pattern "0 4 * * *"',
+        "backupng backup scheduler SmartScan set global enabled false",
+    )
+    on_server: ClassVar[bool] = True
+
+    schedule: str = field(metadata={"values": "SmartScan"})
+    action: str = field(metadata={"values": f"{_GET}|{_SET}"})
+    scope: str = field(metadata={"values": f"{_GLOBAL}|{_SERVER}"})
+    enabled: bool | None = field(default=None, metadata={"values": "true|false"})
+    pattern: str = field(default="", metadata={"values": '"minute hour day month weekday"'})
+    target_server: str = field(default=_LOCAL, metadata={"values": _LOCAL})
+
+    def perform(self, console: Console) -> dict[str, Any]:
+        """Set it if that is asked for, and return what is so now."""
+        name = _NAMES[_one_of("schedule", self.schedule, *_NAMES.values()).lower()]
+        action = _one_of("action", self.action, _GET, _SET).lower()
+        scope = _one_of("scope", self.scope, _GLOBAL, _SERVER).lower()
+        _one_of("target_server", self.target_server, _LOCAL, console.chosen.name)
+        server = console.chosen if scope == _SERVER else None
+        before = scheduling.timetable(server)
+        if action == _SET:
+            self._set(console, scope)
+        found = scheduling.timetable(server)
+        next_run = found.next_run(console.now, console.chosen.zone_info)
+        return {
+            "schedule": name,
+            "scope": scope,
+            "enabled": found.enabled,
+            "pattern": found.pattern,
+            "inherited_from": scheduling.source(server),
+            "next_run": to_ms(next_run) if next_run else None,
+            "changed": found != before,
+        }
+
+    def _set(self, console: Console, scope: str) -> None:
+        server = console.chosen if scope == _SERVER else None
+        before = scheduling.timetable(server)
+        if self.enabled is None and not self.pattern:
+            raise BadRequest(
+                "Nothing to set was given.", hint='Add enabled true|false or pattern "0 4 * * *".'
+            )
+        enabled = before.enabled if self.enabled is None else self.enabled
+        pattern = check_pattern(self.pattern) if self.pattern else before.pattern
+        wanted = replace(before, enabled=enabled, pattern=pattern)
+        scheduling.set_timetable(server, wanted)
+        where = console.chosen.name if server else "all servers"
+        audit.note_as(
+            user.current(),
+            "set property",
+            client=audit.CLI,
+            subject=properties.SMART_SCAN_SCHEDULER,
+            result=audit.DONE,
+            detail=f"{where}: {before.spell()} → {wanted.spell()}",
+        )
+
+    def shown(self, response: dict[str, Any]) -> dict[str, Any]:
+        """Show it as a block under its name."""
+        return {response["schedule"]: {k: v for k, v in response.items() if k in _SHOWN}}
+
+
+_SHOWN: Final = ("enabled", "pattern", "inherited_from", "next_run")
+
+
+def _one_of(parameter: str, word: str, *words: str) -> str:
+    if word.lower() not in {each.lower() for each in words}:
+        raise BadRequest(
+            f"{parameter}: {word!r} is not accepted.",
+            hint=f"Expected: {' or '.join(words)}.",
+            parameter=parameter,
+            value=word,
+        )
+    return word

@@ -1,0 +1,83 @@
+"""The backup of classes of service, read and switched; every switch that is found is told once.
+
+The marker in the Notes is the truth. Whoever reads it first after a change tells of it: the page,
+the command line, or the look that the worker takes every minute.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Final
+
+from django.db import transaction
+
+from backupng.engine.operations.smart_scan import SmartScan
+from console import browse
+from console.browse import Switched
+from console.letter import layout
+from console.models import CosFlag, Level, Server
+from console.scanner import alerts
+from console.scanner.alerts import Alert
+
+EVENT: Final = "cos_switched"
+
+
+def read(server: Server, *, by: str = "") -> list[CosFlag]:
+    """Bring the cache up to the directory and tell what was switched; returns all flags by name.
+
+    Raises MailServerError and MailServerUnreachable.
+    """
+    with transaction.atomic():
+        for flag in browse.read_cos_flags(server):
+            alerts.tell(server, _alert(flag, by))
+    return list(CosFlag.objects.filter(server=server).order_by("name", "cos_id"))
+
+
+def switch(server: Server, name: str, *, disabled: bool, by: str) -> Switched:
+    """Switch the backup of a class of service, by name or id, and tell of it.
+
+    Raises BadRequest (no_such_cos) and MailServerError.
+    """
+    switched = browse.switch_cos(server, name, disabled=disabled)
+    read(server, by=by)
+    return switched
+
+
+def _alert(flag: CosFlag, by: str) -> Alert:
+    fields = {
+        "class of service": layout.clean(flag.name),
+        "id": flag.cos_id,
+        "accounts": str(flag.accounts),
+        "found": alerts.spelled(flag.server, flag.changed_at),
+        "by": by or "somebody who changed the marker in its Notes",
+    }
+    name = layout.clean(flag.name)
+    if flag.disabled:
+        return Alert(
+            event=EVENT,
+            level=Level.WARNING,
+            subject=f"backup switched off for the class of service {name}",
+            lead=(
+                f"Backup is off for the class of service {name}: its accounts are not saved any "
+                "more and count as deleted. What is saved of them stays until the retention of "
+                "deleted accounts ends; switching it on again undoes that."
+            ),
+            fields=fields,
+            commands={"switch it on": _command(flag, "enable")},
+        )
+    return Alert(
+        event=EVENT,
+        level=Level.WARNING,
+        subject=f"backup switched on for the class of service {name} – a SmartScan is due",
+        lead=(
+            f"Backup is on for the class of service {name}: its accounts count as living again. "
+            "A SmartScan is due: it saves what they hold now."
+        ),
+        fields=fields,
+        commands={"start it": f"backupng --host {flag.server.name} backup {SmartScan.command}"},
+    )
+
+
+def _command(flag: CosFlag, action: str) -> str:
+    words = ["backupng", "--host", flag.server.name, "backup", "doEnableDisableCOS", flag.name]
+    return shlex.join([*words, action])

@@ -1,0 +1,91 @@
+"""SmartScans that nobody asks for: by the timetable, and when the backup starts.
+
+Rows of the queue are the memory: each has a key that a second one cannot have. What was missed,
+because no worker was at work, is not caught up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from backupng.engine.operations.smart_scan import SmartScan
+from console import connect, hosting, properties, queue
+from console.models import Origin, QueuedOperation, Server, Setting, State
+from console.queue import Requester
+from console.timetable import Timetable
+
+logger = logging.getLogger(__name__)
+
+_LATE = timedelta(minutes=5)
+"""A worker that is restarted at the time of a run still begins it."""
+BY_TIMETABLE = Requester(origin=Origin.SCHEDULE, name="", address="")
+"""Who asks for what a timetable starts: nobody."""
+
+
+def timetable(server: Server | None) -> Timetable:
+    """Return when SmartScans run by themselves: of a server, or of all that have no own word."""
+    return Timetable.parse(_value(server).value)
+
+
+def source(server: Server | None) -> str:
+    """Return where that is set: `server`, `global` or `default`."""
+    return _value(server).source
+
+
+def set_timetable(server: Server | None, wanted: Timetable) -> None:
+    """Set it for a server, or for all that have no own word. Raises BadRequest."""
+    if server is not None:
+        connect.set_property(server, properties.SMART_SCAN_SCHEDULER, wanted.spell())
+        return
+    chosen = properties.find(properties.SMART_SCAN_SCHEDULER)
+    text = chosen.spell(chosen.parse(wanted.spell()))
+    Setting.objects.update_or_create(server=None, name=chosen.name, defaults={"value": text})
+
+
+def _value(server: Server | None) -> properties.Value:
+    if server is not None:
+        return connect.values(server)[properties.SMART_SCAN_SCHEDULER]
+    everywhere = Setting.objects.filter(server=None).values_list("name", "value")
+    return properties.resolve({}, dict(everywhere))[properties.SMART_SCAN_SCHEDULER]
+
+
+def run_due(server: Server, *, clock: Callable[[], datetime] = timezone.now) -> str:
+    """Queue the SmartScan whose time has come; called every minute, says what it did."""
+    now = clock()
+    run = timetable(server).last_run(now - _LATE, now, server.zone_info)
+    if run is None:
+        return "nothing is due"
+    scans = QueuedOperation.objects.filter(server=server, command=SmartScan.command)
+    if scans.filter(started_at__gte=run).exists():
+        return "one has begun since"
+    key = f"schedule {server.pk} {SmartScan.command} {int(run.timestamp())}"
+    return str(queue_smartscan(server, requester=BY_TIMETABLE, dedupe=key))
+
+
+def on_start(server: Server, start: str) -> QueuedOperation | None:
+    """Queue the SmartScan of a start of the backup, if the property asks for it.
+
+    `start` names the start: a worker that comes again in the same one queues no other.
+    """
+    if not connect.values(server)[properties.SCAN_ON_STARTUP].value:
+        return None
+    key = f"start {server.pk} {hosting.boot_id()} {start}"
+    return queue_smartscan(server, requester=BY_TIMETABLE, dedupe=key)
+
+
+def queue_smartscan(
+    server: Server, *, requester: Requester, dedupe: str | None = None
+) -> QueuedOperation:
+    """Queue a SmartScan, or return the one that waits already: it will do the same."""
+    waiting = QueuedOperation.objects.filter(
+        server=server, command=SmartScan.command, state=State.QUEUED, parameters={}
+    )
+    if found := waiting.order_by("seq").first():
+        return found
+    row = queue.submit(server, SmartScan(), requester=requester, dedupe=dedupe)
+    logger.info("a SmartScan of %s is queued: %s", server, dedupe or requester.origin)
+    return row

@@ -1,0 +1,96 @@
+"""The settings of what runs by itself, a part of the page Settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy
+
+from backupng.engine.errors import BackupError
+from console import properties, scheduling
+from console.models import Server
+from console.timetable import Timetable, check_pattern
+
+NAMES = (properties.SMART_SCAN_SCHEDULER, properties.SCAN_ON_STARTUP)
+_RUNS_SHOWN = 5
+
+
+class ScheduleForm(forms.Form):
+    """When a SmartScan runs by itself."""
+
+    scheduling = forms.BooleanField(label=gettext_lazy("Scan Operation Scheduling"), required=False)
+    pattern = forms.CharField(
+        label=gettext_lazy("Time of the SmartScan"),
+        help_text=gettext_lazy(
+            "Five cron fields: minute, hour, day of the month, month, day of the week; in the time "
+            "zone of each server."
+        ),
+        max_length=200,
+    )
+    on_start = forms.BooleanField(
+        label=gettext_lazy("Run a SmartScan when the backup starts"), required=False
+    )
+
+    def clean_pattern(self) -> str:
+        """Refuse a pattern that names no time."""
+        try:
+            return check_pattern(self.cleaned_data["pattern"])
+        except BackupError as error:
+            raise ValidationError(f"{error} {error.hint}") from error
+
+    @property
+    def texts(self) -> dict[str, str | None]:
+        """The texts to keep, by property; None for what is to have its default."""
+        found = self.cleaned_data
+        wanted = {
+            properties.SMART_SCAN_SCHEDULER: Timetable(
+                found["scheduling"], found["pattern"]
+            ).spell(),
+            properties.SCAN_ON_STARTUP: str(found["on_start"]).lower(),
+        }
+        return {name: None if text == _default(name) else text for name, text in wanted.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The next times of a server; without any it is switched off there."""
+
+    server: Server
+    times: tuple[datetime, ...]
+
+
+def initial(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the form shows of the texts that are set for all servers."""
+    found = {name: texts.get(name, _default(name)) for name in NAMES}
+    timetable = Timetable.parse(found[properties.SMART_SCAN_SCHEDULER])
+    return {
+        "scheduling": timetable.enabled,
+        "pattern": timetable.pattern,
+        "on_start": found[properties.SCAN_ON_STARTUP] == "true",
+    }
+
+
+def runs(now: datetime) -> list[Runs]:
+    """Return the next runs of each server, by name."""
+    return [
+        Runs(server, tuple(islice(_runs(server, now), _RUNS_SHOWN)))
+        for server in Server.objects.order_by("name")
+    ]
+
+
+def _runs(server: Server, now: datetime) -> Iterator[datetime]:
+    timetable, at = scheduling.timetable(server), now
+    while found := timetable.next_run(at, server.zone_info):
+        yield found
+        at = found
+
+
+def _default(name: str) -> str:
+    chosen = properties.find(name)
+    return chosen.spell(chosen.default)
