@@ -9,10 +9,10 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from console import connect
+from console import connect, scheduling
 from console.capture import LAG_SAMPLES, Sample, Scanner
 from console.models import Server
-from console.scanner import alerts
+from console.scanner import alerts, switching
 
 _FAR_BYTES = 1 << 20
 _FAR_MS = 10_000
@@ -155,7 +155,8 @@ class Recorder:
         """Have the first SmartScan begin after that: what changed before was never followed."""
         connect.remember_tree(self._server)
         first = Scanner.objects.filter(server=self._server, due_why=Scanner.Why.FIRST)
-        first.update(due_since=stood_at)
+        if first.update(due_since=stood_at):
+            switching.queue_scan(self._server, scheduling.BY_TIMETABLE)
 
     def _write_gap(self, found: dict[str, Any]) -> None:
         """Keep a gap and tell of it, both or neither."""

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from console import housekeeping
 from console.capture import Sample, Scanner
-from console.models import Level, Notification, Server
+from console.models import Level, Notification, Origin, QueuedOperation, Server
 from console.scanner.record import Recorder
 from tests.console import scanning
 from tests.console.scanning import HOUR, NOW, standing
@@ -166,6 +166,19 @@ def test_before_it_first_stood_no_smartscan_counts(mail: Server, clock: Clock) -
     found.take(standing())
 
     assert (first, written(found).due_since) == (NOW, NOW)
+
+
+def test_where_it_first_stands_the_smartscan_that_is_due_is_queued_once(
+    mail: Server, clock: Clock
+) -> None:
+    found = recorder(mail, clock, sequence=None, due_since=NOW - HOUR)
+    found.take(standing())
+    found.write()
+    found.take(standing(events=13))
+    found.write()
+
+    (scan,) = QueuedOperation.objects.all()
+    assert (scan.command, scan.origin) == ("doSmartScan", Origin.SCHEDULE)
 
 
 def test_samples_are_kept_for_two_days(mail: Server) -> None:
