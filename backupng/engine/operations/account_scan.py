@@ -17,6 +17,7 @@ from backupng.engine.scan.beside import Beside
 from backupng.engine.scan.cos import classes_of
 from backupng.engine.scan.counts import ScanCounts
 from backupng.engine.scan.directory import DirectoryReading, DirectoryScan, read_directory
+from backupng.engine.scan.patience import Patience
 from backupng.engine.scan.smartscan import ROLE
 from backupng.engine.scan.uncertainty import Uncertain
 
@@ -106,7 +107,8 @@ def scan_account(ctx: Context, entry: DirectoryEntry, *, deep: bool = False) -> 
             Beside(ctx.source, path, log=lambda line: ctx.log(line, level=Level.WARNING)),
         )
         ctx.tick(0, 0, phase=_PHASE)
-        result = scan.run(entry, counts, deep=deep)
+        patience = Patience(log=ctx.log, pause=lambda: ctx.tick(0, 0, phase=_PHASE))
+        result = patience.run(lambda: scan.run(entry, counts, deep=deep))
         directory = DirectoryScan(ctx.source, path, writer, started=scan.started)
         changed = directory.save_entry(entry)
         writer.commit()

@@ -21,6 +21,7 @@ from backupng.engine.scan.account import AccountScan
 from backupng.engine.scan.beside import Beside
 from backupng.engine.scan.counts import ScanCounts
 from backupng.engine.scan.directory import DirectoryResult, DirectoryScan
+from backupng.engine.scan.patience import Patience
 
 ROLE: Final = "scan"
 
@@ -54,10 +55,17 @@ class SmartScan:
     most_errors: int | None = None
     """With more unreadable items than so many the scan ends as failed; None: whatever comes."""
     result: ScanResult = field(default_factory=ScanResult)
+    first_pause_s: float = 1.0
+    """How long it waits for a mail server that does not answer, the first time."""
     beside: Beside = field(init=False)
+    patience: Patience = field(init=False)
+    _place: tuple[int, int, str] = (0, 0, "")
 
     def __post_init__(self) -> None:
         self.beside = Beside(self.source, self.path, log=self.log)
+        self.patience = Patience(
+            log=self.log, pause=lambda: self.tick(*self._place), first_s=self.first_pause_s
+        )
 
     def run(self, *, now: Callable[[], datetime]) -> ScanResult:
         """Scan. What cannot be read is counted and listed, and the scan goes on."""
@@ -65,7 +73,7 @@ class SmartScan:
             directory = DirectoryScan(
                 self.source, self.path, writer, started=self.started, skip_lists=self.skip_lists
             )
-            reading = directory.read()
+            reading = self.patience.run(directory.read)
             kept = reading.accounts
             for number, account in enumerate(kept):
                 self._scan_account(writer, account, number, len(kept))
@@ -86,7 +94,8 @@ class SmartScan:
     def _scan_account(
         self, writer: Writer, account: DirectoryEntry, number: int, total: int
     ) -> None:
-        self.tick(number, total, account.name)
+        self._place = (number, total, account.name)
+        self.tick(*self._place)
         known = self._knows(account)
         before = replace(self.result.counts)
         scan = AccountScan(
@@ -94,10 +103,10 @@ class SmartScan:
             self.path,
             writer,
             self.started,
-            lambda _done, _all: self.tick(number, total, account.name),
+            lambda _done, _all: self.tick(*self._place),
             self.beside,
         )
-        found = scan.run(account, self.result.counts, deep=self.deep)
+        found = self.patience.run(lambda: scan.run(account, self.result.counts, deep=self.deep))
         self.result.accounts_scanned += 1
         if found.failures:
             self.result.unreadable[account.name] = found.failures
