@@ -142,6 +142,20 @@ def test_the_demo_is_started_with_data_and_port_as_typed(
     assert environment["BACKUPNG_TLS"] == "false"
 
 
+def test_the_benchmarks_named_are_measured_with_what_the_tests_need(
+    script: ModuleType, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(script.os, "execv", lambda _program, words: started.append(words))
+    monkeypatch.chdir(script.ROOT)
+
+    # Whatever is started never comes back; here it does, to be told that this is no plain command.
+    script.main(["bench", "lag", "seconds", "5"])
+
+    assert started == [[str(script.PYTHON), "-m", "tests.bench", "lag", "seconds", "5"]]
+    assert "requirements-test.txt" in steps
+
+
 def test_what_is_typed_wrong_is_answered_with_the_usage(
     script: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

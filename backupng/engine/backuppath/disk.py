@@ -4,41 +4,58 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
 import os
 import platform
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import stat
+from pathlib import Path, PurePath
+from typing import BinaryIO
 
 from backupng.engine.errors import BackupPathUnwritable, ReadError
 
 _REPORTING = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x2FC12FC1, 0x01021994})
 """Superblock magics of ext, XFS, btrfs, ZFS and tmpfs: there `syncfs` tells of its errors."""
 
+_HERE = PurePath()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
+class _Refusals:
+    """What both have in common: where it is; spelled only if there is something to say."""
+
+    __slots__ = ("_path", "_root")
+
+    def __init__(self, root: Path, path: PurePath = _HERE) -> None:
+        self._root, self._path = root, path
+
+    def __enter__(self) -> None:
+        pass
+
+
+class reading(_Refusals):  # noqa: N801  # it reads as a word of its sentence
     """Turn every refusal of the disk into the error of the one file."""
-    try:
-        yield
-    except OSError as error:
-        raise ReadError(f"{path} cannot be read: {reason(error)}.") from error
+
+    __slots__ = ()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            where = self._root / self._path
+            raise ReadError(f"{where} cannot be read: {reason(error)}.") from error
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
+class writing(_Refusals):  # noqa: N801  # as above
     """Turn every refusal of the disk into the one error that stops the whole operation."""
-    try:
-        yield
-    except OSError as error:
-        raise BackupPathUnwritable(
-            f"{path} cannot be written: {reason(error)}.",
-            code="no_space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "",
-            hint="Nothing was half written. Make room or repair the disk, then run it again.",
-        ) from error
+
+    __slots__ = ()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise BackupPathUnwritable(
+                f"{self._root / self._path} cannot be written: {reason(error)}.",
+                code="no_space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "",
+                hint="Nothing was half written. Make room or repair the disk, then run it again.",
+            ) from error
 
 
 def reason(error: OSError) -> str:
@@ -62,3 +79,14 @@ def sync_whole(descriptor: int) -> None:
     """Make everything written to the file system of that descriptor durable. Raises OSError."""
     if _libc.syncfs(descriptor) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def opened(descriptor: int) -> BinaryIO:
+    """Return what a descriptor of a regular file reads. Raises OSError, the descriptor closed."""
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return io.BufferedReader(io.FileIO(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise

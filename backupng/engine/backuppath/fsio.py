@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from backupng.engine.backuppath.disk import (
     can_sync_whole,
+    opened,
     reading,
     reason,
     sync_whole,
@@ -47,12 +48,12 @@ class StagedFile:
 
     path: PurePosixPath
     descriptor: int
-    shown: Path
+    root: Path
     length: int = 0
 
     def write(self, data: bytes) -> None:
         """Write all of `data`."""
-        with writing(self.shown):
+        with writing(self.root, self.path):
             while data:
                 written = os.write(self.descriptor, data)
                 self.length += written
@@ -104,7 +105,7 @@ class Tree:
 
     def names(self, folder: PurePosixPath) -> list[str]:
         """List a folder, sorted; a folder that is not there is empty. Raises ReadError."""
-        with reading(self.root / folder):
+        with reading(self.root, folder):
             try:
                 return sorted(os.listdir(self._folder(folder)))
             except FileNotFoundError:
@@ -115,23 +116,30 @@ class Tree:
 
         Raises ReadError, with the path, for anything that is there and cannot be read.
         """
-        with reading(self.root / path):
+        with reading(self.root, path):
             try:
                 descriptor = os.open(path.name, _READ, dir_fd=self._folder(path.parent))
             except FileNotFoundError:
                 return None
-            return _regular(descriptor)
+            return opened(descriptor)
 
     def read(self, path: PurePosixPath, *, limit: int) -> bytes | None:
         """Read a file as long as it is now; None if not there. Raises ReadError above `limit`."""
         file = self.open(path)
         if file is None:
             return None
-        with file, reading(self.root / path):
+        with file, reading(self.root, path):
             length = os.fstat(file.fileno()).st_size
             if length > limit:
                 raise ReadError(f"{self.root / path} is larger than {limit} bytes.")
             return file.read(length)
+
+    def mark(self, path: PurePosixPath) -> tuple[int, ...]:
+        """Return what differs once a file is written to or replaced. Raises ReadError."""
+        with reading(self.root, path), suppress(FileNotFoundError):
+            found = os.stat(path.name, dir_fd=self._folder(path.parent), follow_symlinks=False)
+            return found.st_ino, found.st_size, found.st_ctime_ns
+        return ()
 
     def free_bytes(self) -> int:
         """Return how many bytes may still be written to the file system below the tree."""
@@ -141,24 +149,25 @@ class Tree:
 
     # Writing
 
-    def append(self, path: PurePosixPath, data: bytes, *, cut_to: int) -> None:
+    def append(self, path: PurePosixPath, data: bytes, *, cut_to: int, named: bool = False) -> None:
         """Append `data` to the history at `path` in one write, first cutting it to `cut_to` bytes.
 
         The caller holds the history's lock and has read it: only a torn tail may lie behind
         `cut_to`. A short write is undone and raises BackupPathUnwritable. A group appends to each
-        history once.
+        history once. `named`: it is there, and its name is durable already.
         """
-        with writing(self.root / path):
+        with writing(self.root, path):
             self._made_folder(path.parent)
-            with self._opened(path, _APPEND) as descriptor:
+            with self._opened(path, _WRITE | os.O_APPEND if named else _APPEND) as descriptor:
                 _append_whole(descriptor, data, cut_to)
         self._appended[path] = (cut_to, cut_to + len(data))
-        self.rely_on(path)
+        self.rely_on(path, named=named)
 
-    def rely_on(self, path: PurePosixPath) -> None:
+    def rely_on(self, path: PurePosixPath, *, named: bool = False) -> None:
         """Have the next `sync` cover a file that may be there only in memory, whoever wrote it."""
         self._dirty_files.add(path)
-        self._dirty_folders.add(path.parent)
+        if not named:
+            self._dirty_folders.add(path.parent)
 
     @contextmanager
     def stage(self, role: str) -> Iterator[StagedFile]:
@@ -167,16 +176,16 @@ class Tree:
         It stays only if the block ends well.
         """
         path = STAGING / role / uuid.uuid4().hex
-        with writing(self.root / path):
+        with writing(self.root, path):
             folder = self._made_folder(path.parent)
             descriptor = os.open(path.name, _STAGE, _FILE_MODE, dir_fd=folder)
             _set_mode(descriptor, _FILE_MODE)
         self._dirty_files.add(path)
         try:
             try:
-                yield StagedFile(path, descriptor, self.root / path)
+                yield StagedFile(path, descriptor, self.root)
             finally:
-                with writing(self.root / path):
+                with writing(self.root, path):
                     os.close(descriptor)
         except BaseException:
             self.discard(path)
@@ -184,7 +193,7 @@ class Tree:
 
     def publish(self, staged: PurePosixPath, path: PurePosixPath) -> None:
         """Rename a staged file to its final name; it is synced before, if it is not yet."""
-        with writing(self.root / path):
+        with writing(self.root, path):
             if staged in self._dirty_files:
                 self._sync_file(staged)
                 self._dirty_files.remove(staged)
@@ -204,7 +213,7 @@ class Tree:
 
         A purge spares files younger than its start, so the touch comes before the second look.
         """
-        with writing(self.root / path):
+        with writing(self.root, path):
             try:
                 folder = self._folder(path.parent)
                 os.utime(path.name, dir_fd=folder, follow_symlinks=False)
@@ -218,7 +227,7 @@ class Tree:
     def discard(self, staged: PurePosixPath) -> None:
         """Delete a staged file that is not wanted after all, if it is still there."""
         self._dirty_files.discard(staged)
-        with writing(self.root / staged), suppress(FileNotFoundError):
+        with writing(self.root, staged), suppress(FileNotFoundError):
             os.unlink(staged.name, dir_fd=self._folder(staged.parent))
 
     def sync(self) -> None:
@@ -252,7 +261,7 @@ class Tree:
     @contextmanager
     def locked(self, path: PurePosixPath, how: int = fcntl.LOCK_EX) -> Iterator[int]:
         """Hold the lock of a folder, or of `.lock`; waits for its holder; yields its descriptor."""
-        with writing(self.root / path):
+        with writing(self.root, path):
             # A descriptor of its own: flock belongs to the open description, and ours are shared.
             if path == LOCK:
                 descriptor = os.open(path.name, _LOCK, _FILE_MODE, dir_fd=self._root_fd)
@@ -260,7 +269,7 @@ class Tree:
             else:
                 descriptor = os.open(".", _FOLDER, dir_fd=self._made_folder(path))
         try:
-            with writing(self.root / path):
+            with writing(self.root, path):
                 self._flock(descriptor, how)
             yield descriptor
         finally:
@@ -285,7 +294,7 @@ class Tree:
         """
         folder = STAGING / role
         with self.locked(folder, fcntl.LOCK_SH) as descriptor:
-            with writing(self.root / folder):
+            with writing(self.root, folder):
                 _sweep(descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
             try:
@@ -313,14 +322,15 @@ class Tree:
 
     def _folder(self, folder: PurePosixPath) -> int:
         """Return a descriptor of the folder, walking down without links. Raises OSError."""
+        descriptor = self._folders.pop(folder, -1)
+        if descriptor >= 0:
+            # Moved to the end: the ones used last are the last to be closed.
+            self._folders[folder] = descriptor
+            return descriptor
         if not folder.parts:
             return self._root_fd
         if folder.name in ("", ".."):
             raise OSError(errno.EINVAL, "it leads out of the tree")
-        if folder in self._folders:
-            # Moved to the end: the ones used last are the last to be closed.
-            self._folders[folder] = self._folders.pop(folder)
-            return self._folders[folder]
         descriptor = os.open(folder.name, _FOLDER, dir_fd=self._folder(folder.parent))
         if len(self._folders) >= _FOLDERS_KEPT_OPEN:
             oldest = next(iter(self._folders))
@@ -355,19 +365,9 @@ class Tree:
             os.fdatasync(descriptor)
 
     def _cut(self, path: PurePosixPath, start: int, end: int) -> None:
-        with writing(self.root / path), self._opened(path, _WRITE) as descriptor:
+        with writing(self.root, path), self._opened(path, _WRITE) as descriptor:
             if os.fstat(descriptor).st_size == end:
                 os.ftruncate(descriptor, start)
-
-
-def _regular(descriptor: int) -> BinaryIO:
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        return os.fdopen(descriptor, "rb")
-    except OSError:
-        os.close(descriptor)
-        raise
 
 
 def _append_whole(descriptor: int, data: bytes, cut_to: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
@@ -66,7 +67,12 @@ def items_folder(account: AccountId) -> PurePosixPath:
 
 def item_file(account: AccountId, item: ItemId) -> PurePosixPath:
     """Return an item's history: item 2057 lies at `items/57/2057`, item 5 at `items/05/5`."""
-    return items_folder(account) / f"{item % 100:02d}" / str(item)
+    return _item_bucket(account, item % 100) / str(item)
+
+
+@lru_cache(maxsize=10_000)
+def _item_bucket(account: AccountId, number: int) -> PurePosixPath:
+    return items_folder(account) / f"{number:02d}"
 
 
 def is_item_bucket(name: str) -> bool:
@@ -90,7 +96,12 @@ def entry_file(kind: EntryKind, entry_id: str) -> PurePosixPath:
 
 def blob_file(digest: Digest) -> PurePosixPath:
     """Return where the blob of that SHA-256 digest lies."""
-    return BLOBS / digest[:2] / digest
+    return _blob_bucket(digest[:2]) / digest
+
+
+@lru_cache(maxsize=4096)
+def _blob_bucket(name: str) -> PurePosixPath:
+    return BLOBS / name
 
 
 def is_digest(text: object) -> bool:

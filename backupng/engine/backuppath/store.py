@@ -197,7 +197,7 @@ class BackupPath:
         file = self.tree.open(path)
         if file is None:
             return None
-        with file, reading(self.tree.root / path):
+        with file, reading(self.tree.root, path):
             return BlobFile(self.tree.root / path, codec_of(file, digest))
 
     def count_blobs(self) -> int:

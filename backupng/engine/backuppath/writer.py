@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, Generic
+from typing import Any
 
-from backupng.engine.backuppath import histories, layout, metadata, provisioning, values
+from backupng.engine.backuppath import layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import Packer
+from backupng.engine.backuppath.ends import Ends, Growing
 from backupng.engine.backuppath.fsio import Tree
-from backupng.engine.backuppath.histories import Parse, State
-from backupng.engine.errors import InvalidItem, ItemError
+from backupng.engine.errors import ItemError
 from backupng.engine.model import (
     AccountId,
     Digest,
@@ -50,8 +50,22 @@ class Writer:
         self._role = role
         self._packer = packer
         self._group = _Group()
+        self._ends = Ends(tree)
         self.refused: list[tuple[AccountId, ItemId, ItemError]] = []
         """States that could not be kept, with why, for the Report; who takes them, clears it."""
+
+    def last_state(self, account: AccountId, item: ItemId) -> ItemState | None:
+        """Return the state of an item's last line, whoever wrote it; None for an unknown item.
+
+        What waits in this group is left out. Raises ReadError or BrokenItem.
+        """
+        path = layout.item_file(account, item)
+        return self._ends.of(path, partial(metadata.parse_state, item)).last
+
+    def last_mailbox(self, account: AccountId) -> MailboxState | None:
+        """Return what the last scan found in the mailbox as a whole. Raises as `last_state`."""
+        parse = partial(provisioning.parse_mailbox, account)
+        return self._ends.of(layout.mailbox_file(account), parse).last
 
     def has_blob(self, digest: Digest) -> bool:
         """Say whether the blob is already kept or waits in this group; refreshes its age."""
@@ -95,6 +109,7 @@ class Writer:
         try:
             return self._write(group)
         except BaseException:
+            self._ends.forget()
             self._tree.undo()
             for staged in group.blobs.values():
                 self._tree.discard(staged)
@@ -130,12 +145,14 @@ class Writer:
     def _append_item(self, account: AccountId, item: ItemId, states: Sequence[ItemState]) -> int:
         path, news = layout.item_file(account, item), 0
         with self._refusing(account, item):
-            history = _Growing(self._tree, path, partial(metadata.parse_state, item))
+            history = Growing(self._tree, self._ends, path, partial(metadata.parse_state, item))
             for state in states:
                 if _is_news(history.last, state):
-                    with self._refusing(account, item):
+                    try:
                         self._add(history, metadata.spell_state(state, history.next_number))
                         news += 1
+                    except ItemError as error:
+                        self.refused.append((account, item, error))
             history.append()
         return news
 
@@ -143,7 +160,7 @@ class Writer:
         path = layout.entry_file(kind, entry_id)
         parse = partial(provisioning.parse_entry, kind, entry_id)
         with self._tree.locked(layout.lock_folder(path)), self._refusing(entry_id):
-            history = _Growing(self._tree, path, parse)
+            history = Growing(self._tree, self._ends, path, parse)
             for state in states:
                 with self._refusing(entry_id):
                     self._add(history, provisioning.spell_entry(state, history.next_number))
@@ -153,11 +170,11 @@ class Writer:
         path = layout.mailbox_file(account)
         parse = partial(provisioning.parse_mailbox, account)
         with self._tree.locked(layout.lock_folder(path)), self._refusing(account):
-            history = _Growing(self._tree, path, parse)
+            history = Growing(self._tree, self._ends, path, parse)
             self._add(history, provisioning.spell_mailbox(state, history.next_number))
             history.append()
 
-    def _add(self, history: _Growing[Any], body: dict[str, Any]) -> None:
+    def _add(self, history: Growing[Any], body: dict[str, Any]) -> None:
         """Add a body to a history, its bulk moved into a blob if it is too long."""
         data = values.dump_body(body)
         if len(data) > values.LONGEST_BODY:
@@ -174,52 +191,6 @@ class Writer:
             yield
         except ItemError as error:
             self.refused.append((AccountId(account), item, error))
-
-
-class _Growing(Generic[State]):
-    """One history and the lines that are about to be appended to it; the caller holds its lock.
-
-    Raises ItemError when it is damaged, or for a line that its readers would not take.
-    """
-
-    def __init__(self, tree: Tree, path: PurePosixPath, parse: Parse[State]) -> None:
-        self._tree = tree
-        self._path = path
-        self._parse: Parse[State] = parse
-        self._lines = histories.intact_lines(tree, path)
-        self._length, self._digits = self._lines.good, self._lines.digits
-        self._bodies = list(self._lines.bodies)
-        self._new: list[bytes] = []
-        self.last: State | None = self._read(self._bodies[-1:], first=len(self._bodies))
-
-    @property
-    def next_number(self) -> int:
-        """The number of the line that comes next."""
-        return len(self._bodies) + 1
-
-    def add(self, body: bytes) -> None:
-        """Add a line, read back as all readers will read it."""
-        line, digits = metadata.seal(self._digits, body)
-        if self._length + len(line) > values.LONGEST_FILE:
-            raise InvalidItem(f"{self._tree.root / self._path} has reached its largest length.")
-        # Bulk counts for the whole history, so that one is read as a whole.
-        earlier: list[bytes] = self._bodies if b'"more":' in body else []
-        self.last = self._read([*earlier, body], first=self.next_number - len(earlier))
-        self._bodies.append(body)
-        self._new.append(line)
-        self._length, self._digits = self._length + len(line), digits
-
-    def append(self) -> None:
-        """Append the lines to the file, all with one write."""
-        if self._new:
-            self._tree.append(self._path, b"".join(self._new), cut_to=self._lines.good)
-        elif self._bodies:
-            # Another writer's lines, perhaps not synced yet, are why ours are none.
-            self._tree.rely_on(self._path)
-
-    def _read(self, bodies: list[bytes], *, first: int) -> State | None:
-        states = list(histories.states_of(self._tree, bodies, self._parse, first=first))
-        return states[-1] if states else None
 
 
 def _is_news(last: ItemState | None, state: ItemState) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
 from backupng.engine.model import FOLDER_LIKE, AccountId, ItemId, ItemKind, ItemState
 
@@ -35,8 +35,9 @@ class Brief:
 class Known:
     """Last states of an account's items, those that wait to be written included."""
 
-    def __init__(self, path: BackupPath, account: AccountId) -> None:
+    def __init__(self, path: BackupPath, writer: Writer, account: AccountId) -> None:
         self._path = path
+        self._writer = writer
         self.account = account
         self.ahead: set[ItemId] = set()
         """Items whose last state here is not what it was when the next record came."""
@@ -48,10 +49,10 @@ class Known:
         """Forget what a scan may have changed meanwhile; comes before each group of records."""
         self._last.clear()
         try:
-            history = self._path.mailbox_history(self.account)
+            last = self._writer.last_mailbox(self.account)
         except ItemError:
-            history = ()
-        scanned = history[-1].start if history else None
+            last = None
+        scanned = last.start if last else None
         if scanned != self._scanned:
             self._scanned, self._briefs = scanned, None
 
@@ -61,7 +62,7 @@ class Known:
             self._last.move_to_end(item)
             return self._last[item]
         try:
-            found = self._path.last_state(self.account, item)
+            found = self._writer.last_state(self.account, item)
         except ItemError:
             # The writer will refuse what is appended to it, and so report the damage.
             found = None

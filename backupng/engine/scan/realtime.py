@@ -7,6 +7,7 @@ read twice; the change number lets nothing of them in a second time.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ from backupng.engine.scan.table import CARRYING
 from backupng.engine.scan.uncertainty import Uncertainty
 
 _AT_ONCE: Final = 500
+_APART_S: Final = 0.05
+"""A change that comes alone is saved at once; of many, groups begin at least so far apart."""
 _DIRECTORY_EVERY: Final = timedelta(seconds=60)
 _LONGEST_COMMIT: Final = timedelta(seconds=5)
 """Between an operation's record and its end marker lies one commit of the database."""
@@ -87,6 +90,7 @@ class RealTimeScanner:
         self._reading: DirectoryReading | None = None
         self._read_at = clock() - _DIRECTORY_EVERY
         self._quiet_since = clock()
+        self._begun_s = -_APART_S
         self._events = 0
         self._last_change_ms: int | None = None
         self._lag_ms: int | None = None
@@ -122,6 +126,7 @@ class RealTimeScanner:
     def turn(self, timeout_s: float) -> bool:
         """Wait for changes, save a group of them; False if there was nothing to do."""
         self._read_directory()
+        self._gather(timeout_s)
         events = self._follower.read(_AT_ONCE)
         if not events and self._settle():
             self._commit()
@@ -132,12 +137,18 @@ class RealTimeScanner:
             events = self._follower.read(_AT_ONCE)
         if not events:
             return False
-        self._quiet_since = self._clock()
+        self._quiet_since, self._begun_s = self._clock(), time.monotonic()
         self._take(events)
         self._settle()
         self._commit()
         self._count(events)
         return True
+
+    def _gather(self, timeout_s: float) -> None:
+        """Let a group grow that comes right after another: its changes share what a group costs."""
+        since_s = time.monotonic() - self._begun_s
+        if timeout_s and since_s < _APART_S:
+            time.sleep(min(_APART_S - since_s, timeout_s))
 
     def _take(self, events: Iterable[Committed | Unreadable | Gap]) -> None:
         """Queue what a group of events says, mailbox by mailbox."""
@@ -237,7 +248,7 @@ class RealTimeScanner:
     def _replay(self, account: AccountId) -> Replay:
         if account not in self._known and len(self._known) >= _ACCOUNTS_KEPT:
             self._known.pop(next(iter(self._known)))
-        known = self._known.setdefault(account, Known(self._path, account))
+        known = self._known.setdefault(account, Known(self._path, self._writer, account))
         return Replay(
             source=self._source,
             writer=self._writer,

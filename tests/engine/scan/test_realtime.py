@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,6 +16,7 @@ from backupng.engine.errors import MailServerUnreachable
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.model import BACKUP_DISABLED, AccountId, EntryKind, ItemKind
 from backupng.engine.redolog.header import SIZE, FileHeader
+from backupng.engine.scan import realtime
 from backupng.engine.scan.realtime import RealTimeScanner
 from tests.cast import ALICE, BOB, CAROL, NOON, Office, message
 from tests.engine.scan.scanners import Scanner
@@ -293,3 +295,23 @@ def message_id(raw: bytes) -> bytes:
 def folder_of(mail: Office, address: str) -> Path:
     """Return where the histories of an account lie."""
     return mail.backup_path / "accounts" / AccountId(mail.account_id(address))
+
+
+def test_a_change_alone_is_saved_at_once_and_one_right_after_it_waits_for_others(
+    mail: Office, running: RealTimeScanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(running)
+    running._begun_s = -1e9  # as if the last change had been long ago
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+
+    mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+    assert running.turn(5)
+    alone = list(pauses)
+    running._begun_s = time.monotonic()
+    mail.client.deliver(ALICE, message("Two"), folder="/Inbox")
+    assert running.turn(5)
+
+    assert alone == []
+    assert len(pauses) == 1
+    assert 0 < pauses[0] <= realtime._APART_S

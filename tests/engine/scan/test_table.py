@@ -23,8 +23,11 @@ def test_every_operation_is_in_the_table_once() -> None:
 
 def test_an_operation_of_a_later_server_leaves_the_account_uncertain(tmp_path: Path) -> None:
     owner = Owner(server_id="1", server_name="mail")
-    with BackupPath.open_or_create(tmp_path, owner, now=NOON) as path:
-        known = Known(path, AccountId("a"))
+    with (
+        BackupPath.open_or_create(tmp_path, owner, now=NOON) as path,
+        path.writer("scanner") as writer,
+    ):
+        known = Known(path, writer, AccountId("a"))
         op = Operation(name="Teleport", fields={}, mod=7, start=NOON, source="log:0:512")
 
         assert effect_of(op, known).whole == "Teleport is unknown"
