@@ -22,6 +22,12 @@ BACKUP_DISABLED = "${ZxBackup_Disabled}"
 """Marker in a COS' Notes: accounts of that COS are not backed up."""
 
 
+CONTENT_TYPE = "contentType"
+CREATOR = "creator"
+CONVERSATION = "conversation"
+"""Names in `ItemState.fields` of what else is known of a document or message without its row."""
+
+
 class ItemKind(StrEnum):
     """What an item is; the values are the words of every listing."""
 

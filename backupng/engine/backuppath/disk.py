@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import io
 import os
 import platform
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from backupng.engine.errors import BackupPathUnwritable, ReadError
+from backupng.engine.errors import (
+    BackupPathBusy,
+    BackupPathUnwritable,
+    NotABackupPath,
+    ReadError,
+)
 
 _REPORTING = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x2FC12FC1, 0x01021994})
 """Superblock magics of ext, XFS, btrfs, ZFS and tmpfs: there `syncfs` tells of its errors."""
@@ -90,3 +97,25 @@ def opened(descriptor: int) -> BinaryIO:
     except OSError:
         os.close(descriptor)
         raise
+
+
+def lock(descriptor: int, how: int, *, root: Path) -> None:
+    """Lock what is open. Raises BackupPathBusy instead of waiting, if `how` says so."""
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError as error:
+        raise BackupPathBusy(
+            f"{root} is being repaired or migrated.", hint="Wait for its end."
+        ) from error
+
+
+def require_in_place(descriptor: int, *, root: Path) -> None:
+    """Raise NotABackupPath if the folder at `root` is not the one that is open."""
+    with suppress(OSError):
+        if os.path.samestat(root.stat(), os.fstat(descriptor)):
+            return
+    raise NotABackupPath(
+        f"The folder at {root} is not the one that was opened as the Backup Path any more:"
+        " it was moved or replaced, or another disk was mounted over it.",
+        hint="Put it back in its place; or name the new one: setProperty ZxBackup_DestPath.",
+    )

@@ -21,9 +21,11 @@ from typing import BinaryIO
 
 from backupng.engine.backuppath.disk import (
     can_sync_whole,
+    lock,
     opened,
     reading,
     reason,
+    require_in_place,
     sync_whole,
     writing,
 )
@@ -100,6 +102,10 @@ class Tree:
                 code="path_not_writable",
                 hint="Make that user its owner, or mount its disk for writing.",
             )
+
+    def require_in_place(self) -> None:
+        """Raise NotABackupPath if the folder at the root is not the one that was opened."""
+        require_in_place(self._root_fd, root=self.root)
 
     # Reading
 
@@ -270,7 +276,7 @@ class Tree:
                 descriptor = os.open(".", _FOLDER, dir_fd=self._made_folder(path))
         try:
             with writing(self.root, path):
-                self._flock(descriptor, how)
+                lock(descriptor, how, root=self.root)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -309,14 +315,6 @@ class Tree:
         with suppress(BackupPathBusy), self.locked(STAGING / role, fcntl.LOCK_EX | fcntl.LOCK_NB):
             return False
         return True
-
-    def _flock(self, descriptor: int, how: int) -> None:
-        try:
-            fcntl.flock(descriptor, how)
-        except BlockingIOError as error:
-            raise BackupPathBusy(
-                f"{self.root} is being repaired or migrated.", hint="Wait for its end."
-            ) from error
 
     # Folders
 

@@ -11,7 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from backupng.engine.backuppath import values
-from backupng.engine.errors import BackupPathBroken, BrokenItem, UnsupportedFormat
+from backupng.engine.errors import (
+    BackupPathBroken,
+    BackupPathUnwritable,
+    BrokenItem,
+    UnsupportedFormat,
+)
 from backupng.engine.model import (
     AccountId,
     DirectoryEntry,
@@ -151,19 +156,31 @@ def parse_mailbox(account: AccountId, body: Mapping[str, Any]) -> MailboxState:
         raise BrokenItem(f"the mailbox of {account} has missing or impossible values") from error
 
 
-def spell_checkpoint(said: Mapping[str, Any]) -> bytes:
-    """Spell a checkpoint file: one JSON object on one line, sealed like a history line."""
+def spell_checkpoint(said: Mapping[str, Any], *, longest: int = values.LONGEST_CHECKPOINT) -> bytes:
+    """Spell a checkpoint file: one JSON object on one line, sealed like a history line.
+
+    Raises BackupPathUnwritable above `longest` bytes: `parse_checkpoint` would not read it.
+    """
     body = values.dump_body(said)
-    return body + f" #{zlib.crc32(body):08x}\n".encode("ascii")
+    data = body + f" #{zlib.crc32(body):08x}\n".encode("ascii")
+    if len(data) > longest:
+        raise BackupPathUnwritable(
+            f"A checkpoint of {len(data)} bytes is longer than the {longest} that the format"
+            " allows.",
+            hint="The one before it is still there, and nothing was lost.",
+        )
+    return data
 
 
-def parse_checkpoint(data: bytes, *, where: str) -> Mapping[str, Any]:
-    """Read a checkpoint file. Raises BackupPathBroken."""
+def parse_checkpoint(
+    data: bytes, *, where: str, longest: int = values.LONGEST_CHECKPOINT
+) -> Mapping[str, Any]:
+    """Read a checkpoint file of at most `longest` bytes. Raises BackupPathBroken."""
     body, _, digits = data.rpartition(b" #")
     if digits != f"{zlib.crc32(body):08x}\n".encode("ascii"):
         raise _broken(where)
     try:
-        return values.load_body(body)
+        return values.load_body(body, longest=longest)
     except BrokenItem as error:
         raise _broken(where) from error
 

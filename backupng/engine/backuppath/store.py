@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from backupng.engine.backuppath import histories, layout, metadata, provisioning
+from backupng.engine.backuppath import histories, layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import BlobCodec, Packer, codec_of
 from backupng.engine.backuppath.disk import reading
 from backupng.engine.backuppath.fsio import Tree
@@ -36,7 +36,6 @@ from backupng.engine.model import (
 __all__ = ["BackupPath", "BlobFile", "Owner", "Writer"]
 
 _SMALL_FILE = 64 << 10
-_SCANNER_FILE = 16 << 20
 _OF_A_NEW_FILE_SYSTEM = "lost+found"
 
 
@@ -126,6 +125,13 @@ class BackupPath:
             _require_known_features(path)
         return free
 
+    def require_in_place(self) -> None:
+        """Refuse to go on in a tree that does not lie at its root any more.
+
+        What is written there would be found by nobody. Raises NotABackupPath.
+        """
+        self.tree.require_in_place()
+
     def close(self) -> None:
         """Close the tree."""
         self.tree.close()
@@ -209,11 +215,13 @@ class BackupPath:
 
     def checkpoint(self) -> Mapping[str, Any]:
         """Return what the server's checkpoint says; empty before the first scan has ended."""
-        return self._said(layout.checkpoint_file(self.form.server_id), limit=_SMALL_FILE)
+        return self._said(
+            layout.checkpoint_file(self.form.server_id), limit=values.LONGEST_CHECKPOINT
+        )
 
     def scanner(self) -> Mapping[str, Any]:
         """Return what the Real-Time Scanner says of itself; empty before it first ran."""
-        return self._said(layout.scanner_file(self.form.server_id), limit=_SCANNER_FILE)
+        return self._said(layout.scanner_file(self.form.server_id), limit=values.LONGEST_SCANNER)
 
     def is_writing(self, role: str) -> bool:
         """Say whether a writer of that role is at work now: its lock tells, which dies with it."""
@@ -223,7 +231,9 @@ class BackupPath:
         with _as_a_whole():
             data = self.tree.read(path, limit=limit)
         where = str(self.tree.root / path)
-        return {} if data is None else provisioning.parse_checkpoint(data, where=where)
+        if data is None:
+            return {}
+        return provisioning.parse_checkpoint(data, where=where, longest=limit)
 
     # Writing
 
@@ -293,7 +303,7 @@ def _read_format(tree: Tree) -> provisioning.Format:
         raise NotABackupPath(
             f"No SmartScan has ever ended on {tree.root}: it is empty.",
             code="not_initialized",
-            hint="Run one: backupng backup doSmartScan.",
+            hint="Run one: backupng backup doSmartScan",
         )
     if data is None:
         raise NotABackupPath(

@@ -20,6 +20,10 @@ LONGEST_BODY = 1 << 20
 """Bytes of a body at most; what is longer moves its bulk into a blob (key `more`)."""
 LONGEST_FILE = 64 << 20
 """Bytes of a history at most, and of all that its bodies' `more` name together."""
+LONGEST_CHECKPOINT = 64 << 10
+"""Bytes of a server's checkpoint file at most."""
+LONGEST_SCANNER = 16 << 20
+"""Bytes of the Real-Time Scanner's checkpoint file at most."""
 MORE = "more"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

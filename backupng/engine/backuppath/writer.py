@@ -123,7 +123,8 @@ class Writer:
     def set_scanner(self, said: Mapping[str, Any]) -> None:
         """Replace what the Real-Time Scanner says of itself, after the commit it speaks of."""
         path = layout.scanner_file(self._server_id)
-        self._tree.replace(path, provisioning.spell_checkpoint(said), role=self._role)
+        data = provisioning.spell_checkpoint(said, longest=values.LONGEST_SCANNER)
+        self._tree.replace(path, data, role=self._role)
 
     def _write(self, group: _Group) -> int:
         if group.blobs:

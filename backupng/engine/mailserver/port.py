@@ -37,6 +37,14 @@ class BlobReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedMailbox:
+    """What the mail server remembers of an account whose mailbox is gone."""
+
+    account_id: AccountId
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where the ids that an item refers to have gone: the pipeline's rename step.
 
@@ -80,6 +88,9 @@ class Source(Protocol):
     def mailbox_of(self, mailbox_id: int) -> Mailbox | None:
         """Return the mailbox with that number; None if it is gone. Raises BrokenItem."""
 
+    def deleted_mailbox(self, mailbox_id: int) -> DeletedMailbox | None:
+        """Return whose a mailbox that is gone was, as long as the server remembers."""
+
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""
 
@@ -91,19 +102,22 @@ class Source(Protocol):
         `start` is the server's own claim of when the row last changed, to the second.
         """
 
+    def living(self, mailbox: Mailbox, items: Iterable[ItemId]) -> set[ItemId]:
+        """Return which of these ids exist as an item or a user tag."""
+
     def changed(self, mailbox: Mailbox, since: int, until: int) -> list[ItemId]:
         """Return the ids of items and user tags with a change number from `since` to `until`."""
 
-    def buried(self, mailbox: Mailbox, since: int) -> Mapping[ItemId, int]:
-        """Return the change number of each deletion from `since` on that left a tombstone.
+    def buried(self, mailbox: Mailbox, since: int, until: int) -> Mapping[ItemId, int]:
+        """Return the number of each deletion from `since` to `until` that left a tombstone.
 
         Empty for a mailbox that nobody synchronises.
         """
 
     def dumped(
-        self, mailbox: Mailbox, since: int
+        self, mailbox: Mailbox, since: int, until: int
     ) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
-        """Yield what went to the dumpster at `since` or later, errors among them.
+        """Yield what went to the dumpster from `since` to `until`, errors among them.
 
         Each state is the item's complete last content; its `mod` is the number of the deletion.
         """

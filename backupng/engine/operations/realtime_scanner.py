@@ -134,6 +134,7 @@ class ScannerProcess:
             clock=_clock,
             log=self._teller.log,
             gap=self._teller.gap,
+            skip_lists=ctx.settings.skip_lists,
         )
         with closing(scanner):
             yield scanner

@@ -10,8 +10,10 @@ created.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from backupng.engine.redolog import header
 from backupng.engine.redolog.events import Position
@@ -20,6 +22,8 @@ from backupng.engine.redolog.files import LogFiles
 from backupng.engine.redolog.header import FileHeader
 from backupng.engine.redolog.holding import Holder
 from backupng.engine.redolog.reader import RedoLog
+
+_COARSE_NS: Final = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,7 @@ class Chain:
         self._server_id = server_id
         self._holder = Holder(files.current)
         self._known: dict[tuple[Path, int], _Closed] = {}
+        self._marks: tuple[tuple[int, int] | None, ...] = ()
 
     def hold(self) -> None:
         """Make sure that the current file stays when the server deletes it, where that works."""
@@ -202,17 +207,39 @@ class Chain:
         self._holder.trim(file.key)
 
     def _closed(self) -> list[_Closed]:
+        """Return all files but the current one; the folders are listed only if they changed."""
+        marks = tuple(_mark(each) for each in (self._holder.folder, self._files.archive))
+        if marks != self._marks or None in marks:
+            self._marks = marks if self._list() else ()
+        return [each for each in self._known.values() if each.file.server_id == self._server_id]
+
+    def _list(self) -> bool:
+        """List the folders; False if there is a file in them that may be readable later."""
         found: dict[tuple[Path, int], _Closed] = {}
+        is_whole = True
         for path in [*self._holder.paths(), *_archived(self._files.archive)]:
             try:
                 key = (path, path.stat().st_ino)
             except OSError:
                 continue
             closed = self._known.get(key) or _look(path)
-            if closed is not None:
+            if closed is None:
+                is_whole = False
+            else:
                 found[key] = closed
         self._known = found
-        return [each for each in found.values() if each.file.server_id == self._server_id]
+        return is_whole
+
+
+def _mark(folder: Path) -> tuple[int, int] | None:
+    """Return what differs once a name in a folder was added or removed; None: no telling yet."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return (0, 0)
+    # Clocks of file systems are coarse: two changes may share a moment.
+    is_new = abs(time.time_ns() - found.st_mtime_ns) < _COARSE_NS
+    return None if is_new else (found.st_ino, found.st_mtime_ns)
 
 
 def _archived(folder: Path) -> list[Path]:

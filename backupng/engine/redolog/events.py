@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from backupng.engine.redolog.faults import BadPosition
+from backupng.engine.redolog.files import LogEnd
 from backupng.engine.redolog.reader import RedoLog
 from backupng.engine.redolog.records import Record
 
@@ -26,10 +27,10 @@ class Committed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """Something was committed that cannot be read here.
+    """An operation was committed that cannot be read here.
 
-    Without a mailbox id nobody knows where, and all mailboxes are meant; 0 is an operation on no
-    mailbox. A change id of -1: nobody knows since which change.
+    A mailbox id of 0 is an operation on no mailbox; where it is not known, a `Gap` is told instead.
+    A change id of -1: nobody knows since which change.
     """
 
     mailbox_id: int | None
@@ -39,9 +40,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Files of the log are missing: nobody knows what happened between two places, in words.
+    """A part of the log is missing: nobody knows what happened between two places, in words.
 
-    `since` and `before` are times in ms, as far as the headers tell; 0: they do not.
+    `since` is the time in ms of the last commit read before it by this follower, `before` that from
+    which on the log is there again; 0: not known.
     """
 
     after: str
@@ -68,6 +70,12 @@ class Position:
     offset: int
     open_ops: tuple[tuple[int, int], ...] = ()
     created: int = 0
+
+    def reaches(self, end: LogEnd) -> bool:
+        """Say whether this place is that end or behind it."""
+        if self.created and end.created and self.created != end.created:
+            return self.created > end.created
+        return (self.sequence, self.offset) >= (end.sequence, end.offset)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `from_json` reads."""

@@ -17,10 +17,20 @@ class LogFiles:
     archive: Path
 
 
-def end_of(files: LogFiles) -> tuple[int, int] | None:
-    """Return sequence and size in bytes of the current file; None when none can be read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEnd:
+    """Where a log ended at a moment: the file, `created` in ms, 0: unknown; its size in bytes."""
+
+    created: int
+    sequence: int
+    offset: int
+
+
+def end_of(files: LogFiles) -> LogEnd | None:
+    """Return where the current file ends; None when there is none, or none that can be read."""
     try:
         with RedoLog(files.current) as log:
-            return log.header.sequence, log.size
+            head = log.header
+            return LogEnd(created=head.created, sequence=head.sequence, offset=log.size)
     except RedoLogError:
         return None

@@ -17,8 +17,9 @@ from backupng.engine.redolog.chain import Chain, FileId
 from backupng.engine.redolog.events import Committed, Event, Gap, Position, Unreadable
 from backupng.engine.redolog.faults import BadRecord
 from backupng.engine.redolog.files import LogFiles
-from backupng.engine.redolog.gaps import gap_between, gap_within
+from backupng.engine.redolog.gaps import gap_between, gap_cut, gap_within
 from backupng.engine.redolog.reader import RedoLog
+from backupng.engine.redolog.records import Txn
 from backupng.engine.redolog.tail import Tail
 from backupng.engine.redolog.transactions import Transactions
 from backupng.engine.redolog.watching import Watch
@@ -117,6 +118,11 @@ class Follower:
         )
 
     @property
+    def open_operations(self) -> dict[Txn, int]:
+        """The mailbox of each operation that was read and has not ended yet."""
+        return self._ops.mailboxes()
+
+    @property
     def behind_bytes(self) -> int:
         """How many bytes of all files there are were not read yet."""
         here = 0 if self._log is None else max(0, self._log.mark()[0] - self._offset)
@@ -192,18 +198,20 @@ class Follower:
         event = self._ops.take(record, log)
         if isinstance(event, Committed):
             self._time = event.committed_at
+        if isinstance(event, Unreadable) and event.mailbox_id is None:
+            return self._gap(record.offset, record.end, event.reason)
         return event
 
     def _is_cut(self, log: RedoLog) -> bool:
         """Say whether the file is not, or not any more, the one that was read up to here."""
         return self._is_copy or self._offset > log.size
 
-    def _read_anew(self, log: RedoLog) -> Unreadable:
+    def _read_anew(self, log: RedoLog) -> Gap:
+        old, offset = self._file, self._offset
         log.reread()
         self._ops.forget()
         self._enter(log, FileId.of(log), header.SIZE)
-        reason = f"the redo log of sequence {self._file.sequence} was cut or replaced"
-        return Unreadable(mailbox_id=None, change_id=-1, reason=reason)
+        return gap_cut(old, offset, log.header, since=self._time)
 
     def _at_end(self, log: RedoLog, fault: BadRecord | None) -> Event | None:
         """Go on behind the last whole record, as far as that can be told by now."""
@@ -220,7 +228,7 @@ class Follower:
             return self._give_up(log)
         return self._advance()
 
-    def _skip(self, log: RedoLog, end: int) -> Unreadable | None:
+    def _skip(self, log: RedoLog, end: int) -> Gap | None:
         start, self._offset = self._offset, end
         record = log.unread(start, end)
         if record is not None:
@@ -229,14 +237,23 @@ class Follower:
                 return None
         return self._unread(start, end)
 
-    def _give_up(self, log: RedoLog) -> Unreadable | None:
+    def _give_up(self, log: RedoLog) -> Gap | None:
         start, self._offset = self._offset, log.size
         return None if log.is_zero(start) else self._unread(start, log.size)
 
-    def _unread(self, start: int, end: int) -> Unreadable:
+    def _unread(self, start: int, end: int) -> Gap:
         reason = f"{end - start} bytes of the redo log of sequence {self._file.sequence}"
-        reason += f" cannot be read, from byte {start} on"
-        return Unreadable(mailbox_id=None, change_id=-1, reason=reason)
+        return self._gap(start, end, f"{reason} cannot be read, from byte {start} on")
+
+    def _gap(self, start: int, end: int, reason: str) -> Gap:
+        following = self._log.envelope(end) if self._log else None
+        return Gap(
+            after=f"sequence {self._file.sequence}, byte {start}",
+            until=f"sequence {self._file.sequence}, byte {end}",
+            reason=reason,
+            since=self._time,
+            before=following.timestamp if following else 0,
+        )
 
     def _advance(self) -> Gap | None:
         """Go on in the next file, as soon as it is there."""
@@ -247,7 +264,7 @@ class Follower:
         old, head = self._log, following.header
         gap: Gap | None
         if old is None:
-            gap = gap_within(self._file, self._offset, head)
+            gap = gap_within(self._file, self._offset, head, since=self._time)
         else:
             gap = gap_between(old.header, old.size, head, since=self._time)
             self._ops.keep_only(old)

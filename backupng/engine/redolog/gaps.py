@@ -7,22 +7,34 @@ from backupng.engine.redolog.events import Gap
 from backupng.engine.redolog.header import SIZE, FileHeader
 
 
-def gap_within(file: FileId, offset: int, following: FileHeader) -> Gap:
-    """Return the gap from a place in a file that is gone to the file that follows."""
+def gap_within(file: FileId, offset: int, following: FileHeader, *, since: int) -> Gap:
+    """Return the gap from a place in a file that is gone to the file that follows.
+
+    Here and below, `since` is the time of the last commit read, ms; 0: none was read.
+    """
     return Gap(
         after=f"sequence {file.sequence}, byte {offset}",
         until=_begins(following),
         reason=f"the redo log of sequence {file.sequence} is not there any more",
-        since=file.created,
+        since=since,
         before=_time(following),
     )
 
 
-def gap_between(old: FileHeader, size: int, following: FileHeader, *, since: int) -> Gap | None:
-    """Return the gap between the end of a file that was read, `size` bytes long, and another.
+def gap_cut(file: FileId, offset: int, anew: FileHeader, *, since: int) -> Gap:
+    """Return the gap from a place in a file that was cut or replaced to where it is read anew."""
+    return Gap(
+        after=f"sequence {file.sequence}, byte {offset}",
+        until=_begins(anew),
+        reason=f"the redo log of sequence {file.sequence} was cut or replaced",
+        since=since,
+        # The header of a file that was only cut is older than what is missing.
+        before=_time(anew) if _time(anew) > max(since, file.created) else 0,
+    )
 
-    `since` is the time of the last commit read, ms; 0: none was read.
-    """
+
+def gap_between(old: FileHeader, size: int, following: FileHeader, *, since: int) -> Gap | None:
+    """Return the gap between the end of a file that was read, `size` bytes long, and another."""
     reason = _missing(old, size, following)
     if reason is None:
         return None
@@ -30,7 +42,7 @@ def gap_between(old: FileHeader, size: int, following: FileHeader, *, since: int
         after=f"the end of sequence {old.sequence}",
         until=_begins(following),
         reason=reason,
-        since=since or old.last_op or old.created,
+        since=since,
         before=_time(following),
     )
 

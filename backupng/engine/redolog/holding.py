@@ -30,7 +30,7 @@ class Holder:
 
     def __init__(self, current: Path) -> None:
         self._current = current
-        self._folder = current.parent / FOLDER
+        self.folder = current.parent / FOLDER
         self._refused = 0
 
     def hold(self) -> None:
@@ -46,13 +46,13 @@ class Holder:
         except OSError as error:
             self._refused = inode
             what = error.strerror or str(error)
-            _log.warning("%s cannot be held by a link in %s: %s", self._current, self._folder, what)
+            _log.warning("%s cannot be held by a link in %s: %s", self._current, self.folder, what)
         except RedoLogError as error:
             _log.info("%s", error)
 
     def _link(self) -> None:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        new = self._folder / _NEW
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        new = self.folder / _NEW
         new.unlink(missing_ok=True)
         # What is linked is looked at, not what has the name meanwhile: it may be the next file.
         try:
@@ -65,7 +65,7 @@ class Holder:
         except RedoLogError:
             new.unlink(missing_ok=True)
             raise
-        new.rename(self._folder / f"seq{head.sequence}-{head.created}-{inode}.log")
+        new.rename(self.folder / f"seq{head.sequence}-{head.created}-{inode}.log")
 
     def path_of(self, inode: int) -> Path | None:
         """Return the link to a file, if there is one."""
@@ -74,10 +74,10 @@ class Holder:
     def paths(self) -> list[Path]:
         """Return all links."""
         try:
-            names = os.listdir(self._folder)
+            names = os.listdir(self.folder)
         except OSError:
             return []
-        return [self._folder / name for name in names if _NAME.fullmatch(name)]
+        return [self.folder / name for name in names if _NAME.fullmatch(name)]
 
     def release(self, before: tuple[int, int], *, spare: int = 0) -> None:
         """Delete the links to files older than that one (created, sequence), but the newest few."""

@@ -75,6 +75,10 @@ class Transactions:
         pairs = ((each.log.header.sequence, each.record.offset) for each in self._open.values())
         return tuple(sorted(pairs))
 
+    def mailboxes(self) -> dict[Txn, int]:
+        """Return the mailbox id of each open operation."""
+        return {txn: each.record.envelope.mailbox_id for txn, each in self._open.items()}
+
     def logs(self) -> list[RedoLog]:
         """Return the files that hold open operations."""
         return [each.log for each in self._open.values()]

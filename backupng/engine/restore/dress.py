@@ -17,11 +17,14 @@ from backupng.engine.mailserver.zimbra.parsing import mime
 from backupng.engine.mailserver.zimbra.parsing.contacts import file_as
 from backupng.engine.mailserver.zimbra.parsing.subject import describe_subject
 from backupng.engine.mailserver.zimbra.rows import full_subject
-from backupng.engine.model import FOLDER_LIKE, ItemKind, ItemState, to_ms
-
-CONTENT_TYPE: Final = "contentType"
-CREATOR: Final = "creator"
-"""Names in `ItemState.fields` of what a document's row has beside its readable fields."""
+from backupng.engine.model import (
+    CONTENT_TYPE,
+    CREATOR,
+    FOLDER_LIKE,
+    ItemKind,
+    ItemState,
+    to_ms,
+)
 
 _MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
 _INDEXED: Final = _MAIL | {ItemKind.CONTACT}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 from backupng.engine.mailserver.zimbra.codes import (
     FIRST_USER_ID,
@@ -14,20 +15,34 @@ from backupng.engine.mailserver.zimbra.codes import (
 )
 from backupng.engine.mailserver.zimbra.parsing.mime import MessageFacts, message_metadata
 from backupng.engine.mailserver.zimbra.rows import full_subject, shown_text
-from backupng.engine.model import Digest, ItemId, ItemKind
+from backupng.engine.model import (
+    CONTENT_TYPE,
+    CONVERSATION,
+    CREATOR,
+    ItemId,
+    ItemKind,
+    ItemState,
+)
 from backupng.engine.scan.effects import Content, Effect, Operation, exactly, joined, touching
 from backupng.engine.scan.known import Known
 
-CONTENT_TYPE: Final = "contentType"
-CREATOR: Final = "creator"
-"""Names in `ItemState.fields` of what else a document needs to be made again."""
-
 
 def create_message(op: Operation, known: Known) -> Effect:
-    """A message arrived, with all its content; one that was alone till then joins it."""
+    """A message arrived, with all its content; others may have joined its conversation."""
+    conversation = op.fields["convId"]
     first = known.living(ItemId(op.fields.get("convFirstMsgId", 0)))
-    partner = exactly([op.changed(first)] if first is not None else [])
-    return joined([_create(op, ItemKind.MESSAGE), partner])
+    merged = [
+        state
+        for old in op.fields.get("mergedConvIds", ())
+        for state in map(known.living, sorted(known.index.children(ItemId(old))))
+    ]
+    joining = [state for state in (first, *merged) if state is not None]
+    return joined(
+        [
+            _create(op, ItemKind.MESSAGE),
+            exactly(_in_conversation(op.changed(state), conversation) for state in joining),
+        ]
+    )
 
 
 def create_chat(op: Operation, known: Known) -> Effect:
@@ -36,16 +51,16 @@ def create_chat(op: Operation, known: Known) -> Effect:
 
 
 def _create(op: Operation, kind: ItemKind) -> Effect:
-    fields = op.fields
+    fields, item = op.fields, ItemId(op.fields["msgId"])
     touched = touching(fields["calItemId"])
     if op.content is None:
-        return joined([touching(fields["msgId"]), touched])
-    folder = fields["folderId"]
+        return joined([touching(item), touched])
+    folder, guessed = fields["folderId"], frozenset[ItemId]()
     if fields["calItemId"] > 0:
         # The server has put the calendar's folder over the message's.
-        folder = int(SystemFolder.INBOX)
+        folder, guessed = int(SystemFolder.INBOX), frozenset({item})
     state = op.state(
-        fields["msgId"],
+        item,
         kind,
         folder_id=ItemId(folder),
         flags=letters_of(fields["flags"]),
@@ -54,7 +69,15 @@ def _create(op: Operation, kind: ItemKind) -> Effect:
         date=fields["receivedDate"] // 1000,
         **_message_values(op.content),
     )
-    return joined([exactly([state]), touched])
+    state = _in_conversation(state, fields["convId"])
+    return joined([Effect(exact=(state,), guessed=guessed), touched])
+
+
+def _in_conversation(state: ItemState, conversation: int) -> ItemState:
+    """Note the conversation of a message, as long as there is no row to tell it."""
+    if conversation <= 0:
+        return state
+    return replace(state, fields={**state.fields, CONVERSATION: str(conversation)})
 
 
 def save_draft(op: Operation, known: Known) -> Effect:
@@ -137,7 +160,7 @@ def add_document_revision(op: Operation, known: Known) -> Effect:
 
 
 def _document_values(op: Operation, content: Content) -> dict[str, Any]:
-    name = three_bytes(op.fields["filename"])
+    name = three_bytes(op.fields["filename"] or "")
     return {
         "name": name,
         "subject": name,
@@ -167,8 +190,10 @@ def create_folder_path(op: Operation, known: Known) -> Effect:
     return exactly(states)
 
 
-def _folder(op: Operation, item: int, name: str, parent: int, *, is_last: bool = True) -> Any:
-    stored = three_bytes(name.rstrip(" "))
+def _folder(
+    op: Operation, item: int, name: str | None, parent: int, *, is_last: bool = True
+) -> ItemState:
+    stored = three_bytes((name or "").rstrip(" "))
     date = op.fields.get("date")
     return op.state(
         item,
@@ -223,9 +248,3 @@ def _stored(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name and name.strip():
             yield three_bytes(name.strip())
-
-
-def digest_in(op_fields: Any) -> Digest | None:
-    """Return the digest that a record names, if it is one that blobs are kept under."""
-    found = op_fields.get("digest")
-    return Digest(found) if isinstance(found, str) and found else None

@@ -14,14 +14,17 @@ from typing import Any, Final
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.mailserver.port import Source
 from backupng.engine.model import AccountId, ItemId
-from backupng.engine.redolog.files import end_of
+from backupng.engine.redolog.events import Position
+from backupng.engine.redolog.files import LogEnd, end_of
 
 SCANNER_ROLE: Final = "scanner"
 """The role that the Real-Time Scanner writes under."""
 PATIENCE_S: Final = 30.0
 """A scanner whose position has not moved for so long is not waited for."""
+LONGEST_COMMIT_S: Final = 5.0
+"""An operation that has not ended for so long was left open by a crash."""
+_ROLLOVER_S: Final = 2.0
 _PAUSE_S: Final = 0.03
-_NOWHERE: Final = (-1, -1)
 
 
 class Beside:
@@ -34,40 +37,69 @@ class Beside:
         *,
         log: Callable[[str], None],
         patience_s: float = PATIENCE_S,
+        longest_commit_s: float = LONGEST_COMMIT_S,
     ) -> None:
         self._source = source
         self._path = path
         self._log = log
         self._patience_s = patience_s
-        self._stuck_at: tuple[int, int] | None = None
+        self._longest_commit_s = longest_commit_s
+        self._stuck_at: Position | None = None
+        self._left_open: frozenset[tuple[int, int]] = frozenset()
 
     def wait(self, pause: Callable[[], None]) -> bool:
         """Wait until the scanner has passed the redo log's present end; True if it has.
 
+        What had begun by then has ended by then, too: its changes may be in the database already.
         False without a running scanner, or when it does not move on: then the scan has to write
         all that it sees. `pause` is called now and then and may raise Stopped.
         """
-        if not self._path.is_writing(SCANNER_ROLE):
-            return False
-        end = end_of(self._source.redo_log)
-        return end is None or self._has_passed(end, pause)
+        end = self._end(pause)
+        return end is not None and self._has_passed(end, pause) and self._has_ended(end, pause)
 
-    def _has_passed(self, end: tuple[int, int], pause: Callable[[], None]) -> bool:
-        seen, since = self._position(), time.monotonic()
-        while seen < end:
-            if seen == self._stuck_at or not self._path.is_writing(SCANNER_ROLE):
+    def _end(self, pause: Callable[[], None]) -> LogEnd | None:
+        """Return where the log ends; None without a running scanner, or a log for it to read."""
+        since = time.monotonic()
+        while self._path.is_writing(SCANNER_ROLE):
+            end = end_of(self._source.redo_log)
+            # Between two files of a rollover there is none.
+            if end is not None or time.monotonic() - since > _ROLLOVER_S:
+                return end
+            _rest(pause)
+        return None
+
+    def _has_passed(self, end: LogEnd, pause: Callable[[], None]) -> bool:
+        seen, since = position_of(self._path.scanner()), time.monotonic()
+        while seen is None or not seen.reaches(end):
+            if not self._path.is_writing(SCANNER_ROLE) or (seen and seen == self._stuck_at):
                 return False
             if time.monotonic() - since > self._patience_s:
                 self._give_up(seen)
                 return False
-            pause()
-            time.sleep(_PAUSE_S)
-            now = self._position()
+            _rest(pause)
+            now = position_of(self._path.scanner())
             if now != seen:
                 seen, since = now, time.monotonic()
         return True
 
-    def _give_up(self, seen: tuple[int, int]) -> None:
+    def _has_ended(self, end: LogEnd, pause: Callable[[], None]) -> bool:
+        since = time.monotonic()
+        while still_open := self._open_before(end) - self._left_open:
+            if not self._path.is_writing(SCANNER_ROLE):
+                return False
+            if time.monotonic() - since > self._longest_commit_s:
+                # A crash of the mail server left them: they never happened.
+                self._left_open |= still_open
+                return True
+            _rest(pause)
+        return True
+
+    def _open_before(self, end: LogEnd) -> frozenset[tuple[int, int]]:
+        position = position_of(self._path.scanner())
+        places = position.open_ops if position else ()
+        return frozenset(place for place in places if place < (end.sequence, end.offset))
+
+    def _give_up(self, seen: Position | None) -> None:
         # Not once more for every other account.
         self._stuck_at = seen
         self._log(
@@ -75,8 +107,10 @@ class Beside:
             "the scan goes on without it."
         )
 
-    def _position(self) -> tuple[int, int]:
-        return position_of(self._path.scanner()) or _NOWHERE
+
+def _rest(pause: Callable[[], None]) -> None:
+    pause()
+    time.sleep(_PAUSE_S)
 
 
 def doomed(path: BackupPath, account: AccountId) -> frozenset[ItemId]:
@@ -85,10 +119,10 @@ def doomed(path: BackupPath, account: AccountId) -> frozenset[ItemId]:
     return frozenset(ItemId(int(item)) for item in pending.get("doomed", {}))
 
 
-def position_of(said: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return up to where in the redo log a scanner has written all: file sequence and offset.
+def position_of(said: Mapping[str, Any]) -> Position | None:
+    """Return up to where in the redo log a scanner has written all; None before it has begun.
 
-    None before it has written anything.
+    Raises BadPosition.
     """
     log = said.get("log")
-    return (int(log["sequence"]), int(log["offset"])) if log else None
+    return Position.from_json(log) if log else None

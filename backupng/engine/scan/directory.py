@@ -11,7 +11,7 @@ from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import Source
 from backupng.engine.mailserver.zimbra.attributes import VOLATILE
-from backupng.engine.model import DirectoryEntry, EntryKind, EntryState
+from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, EntryState
 from backupng.engine.scan.cos import disabled_accounts, is_disabled
 
 _KINDS: Final = (
@@ -63,6 +63,7 @@ class DirectoryResult:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
     kind: EntryKind
+    entry_id: str
     before: EntryState | None
     entry: DirectoryEntry | None
 
@@ -105,10 +106,15 @@ class DirectoryScan:
         return True
 
     def save(
-        self, reading: DirectoryReading, *, since: DirectoryReading | None = None
+        self,
+        reading: DirectoryReading,
+        *,
+        since: DirectoryReading | None = None,
+        ended: Mapping[AccountId, datetime] | None = None,
     ) -> DirectoryResult:
         """Queue a state of every entry that is new, changed or gone; what is equal adds nothing.
 
+        `ended` tells when accounts went, where that is known; else it is the moment of the reading.
         With `since`, a reading that was saved and committed before, only what differs from it is
         compared with the backup.
         """
@@ -117,7 +123,8 @@ class DirectoryScan:
             present = reading.to_save(kind)
             result.entries[kind] = len(present)
             for change in self._changes(kind, present, since):
-                self._save(change, reading.left_out, result)
+                gone_at = (ended or {}).get(AccountId(change.entry_id), self._started)
+                self._save(change, reading.left_out, result, gone_at=gone_at)
         return result
 
     def last_entry(self, kind: EntryKind, entry_id: str) -> EntryState | None:
@@ -145,22 +152,28 @@ class DirectoryScan:
                 continue
             before = self.last_entry(kind, entry_id)
             if not _as_before(before, entry):
-                yield _Change(kind=kind, before=before, entry=entry)
+                yield _Change(kind=kind, entry_id=entry_id, before=before, entry=entry)
 
-    def _save(self, change: _Change, left_out: frozenset[str], result: DirectoryResult) -> None:
+    def _save(
+        self,
+        change: _Change,
+        left_out: frozenset[str],
+        result: DirectoryResult,
+        *,
+        gone_at: datetime,
+    ) -> None:
         result.changed += 1
         before, entry = change.before, change.entry
         if entry is not None:
             self._writer.add_entry(EntryState(start=self._started, entry=entry))
             _note_living(before, entry, result)
         elif before is not None:
-            reason = LEFT_OUT if before.entry.entry_id in left_out else ""
-            if reason:
+            is_off = change.entry_id in left_out
+            if is_off:
                 result.accounts_dropped.append(before.entry.name)
             result.accounts_deleted += change.kind is EntryKind.ACCOUNT
-            self._writer.add_entry(
-                replace(before, start=self._started, deleted=True, reason=reason)
-            )
+            start, reason = (self._started, LEFT_OUT) if is_off else (gone_at, "")
+            self._writer.add_entry(replace(before, start=start, deleted=True, reason=reason))
 
 
 def _kinds(*, skip_lists: bool) -> tuple[EntryKind, ...]:

@@ -7,7 +7,7 @@ have left out, items unknown here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -19,7 +19,7 @@ from backupng.engine.mailserver.zimbra.codes import (
     letters_of,
     three_bytes,
 )
-from backupng.engine.model import FOLDER_LIKE, ItemId, ItemKind, ItemState
+from backupng.engine.model import CONVERSATION, FOLDER_LIKE, ItemId, ItemKind, ItemState
 from backupng.engine.scan.arrivals import tag_names
 from backupng.engine.scan.effects import Effect, Operation, exactly, joined, touching
 from backupng.engine.scan.known import Known
@@ -29,7 +29,13 @@ _TAG: Final = 3
 _FLAG_OF_NAME: Final = {
     name.lower(): Flag(1 << (-tag_id - 1)) for tag_id, name in MIRRORED_FLAGS.items()
 }
-_CALENDAR: Final = frozenset({ItemKind.APPOINTMENT, ItemKind.TASK})
+_CONVERSATIONS: Final = frozenset({-1, 4})
+"""Types in a record whose ids may be conversations."""
+_NOT_COPIED: Final = FOLDER_LIKE | {
+    ItemKind.APPOINTMENT,
+    ItemKind.TASK,
+    ItemKind.CONVERSATION,
+}
 _MESSAGES: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
 
 Change = Callable[[ItemState], ItemState | None]
@@ -60,7 +66,7 @@ def alter_tag(op: Operation, known: Known) -> Effect:
         if flag is None:
             return _only_hints(op, known)
         return _each(op, known, lambda state: _with_flag(op, state, flag, on=tagged))
-    (stored,) = tag_names([name]) or ("",)
+    (stored,) = tag_names([known.spelling(name.strip())]) or ("",)
     return _each(op, known, lambda state: _with_tag(op, state, stored, on=tagged))
 
 
@@ -115,13 +121,12 @@ def copy_items(op: Operation, known: Known) -> Effect:
     target = ItemId(op.fields["destFolderId"])
     effects = []
     for copy in op.fields.get("copies") or ():
-        source = known.last_content(ItemId(copy["srcId"]))
-        is_leaf = source is not None and source.kind not in FOLDER_LIKE | {ItemKind.CONVERSATION}
-        is_current = is_leaf and copy["srcId"] not in known.ahead
-        if source is None or not is_current or source.kind in _CALENDAR:
+        source = known.content(ItemId(copy["srcId"]))
+        if source is None or source.kind in _NOT_COPIED:
             effects.append(touching(copy["destId"]))
         else:
-            state = op.changed(source, folder_id=target)
+            fields = {k: v for k, v in source.fields.items() if k != CONVERSATION}
+            state = replace(op.changed(source, folder_id=target), fields=fields)
             effects.append(exactly([replace(state, item_id=ItemId(copy["destId"]))]))
     return joined(effects)
 
@@ -134,43 +139,34 @@ def delete_items(op: Operation, known: Known) -> Effect:
         if last is None and op.fields["type"] == _TAG:
             effects.append(_touch(_bearers_of_unknown(known)))
         elif item < 0 or last is None or op.fields["hasConstraint"]:
-            effects.append(Effect(doomed=frozenset({ItemId(abs(item))})))
+            effects.append(_doom({ItemId(abs(item)), *_members(op, known, item, last)}))
         elif last.kind in FOLDER_LIKE or last.kind is ItemKind.CONVERSATION:
-            effects.append(Effect(doomed=frozenset({last.item_id, *_members(known, last)})))
+            effects.append(_doom({last.item_id, *_members(op, known, item, last)}))
         else:
             effects.append(_deletion(op, known, last))
     exact = {state.item_id for each in effects for state in each.exact}
     joint = joined(effects)
-    return Effect(exact=joint.exact, touched=joint.touched, doomed=joint.doomed - exact)
+    return replace(joint, doomed=joint.doomed - exact)
 
 
 def empty_folder(op: Operation, known: Known) -> Effect:
     """Old servers only: everything in a folder was deleted, perhaps what never was seen too."""
     folder = ItemId(op.fields["folderId"])
-    inside = known.below(folder)
-    if not op.fields["subfolders"]:
-        inside = {item for item in inside if known.all_living()[item].folder_id == folder}
+    inside = known.below(folder) if op.fields["subfolders"] else known.index.inside(folder)
     return Effect(doomed=frozenset(inside), whole="a folder was emptied by an old server")
 
 
 def purge_imap_deleted(op: Operation, known: Known) -> Effect:
     """Everything that IMAP had marked as deleted was deleted."""
-    marked = (item for item, brief in known.all_living().items() if "x" in brief.flags)
-    return Effect(doomed=frozenset(marked))
+    return _doom({*known.index.marked, *known.ahead})
 
 
 def _deletion(op: Operation, known: Known, last: ItemState) -> Effect:
-    follow: set[ItemId] = set()
-    if last.kind is ItemKind.DOCUMENT:
-        follow = {
-            item
-            for item, brief in known.all_living().items()
-            if brief.kind is ItemKind.COMMENT and brief.parent_id == last.item_id
-        }
+    comments = known.index.children(last.item_id) if last.kind is ItemKind.DOCUMENT else ()
     return Effect(
         exact=(op.deletion(last.item_id, last.kind),),
-        touched=frozenset(_bearers(known, last)),
-        doomed=frozenset(follow),
+        touched=_bearers(known, last),
+        doomed=frozenset(comments),
     )
 
 
@@ -185,10 +181,8 @@ def _one(op: Operation, known: Known, key: str, change: Change) -> Effect:
 
 def _to_item(op: Operation, known: Known, item: int, change: Change) -> Effect:
     last = known.living(ItemId(item)) if item > 0 else None
-    if last is not None and last.kind is ItemKind.CONVERSATION:
-        return _touch({last.item_id, *_members(known, last)})
-    if last is None or op.fields.get("hasConstraint"):
-        return touching(abs(item))
+    if last is None or last.kind is ItemKind.CONVERSATION or op.fields.get("hasConstraint"):
+        return _touch({ItemId(abs(item)), *_members(op, known, item, last)})
     state = change(last)
     if state is None:
         return touching(item)
@@ -198,7 +192,7 @@ def _to_item(op: Operation, known: Known, item: int, change: Change) -> Effect:
 def _looks_same(before: ItemState, after: ItemState) -> bool:
     """Say whether a record only repeated what was so already: then nothing has changed."""
     same = replace(before, mod=after.mod, start=after.start, source=after.source)
-    return after == replace(same, row={}, side_rows={}, kept_as={})
+    return after == replace(same, fields=after.fields, row={}, side_rows={}, kept_as={})
 
 
 def _only_hints(op: Operation, known: Known) -> Effect:
@@ -223,10 +217,11 @@ def _with_flag(op: Operation, state: ItemState, flag: Flag, *, on: bool) -> Item
 
 
 def _with_tag(op: Operation, state: ItemState, name: str, *, on: bool) -> ItemState:
-    without = tuple(each for each in state.tags if each != name)
+    # The server finds a tag in any case.
+    there = [each for each in state.tags if each.casefold() == name.casefold()]
     if on:
-        return op.changed(state, tags=state.tags if name in state.tags else (*without, name))
-    return op.changed(state, tags=without)
+        return op.changed(state, tags=state.tags if there else (*state.tags, name))
+    return op.changed(state, tags=tuple(each for each in state.tags if each not in there))
 
 
 def _is_folder(known: Known, item: ItemId) -> bool:
@@ -235,32 +230,35 @@ def _is_folder(known: Known, item: ItemId) -> bool:
 
 
 def _unread_below(known: Known, folder: ItemId) -> frozenset[ItemId]:
-    living = known.all_living()
-    return frozenset(item for item in known.below(folder) if living[item].kind in _MESSAGES)
+    briefs = known.index.briefs
+    return frozenset(item for item in known.below(folder) if briefs[item].kind in _MESSAGES)
 
 
 def _bearers(known: Known, tag: ItemState | None) -> frozenset[ItemId]:
     """Return the items that bear a tag; none if it is not a tag."""
     if tag is None or tag.kind is not ItemKind.TAG:
         return frozenset()
-    living = known.all_living().items()
-    return frozenset(item for item, brief in living if tag.name in brief.tags)
+    return frozenset(known.index.bearers(tag.name or ""))
 
 
 def _bearers_of_unknown(known: Known) -> frozenset[ItemId]:
     """Return the items that bear any tag unknown here: made on the way, and gone since."""
-    living = known.all_living()
-    tags = [item for item, brief in living.items() if brief.kind is ItemKind.TAG]
-    names = {state.name for state in map(known.living, tags) if state}
-    return frozenset(item for item, brief in living.items() if not names.issuperset(brief.tags))
+    names = {state.name for state in map(known.living, known.index.tags) if state}
+    lost = known.index.tag_names() - names
+    return frozenset().union(*map(known.index.bearers, lost))
 
 
-def _members(known: Known, conversation: ItemState) -> frozenset[ItemId]:
-    if conversation.kind is not ItemKind.CONVERSATION:
+def _members(op: Operation, known: Known, item: int, last: ItemState | None) -> frozenset[ItemId]:
+    """Return the messages of a conversation, also of one that was never seen itself."""
+    is_one = last is not None and last.kind is ItemKind.CONVERSATION
+    if not is_one and (last is not None or item < 0 or op.fields["type"] not in _CONVERSATIONS):
         return frozenset()
-    living = known.all_living().items()
-    return frozenset(item for item, brief in living if brief.parent_id == conversation.item_id)
+    return frozenset(known.index.children(ItemId(item)))
 
 
-def _touch(items: set[ItemId] | frozenset[ItemId]) -> Effect:
+def _doom(items: Iterable[ItemId]) -> Effect:
+    return Effect(doomed=frozenset(items))
+
+
+def _touch(items: Iterable[ItemId]) -> Effect:
     return Effect(touched=frozenset(items))

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from backupng.engine.mailserver.zimbra.parsing.mime import MessageFacts
-from backupng.engine.model import Digest, ItemId, ItemKind, ItemState
-from backupng.engine.scan.known import Known
+from backupng.engine.model import CONVERSATION, Digest, ItemId, ItemKind, ItemState
+from backupng.engine.scan.known import Known, parent_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,12 @@ class Operation:
         )
 
     def changed(self, state: ItemState, **values: Any) -> ItemState:
-        """Return what a state becomes; the row it had is not the row it has."""
+        """Return what a state becomes; the row it had is not the row it has.
+
+        Of the row only the conversation is remembered: no later record would name it.
+        """
+        parent = parent_of(state) if state.kind is ItemKind.MESSAGE else None
+        noted = {CONVERSATION: str(parent)} if parent else {}
         return replace(
             state,
             mod=self.mod,
@@ -56,7 +61,7 @@ class Operation:
             row={},
             side_rows={},
             kept_as={},
-            **values,
+            **{"fields": {**state.fields, **noted}, **values},
         )
 
     def deletion(self, item: ItemId, kind: ItemKind) -> ItemState:
@@ -69,12 +74,13 @@ class Effect:
     """What a record says for certain, and what only the database can tell.
 
     `exact` are states as the record alone makes them. `touched` are items that may have changed in
-    ways it does not tell; `doomed` are items that it deleted, unless they are still there; `whole`
-    says why the account must be compared as a whole.
+    ways it does not tell; `guessed` are exact but for what no record tells. `doomed` are items that
+    it deleted, unless they are still there; `whole` says why the account must be compared.
     """
 
     exact: tuple[ItemState, ...] = ()
     touched: frozenset[ItemId] = frozenset()
+    guessed: frozenset[ItemId] = frozenset()
     doomed: frozenset[ItemId] = frozenset()
     whole: str = ""
 
@@ -99,6 +105,7 @@ def joined(effects: Iterable[Effect]) -> Effect:
     return Effect(
         exact=tuple(state for each in several for state in each.exact),
         touched=frozenset[ItemId]().union(*(each.touched for each in several)),
+        guessed=frozenset[ItemId]().union(*(each.guessed for each in several)),
         doomed=frozenset[ItemId]().union(*(each.doomed for each in several)),
         whole=next((each.whole for each in several if each.whole), ""),
     )

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
-from backupng.engine.model import FOLDER_LIKE, AccountId, ItemId, ItemKind, ItemState
+from backupng.engine.model import (
+    CONVERSATION,
+    FOLDER_LIKE,
+    AccountId,
+    ItemId,
+    ItemKind,
+    ItemState,
+)
 
 _CACHED_STATES: Final = 2_000
 TRASH: Final = ItemId(3)
+_NOTHING: Final[frozenset[ItemId]] = frozenset()
+
+
+def parent_of(state: ItemState) -> ItemId | None:
+    """Return the conversation of a message, or the document of a comment, as far as is known."""
+    if "parent_id" in state.row:
+        return ItemId(state.row["parent_id"])
+    noted = state.fields.get(CONVERSATION, "")
+    return ItemId(int(noted)) if noted.isascii() and noted.isdigit() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +40,65 @@ class Brief:
     folder_id: ItemId | None
     parent_id: ItemId | None
     tags: tuple[str, ...]
-    flags: str
+    is_marked: bool
+    """Whether IMAP has marked it as deleted."""
 
     @classmethod
     def of(cls, state: ItemState) -> Brief:
         """Return what is remembered of a state."""
-        return cls(state.kind, state.folder_id, state.row.get("parent_id"), state.tags, state.flags)
+        folder, parent = state.folder_id, parent_of(state)
+        return cls(state.kind, folder, parent, state.tags, "x" in state.flags)
+
+
+class Index:
+    """All living items of an account, found by what they belong to."""
+
+    def __init__(self) -> None:
+        self.briefs: dict[ItemId, Brief] = {}
+        self._by_folder: dict[ItemId | None, set[ItemId]] = defaultdict(set)
+        self._by_parent: dict[ItemId | None, set[ItemId]] = defaultdict(set)
+        self._by_tag: dict[str, set[ItemId]] = defaultdict(set)
+        self.tags: set[ItemId] = set()
+        self.marked: set[ItemId] = set()
+
+    def put(self, state: ItemState) -> None:
+        """Take the newest state of an item in, a deletion too."""
+        item = state.item_id
+        old = self.briefs.pop(item, None)
+        if old is not None:
+            for places in self._places(old):
+                places.discard(item)
+        if not state.deleted:
+            brief = self.briefs[item] = Brief.of(state)
+            for places in self._places(brief):
+                places.add(item)
+
+    def inside(self, folder: ItemId) -> Set[ItemId]:
+        """Return what lies in a folder itself."""
+        return self._by_folder.get(folder, _NOTHING)
+
+    def children(self, parent: ItemId) -> Set[ItemId]:
+        """Return the messages of a conversation, or the comments of a document."""
+        return self._by_parent.get(parent, _NOTHING)
+
+    def bearers(self, tag: str) -> Set[ItemId]:
+        """Return what bears a tag of that name."""
+        return self._by_tag.get(tag, _NOTHING)
+
+    def tag_names(self) -> Set[str]:
+        """Return the names of tags that items bear."""
+        return {name for name, items in self._by_tag.items() if items}
+
+    def _places(self, brief: Brief) -> Iterator[set[ItemId]]:
+        yield self._by_folder[brief.folder_id]
+        if brief.parent_id is not None:
+            yield self._by_parent[brief.parent_id]
+        for tag in brief.tags:
+            yield self._by_tag[tag]
+        if brief.kind is ItemKind.TAG:
+            yield self.tags
+        if brief.is_marked:
+            yield self.marked
 
 
 class Known:
@@ -39,34 +108,52 @@ class Known:
         self._path = path
         self._writer = writer
         self.account = account
-        self.ahead: set[ItemId] = set()
-        """Items whose last state here is not what it was when the next record came."""
-        self._last: OrderedDict[ItemId, ItemState | None] = OrderedDict()
-        self._briefs: dict[ItemId, Brief] | None = None
+        self.ahead: Set[ItemId] = _NOTHING
+        self.stale: Set[ItemId] = _NOTHING
+        """Items whose last state here is not what it was when the next record came; deleted so."""
+        self._waiting: dict[ItemId, ItemState] = {}
+        self._read: OrderedDict[ItemId, ItemState | None] = OrderedDict()
+        self._index: Index | None = None
         self._scanned: datetime | None = None
 
     def refresh(self) -> None:
         """Forget what a scan may have changed meanwhile; comes before each group of records."""
-        self._last.clear()
+        if self._waiting:
+            return
+        self._read.clear()
         try:
             last = self._writer.last_mailbox(self.account)
         except ItemError:
             last = None
         scanned = last.start if last else None
         if scanned != self._scanned:
-            self._scanned, self._briefs = scanned, None
+            self._scanned, self._index = scanned, None
+
+    def committed(self) -> None:
+        """Let go of states that are in the Backup Path now."""
+        self._waiting.clear()
+        self._read.clear()
+
+    @property
+    def size(self) -> int:
+        """How many items are held in memory for good."""
+        return len(self._index.briefs) if self._index else 0
 
     def last(self, item: ItemId) -> ItemState | None:
         """Return an item's last state, a deletion too; None if it is unknown or unreadable."""
-        if item in self._last:
-            self._last.move_to_end(item)
-            return self._last[item]
+        if item in self._waiting:
+            return self._waiting[item]
+        if item in self._read:
+            self._read.move_to_end(item)
+            return self._read[item]
         try:
             found = self._writer.last_state(self.account, item)
         except ItemError:
             # The writer will refuse what is appended to it, and so report the damage.
             found = None
-        self._remember(item, found)
+        self._read[item] = found
+        if len(self._read) > _CACHED_STATES:
+            self._read.popitem(last=False)
         return found
 
     def living(self, item: ItemId) -> ItemState | None:
@@ -74,8 +161,10 @@ class Known:
         state = self.last(item)
         return None if state is None or state.deleted else state
 
-    def last_content(self, item: ItemId) -> ItemState | None:
-        """Return an item's last living state, however it ended."""
+    def content(self, item: ItemId) -> ItemState | None:
+        """Return an item's last living state, however it ended; None also if it is not current."""
+        if item in self.ahead or item in self.stale:
+            return None
         last = self.last(item)
         if last is None or not last.deleted:
             return last
@@ -87,42 +176,46 @@ class Known:
 
     def note(self, state: ItemState) -> None:
         """Take note of a state that is about to be written."""
-        self._remember(state.item_id, state)
-        if self._briefs is not None:
-            self._briefs.pop(state.item_id, None)
-            if not state.deleted:
-                self._briefs[state.item_id] = Brief.of(state)
+        self._waiting[state.item_id] = state
+        if self._index is not None:
+            self._index.put(state)
 
-    def all_living(self) -> dict[ItemId, Brief]:
-        """Return all living items; the first call reads every history of the account."""
-        if self._briefs is None:
-            self._briefs = {}
+    @property
+    def index(self) -> Index:
+        """All living items; the first look reads every history of the account."""
+        if self._index is None:
+            index = Index()
             for item in self._path.items(self.account):
                 state = self.last(item)
-                if state is not None and not state.deleted:
-                    self._briefs[item] = Brief.of(state)
-            for state in self._last.values():
-                if state is not None and not state.deleted:
-                    self._briefs[state.item_id] = Brief.of(state)
-        return self._briefs
+                if state is not None:
+                    index.put(state)
+            for state in self._waiting.values():
+                index.put(state)
+            self._index = index
+        return self._index
 
     def below(self, folder: ItemId) -> set[ItemId]:
         """Return everything living in a folder and in the folders below it, itself left out."""
         found: set[ItemId] = set()
         level = {folder}
         while level:
-            inside = {
-                item
-                for item, brief in self.all_living().items()
-                if brief.folder_id in level and item not in found and item not in level
-            }
+            inside = set().union(*map(self.index.inside, level)) - found - level
             found |= inside
-            level = {item for item in inside if self.all_living()[item].kind in FOLDER_LIKE}
+            level = {item for item in inside if self.index.briefs[item].kind in FOLDER_LIKE}
         return found - {folder}
 
     def is_in_trash(self, folder: ItemId | None) -> bool:
         """Say whether a folder is the Trash or lies in it, as far as is known."""
         return any(each == TRASH for each in self._upwards(folder))
+
+    def spelling(self, tag: str) -> str:
+        """Return the name of the tag that is meant: names differ in more than case."""
+        if self._index is not None:
+            for item in self._index.tags:
+                state = self.living(item)
+                if state and state.name and state.name.casefold() == tag.casefold():
+                    return state.name
+        return tag
 
     def _upwards(self, folder: ItemId | None) -> Iterator[ItemId]:
         passed: set[ItemId] = set()
@@ -131,9 +224,3 @@ class Known:
             passed.add(folder)
             state = self.last(folder) if folder != TRASH else None
             folder = state.folder_id if state else None
-
-    def _remember(self, item: ItemId, state: ItemState | None) -> None:
-        self._last[item] = state
-        self._last.move_to_end(item)
-        while len(self._last) > _CACHED_STATES:
-            self._last.popitem(last=False)

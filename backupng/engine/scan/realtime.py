@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,29 +17,36 @@ from typing import Any, Final
 
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BackupError, ItemError
+from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import Source
-from backupng.engine.model import AccountId, Mailbox, from_ms, to_ms
-from backupng.engine.redolog.follow import Committed, Follower, Gap, Position, Unreadable
+from backupng.engine.model import AccountId, ItemId, Mailbox, from_ms, to_ms
+from backupng.engine.redolog.follow import (
+    Committed,
+    Event,
+    Follower,
+    Gap,
+    Position,
+    Unreadable,
+)
+from backupng.engine.redolog.records import Txn
 from backupng.engine.scan.beside import SCANNER_ROLE
 from backupng.engine.scan.blobs import BlobKeeper
 from backupng.engine.scan.contents import Contents
 from backupng.engine.scan.counts import ScanCounts
-from backupng.engine.scan.directory import DirectoryReading, DirectoryScan
 from backupng.engine.scan.effects import Operation
 from backupng.engine.scan.known import Known
 from backupng.engine.scan.replay import Pending, Replay
+from backupng.engine.scan.roster import Roster
 from backupng.engine.scan.table import CARRYING
 from backupng.engine.scan.uncertainty import Uncertainty
 
 _AT_ONCE: Final = 500
 _APART_S: Final = 0.05
 """A change that comes alone is saved at once; of many, groups begin at least so far apart."""
-_DIRECTORY_EVERY: Final = timedelta(seconds=60)
+_ITEMS_KEPT: Final = 500_000
 _LONGEST_COMMIT: Final = timedelta(seconds=5)
 """Between an operation's record and its end marker lies one commit of the database."""
 _ACCOUNTS_KEPT: Final = 200
-_OF_ACCOUNTS: Final = frozenset({"CreateMailbox", "DeleteMailbox", "RenameMailbox"})
 _DOCUMENTS: Final = frozenset({"SaveDocument", "AddDocumentRevision", "SaveWiki"})
 
 
@@ -61,6 +68,14 @@ class Standing:
     uncertain: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which of an account's items that wait were there; None: its mailbox is gone."""
+
+    mailbox_id: int
+    alive: set[ItemId] | None
+
+
 class RealTimeScanner:
     """Follows the redo log of one mail server into its Backup Path; the only one of its role.
 
@@ -77,6 +92,7 @@ class RealTimeScanner:
         clock: Callable[[], datetime],
         log: Callable[[str], None],
         gap: Callable[[Gap], None],
+        skip_lists: bool = False,
     ) -> None:
         self._source, self._path = source, path
         self._clock, self._log, self._tell_gap = clock, log, gap
@@ -87,9 +103,8 @@ class RealTimeScanner:
             for account, each in said.get("pending", {}).items()
         }
         self._known: dict[AccountId, Known] = {}
-        self._reading: DirectoryReading | None = None
-        self._read_at = clock() - _DIRECTORY_EVERY
-        self._quiet_since = clock()
+        self._is_idle = False
+        self._open_since: dict[Txn, datetime] = {}
         self._begun_s = -_APART_S
         self._events = 0
         self._last_change_ms: int | None = None
@@ -102,6 +117,9 @@ class RealTimeScanner:
             self._saved: dict[str, Any] | None = None
             self._keeper = BlobKeeper(source, self._writer, ScanCounts())
             self._contents = Contents(path, self._writer)
+            self._roster = Roster(
+                source, path, self._writer, clock=clock, log=log, skip_lists=skip_lists
+            )
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -125,21 +143,26 @@ class RealTimeScanner:
 
     def turn(self, timeout_s: float) -> bool:
         """Wait for changes, save a group of them; False if there was nothing to do."""
-        self._read_directory()
+        self._path.require_in_place()
+        self._roster.read()
         self._gather(timeout_s)
+        asked = self._ask_pending()
         events = self._follower.read(_AT_ONCE)
-        if not events and self._settle():
+        if not events and self._finish(asked, events):
             self._commit()
             return True
+        self._is_idle = not events
         if not events:
             self._save_position()
             self._follower.wait(timeout_s)
+            asked = {}
             events = self._follower.read(_AT_ONCE)
         if not events:
             return False
-        self._quiet_since, self._begun_s = self._clock(), time.monotonic()
+        self._begun_s = time.monotonic()
         self._take(events)
-        self._settle()
+        if len(events) < _AT_ONCE:
+            self._finish(asked, events)
         self._commit()
         self._count(events)
         return True
@@ -150,7 +173,7 @@ class RealTimeScanner:
         if timeout_s and since_s < _APART_S:
             time.sleep(min(_APART_S - since_s, timeout_s))
 
-    def _take(self, events: Iterable[Committed | Unreadable | Gap]) -> None:
+    def _take(self, events: Iterable[Event]) -> None:
         """Queue what a group of events says, mailbox by mailbox."""
         by_mailbox: dict[int, list[Committed | Unreadable]] = defaultdict(list)
         for event in events:
@@ -167,50 +190,91 @@ class RealTimeScanner:
             self._apply(mailbox_id, found)
 
     def _sort(self, event: Committed, by_mailbox: dict[int, list[Committed | Unreadable]]) -> None:
-        if event.record.op == "StoreIncomingBlob":
+        record = event.record
+        if record.op == "StoreIncomingBlob":
             # Its mailboxes follow, each with a record that names the digest.
-            self._contents.of(event.record.fields, event.log, is_message=True)
+            if any(self._is_saved(mailbox_id) for mailbox_id in record.fields["mailboxIds"]):
+                self._contents.of(record.fields, event.log, is_message=True)
             return
-        if event.record.op in _OF_ACCOUNTS:
-            self._read_at = self._clock() - _DIRECTORY_EVERY
-            self._read_directory()
-        if event.record.envelope.mailbox_id > 0:
-            by_mailbox[event.record.envelope.mailbox_id].append(event)
+        self._roster.note(record)
+        if record.envelope.mailbox_id > 0:
+            by_mailbox[record.envelope.mailbox_id].append(event)
+
+    def _is_saved(self, mailbox_id: int) -> bool:
+        """Say whether a mailbox is backed up; in doubt it is."""
+        mailbox = self._mailbox(mailbox_id)
+        return mailbox is None or not self._roster.is_left_out(mailbox.account_id)
 
     def _apply(self, mailbox_id: int, events: list[Committed | Unreadable]) -> None:
         with self._source.snapshot():
             mailbox = self._mailbox(mailbox_id)
-            if mailbox is None or not self._is_saved(mailbox):
+            account = mailbox.account_id if mailbox else self._roster.account_of(mailbox_id)
+            if account is None:
+                self._log(f"The mailbox {mailbox_id} is gone, and nobody knows whose it was.")
                 return
-            account = mailbox.account_id
+            if self._roster.is_left_out(account):
+                return
             for event in events:
                 if isinstance(event, Unreadable):
                     self._uncertainty.add(account, self._clock(), event.reason)
             operations = [self._operation(event) for event in events]
             self._replay(account).apply(mailbox, operations)
 
-    def _settle(self) -> bool:
-        """Decide what is doomed in all accounts, where the log has been read to its end."""
-        doomed = [account for account, each in self._pending.items() if each.doomed]
+    def _finish(self, asked: Mapping[AccountId, _Asked], events: Iterable[Event]) -> bool:
+        """Do what has to wait for the end of the log; False if there was nothing."""
+        settled = self._settle(asked, events)
+        returned = self._roster.save()
+        for account in returned or ():
+            self._uncertainty.add(account, self._clock(), "its class of service had backup off")
+        if returned is not None:
+            self._uncertainty.prune()
+        return settled or returned is not None
+
+    def _ask_pending(self) -> dict[AccountId, _Asked]:
+        """Ask which of the items that wait are there, before the log is read on.
+
+        What the database shows has its record in the log before: an account of which the log then
+        has nothing new is as it was asked.
+        """
+        found: dict[AccountId, _Asked] = {}
+        for account, pending in list(self._pending.items()):
+            if not pending or self._roster.is_left_out(account):
+                del self._pending[account]
+            elif pending.doomed or self._is_idle:
+                with self._source.snapshot():
+                    mailbox = self._source.mailbox(account)
+                    alive = self._replay(account).living(mailbox) if mailbox else None
+                    found[account] = _Asked(mailbox.mailbox_id if mailbox else 0, alive)
+        return found
+
+    def _settle(self, asked: Mapping[AccountId, _Asked], events: Iterable[Event]) -> bool:
+        """Decide what waits, in all accounts of which the log had nothing new."""
+        news = {
+            event.record.envelope.mailbox_id if isinstance(event, Committed) else None
+            for event in events
+        }
+        open_now = self._open_mailboxes()
         done = False
-        for account in doomed:
-            with self._source.snapshot():
-                mailbox = self._source.mailbox(account)
-                # What the snapshot shows has its record in the log before: all of it is applied.
-                if not self._is_at_the_end():
-                    return done
-                if mailbox is None:
-                    self._pending[account].doomed.clear()
-                else:
-                    self._replay(account).settle(mailbox)
+        for account, found in asked.items():
+            if found.mailbox_id in news | open_now or None in news:
+                continue
+            if found.alive is None:
+                del self._pending[account]
                 done = True
+            else:
+                done |= self._replay(account).settle(found.alive)
         return done
 
-    def _is_at_the_end(self) -> bool:
-        """Say whether all that happened is read; an operation left open by a crash happened not."""
-        quiet = self._clock() - self._quiet_since > _LONGEST_COMMIT
-        is_open = bool(self._follower.position.open_ops)
-        return not self._follower.behind_bytes and (quiet or not is_open)
+    def _open_mailboxes(self) -> Set[int]:
+        """Return the mailboxes with an operation under way; not those that a crash left open."""
+        now = self._clock()
+        found = self._follower.open_operations
+        self._open_since = {txn: self._open_since.get(txn, now) for txn in found}
+        return {
+            mailbox_id
+            for txn, mailbox_id in found.items()
+            if now - self._open_since[txn] <= _LONGEST_COMMIT
+        }
 
     def _operation(self, event: Committed | Unreadable) -> Operation:
         if isinstance(event, Unreadable):
@@ -224,11 +288,13 @@ class RealTimeScanner:
         if name in CARRYING:
             is_message = name not in _DOCUMENTS
             content = self._contents.of(record.fields, event.log, is_message=is_message)
+        # A time that no server has would be no time of ours either.
+        began_ms = envelope.timestamp if envelope.has_dates else event.committed_at
         return Operation(
             name=name,
             fields=record.fields,
             mod=envelope.change_id,
-            start=from_ms(envelope.timestamp),
+            start=from_ms(began_ms),
             source=f"log:{self._follower.position.sequence}:{record.offset}",
             content=content,
         )
@@ -241,14 +307,10 @@ class RealTimeScanner:
             self._uncertainty.add_all(self._clock(), f"mailbox {mailbox_id} cannot be read")
             return None
 
-    def _is_saved(self, mailbox: Mailbox) -> bool:
-        reading = self._reading
-        return reading is None or mailbox.account_id not in reading.left_out
-
     def _replay(self, account: AccountId) -> Replay:
-        if account not in self._known and len(self._known) >= _ACCOUNTS_KEPT:
-            self._known.pop(next(iter(self._known)))
-        known = self._known.setdefault(account, Known(self._path, self._writer, account))
+        known = self._known.pop(account, None) or Known(self._path, self._writer, account)
+        # Moved to the end: those used last are the last to go.
+        self._known[account] = known
         return Replay(
             source=self._source,
             writer=self._writer,
@@ -259,31 +321,25 @@ class RealTimeScanner:
             uncertain=lambda reason: self._uncertainty.add(account, self._clock(), reason),
         )
 
-    def _read_directory(self) -> None:
-        """Ask the directory what changed, once a minute: the log knows nothing of it."""
-        now = self._clock()
-        if now - self._read_at < _DIRECTORY_EVERY and self._reading is not None:
-            return
-        scan = DirectoryScan(self._source, self._path, self._writer, started=now)
-        try:
-            reading = scan.read()
-        except BackupError as error:
-            if self._reading is None:
-                raise
-            self._log(f"The directory does not answer: {error}")
-        else:
-            scan.save(reading, since=self._reading)
-            self._reading = reading
-            self._uncertainty.prune()
-        self._read_at = now
-
     def _commit(self) -> None:
         self._writer.commit()
+        for known in self._known.values():
+            known.committed()
+        self._forget_least_used()
         for account, item, error in self._writer.refused:
             self._log(f"{account}, item {item}: {error}")
             self._uncertainty.add(account, self._clock(), f"item {item} cannot be saved: {error}")
         self._writer.refused.clear()
         self._save_position()
+
+    def _forget_least_used(self) -> None:
+        """Keep memory flat: what is needed again is read again."""
+        held = sum(known.size for known in self._known.values())
+        for account, known in list(self._known.items())[:-1]:
+            if len(self._known) <= _ACCOUNTS_KEPT and held <= _ITEMS_KEPT:
+                return
+            held -= known.size
+            del self._known[account]
 
     def _save_position(self) -> None:
         position = self._follower.position
@@ -297,9 +353,11 @@ class RealTimeScanner:
             self._saved = said
             self._follower.release(position)
 
-    def _count(self, events: list[Committed | Unreadable | Gap]) -> None:
+    def _count(self, events: list[Event]) -> None:
         committed = [event.committed_at for event in events if isinstance(event, Committed)]
         self._events += len(committed)
+        # What is read once more, after the log was cut, does not make the scanner late.
+        committed = [each for each in committed if each > (self._last_change_ms or 0)]
         if committed:
             self._last_change_ms = max(committed)
             self._lag_ms = max(to_ms(self._clock()) - min(committed), 0)

@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from backupng.engine.backuppath.store import Writer
 from backupng.engine.errors import ItemError
@@ -36,9 +36,12 @@ from backupng.engine.model import (
     to_ms,
 )
 from backupng.engine.scan.blobs import BlobKeeper
-from backupng.engine.scan.effects import Operation
-from backupng.engine.scan.known import Known
+from backupng.engine.scan.effects import Effect, Operation
+from backupng.engine.scan.known import Known, parent_of
 from backupng.engine.scan.table import effect_of
+
+_MOST_PENDING: Final = 20_000
+"""Beyond so many items an account is compared as a whole instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +54,26 @@ class Doom:
 
 @dataclass(slots=True)
 class Pending:
-    """What of one account waits for later records."""
+    """What of one account waits for later records.
+
+    `stale` are deleted items whose last content was not settled: no copy is made of it.
+    """
 
     ahead: set[ItemId] = field(default_factory=set)
     doomed: dict[ItemId, Doom] = field(default_factory=dict)
+    stale: set[ItemId] = field(default_factory=set)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as values of JSON."""
         doomed = {str(item): [doom.mod, to_ms(doom.start)] for item, doom in self.doomed.items()}
-        return {"ahead": sorted(self.ahead), "doomed": doomed}
+        return {"ahead": sorted(self.ahead), "doomed": doomed, "stale": sorted(self.stale)}
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Pending:
         """Read what `as_json` spelled."""
         return cls(
             ahead={ItemId(item) for item in said["ahead"]},
+            stale={ItemId(item) for item in said.get("stale", ())},
             doomed={
                 ItemId(int(item)): Doom(mod, from_ms(start))
                 for item, (mod, start) in said["doomed"].items()
@@ -73,7 +81,10 @@ class Pending:
         )
 
     def __bool__(self) -> bool:
-        return bool(self.ahead or self.doomed)
+        return bool(self.ahead or self.doomed or self.stale)
+
+    def __len__(self) -> int:
+        return len(self.ahead) + len(self.doomed) + len(self.stale)
 
 
 @dataclass(slots=True)
@@ -89,40 +100,64 @@ class Replay:
     uncertain: Callable[[str], None]
     """Told why the account has to be compared as a whole."""
 
-    def apply(self, mailbox: Mailbox, operations: Sequence[Operation]) -> None:
-        """Apply records in their order; the caller holds a snapshot taken after they were read."""
+    def apply(self, mailbox: Mailbox | None, operations: Sequence[Operation]) -> None:
+        """Apply records in their order; the caller holds a snapshot taken after they were read.
+
+        Of a mailbox that is gone only the records tell.
+        """
         self.known.refresh()
-        self.known.ahead = self.pending.ahead
+        self.known.ahead, self.known.stale = self.pending.ahead, self.pending.stale
         numbers = {op.mod for op in operations if op.mod > 0}
-        rows = self._rows(mailbox, numbers)
-        gone = self._told_gone(mailbox, numbers)
+        rows = self._rows(mailbox, numbers) if mailbox and numbers else {}
+        gone = self._told_gone(mailbox, numbers) if mailbox and numbers else {}
         for op in operations:
             self._apply(mailbox, op, rows.pop(op.mod, {}), gone.pop(op.mod, {}))
+        if len(self.pending) > _MOST_PENDING:
+            self.pending.ahead.clear()
+            self.pending.doomed.clear()
+            self.pending.stale.clear()
+            self.uncertain("too much of it waits for later records")
 
-    def settle(self, mailbox: Mailbox) -> None:
-        """Decide what is doomed; only where a snapshot holds no change that is not applied yet."""
+    def living(self, mailbox: Mailbox) -> set[ItemId]:
+        """Ask which of the items that wait are there, before the log is read on."""
+        self.known.refresh()
+        asked = {*self.pending.ahead, *self.pending.doomed}
+        for item in self.pending.doomed:
+            last = self.known.living(item)
+            if last is not None and last.kind in FOLDER_LIKE:
+                asked |= self.known.below(item)
+        return self.source.living(mailbox, asked)
+
+    def settle(self, alive: set[ItemId]) -> bool:
+        """Decide what waits: `alive` was asked before the log was read, and nothing came since.
+
+        Says whether there was anything to decide.
+        """
         dooms, self.pending.doomed = self.pending.doomed, {}
         for item, doom in list(dooms.items()):
             last = self.known.living(item)
-            if last is None:
-                del dooms[item]
-            elif last.kind in FOLDER_LIKE:
+            if last is not None and last.kind in FOLDER_LIKE and item not in alive:
                 for inside in self.known.below(item):
                     dooms.setdefault(inside, doom)
-        alive = dict(self.source.states(mailbox, dooms))
         for item, doom in dooms.items():
             last = self.known.living(item)
             if item not in alive and last is not None:
                 self._add(_deletion(last, doom))
+        lost = {item for item in self.pending.ahead - alive if self.known.living(item)}
+        self.pending.ahead &= alive
+        if lost:
+            self.uncertain(f"{len(lost)} items went, and no record tells when")
+        return bool(dooms or lost)
 
     def _apply(
         self,
-        mailbox: Mailbox,
+        mailbox: Mailbox | None,
         op: Operation,
         rows: dict[ItemId, ItemState],
         gone: Mapping[ItemId, ItemState | None],
     ) -> None:
-        effect = effect_of(op, self.known)
+        effect = self._effect_of(op)
+        told = set(rows)
         for state in effect.exact:
             row = rows.pop(state.item_id, None)
             if row is None or state.deleted or not self._add_row(mailbox, op, row):
@@ -131,16 +166,23 @@ class Replay:
             self._add_row(mailbox, op, row)
         for item, content in gone.items():
             self._add_gone(mailbox, op, item, content)
-        self._look_ahead(mailbox, op, effect.touched - rows.keys())
+        self._look_ahead(mailbox, op, effect.touched - told)
+        self.pending.ahead |= effect.guessed - told
         self.pending.doomed |= dict.fromkeys(effect.doomed, Doom(op.mod, op.start))
         if effect.whole and not gone:
             self.uncertain(effect.whole)
 
+    def _effect_of(self, op: Operation) -> Effect:
+        """Return what a record does; one that no server writes must not end the capture of all."""
+        try:
+            return effect_of(op, self.known)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            what = f"a record {op.name} of change {op.mod} cannot be applied: {error!r}"
+            return Effect(whole=what)
+
     def _rows(self, mailbox: Mailbox, numbers: set[int]) -> dict[int, dict[ItemId, ItemState]]:
         """Return the rows that still bear one of these numbers, by number."""
         found: dict[int, dict[ItemId, ItemState]] = defaultdict(dict)
-        if not numbers:
-            return found
         changed = self.source.changed(mailbox, min(numbers), max(numbers))
         for item, state in self.source.states(mailbox, changed):
             if isinstance(state, ItemError):
@@ -154,12 +196,10 @@ class Replay:
     ) -> dict[int, dict[ItemId, ItemState | None]]:
         """Return the deletions that tombstones and the dumpster tell, by number."""
         found: dict[int, dict[ItemId, ItemState | None]] = defaultdict(dict)
-        if not numbers:
-            return found
-        for item, number in self.source.buried(mailbox, min(numbers)).items():
+        for item, number in self.source.buried(mailbox, min(numbers), max(numbers)).items():
             if number in numbers:
                 found[number][item] = None
-        for item, state in self.source.dumped(mailbox, min(numbers)):
+        for item, state in self.source.dumped(mailbox, min(numbers), max(numbers)):
             if isinstance(state, ItemState) and state.mod in numbers:
                 found[state.mod][item] = state
         return found
@@ -170,38 +210,44 @@ class Replay:
             return
         self._add(state)
 
-    def _add_row(self, mailbox: Mailbox, op: Operation, row: ItemState) -> bool:
+    def _add_row(self, mailbox: Mailbox | None, op: Operation, row: ItemState) -> bool:
         """Write a row as the state of an item; False if its blob could not be kept."""
-        try:
-            kept = self.keeper.keep(mailbox, row)
-        except ItemError as error:
-            self.uncertain(f"item {row.item_id} cannot be saved: {error}")
-            return False
-        self._add(replace(kept, start=op.start, source=op.source))
-        return True
+        kept = self._kept(mailbox, row)
+        if kept is not None:
+            self._add(replace(kept, start=op.start, source=op.source))
+        return kept is not None
 
     def _add_gone(
-        self, mailbox: Mailbox, op: Operation, item: ItemId, content: ItemState | None
+        self, mailbox: Mailbox | None, op: Operation, item: ItemId, content: ItemState | None
     ) -> None:
         """Write a deletion the database itself tells of, its last content if we never saw it."""
         last = self.known.last(item)
         if last is None and content is not None:
-            before = replace(content, mod=max(op.mod - 1, 0), start=op.start, source=op.source)
-            try:
-                self._add(self.keeper.keep(mailbox, before))
-            except ItemError as error:
-                self.uncertain(f"item {item} cannot be saved: {error}")
-                return
-            last = before
+            last = self._kept(mailbox, content)
+            if last is not None:
+                before = max(op.mod - 1, 0)
+                self._add(replace(last, mod=before, start=op.start, source=op.source))
         if last is not None and not last.deleted:
             self._add(_deletion(last, Doom(op.mod, op.start)))
 
-    def _look_ahead(self, mailbox: Mailbox, op: Operation, touched: Iterable[ItemId]) -> None:
+    def _kept(self, mailbox: Mailbox | None, state: ItemState) -> ItemState | None:
+        """Keep the blobs of a state of the database; None, and uncertain, where that fails."""
+        if mailbox is None:
+            return None
+        try:
+            return self.keeper.keep(mailbox, state)
+        except ItemError as error:
+            self.uncertain(f"item {state.item_id} cannot be saved: {error}")
+            return None
+
+    def _look_ahead(
+        self, mailbox: Mailbox | None, op: Operation, touched: Iterable[ItemId]
+    ) -> None:
         """Hold back what of the touched items is not told by a row of this number."""
         waiting = [item for item in touched if self._is_older(item, op)]
         if not waiting:
             return
-        now = dict(self.source.states(mailbox, waiting))
+        now = dict(self.source.states(mailbox, waiting)) if mailbox else {}
         for item in waiting:
             state = now.get(item)
             # A row with a lower number was not changed after all.
@@ -220,6 +266,8 @@ class Replay:
         if last is not None:
             self._doom_conversation(last, state)
         self.pending.doomed.pop(item, None)
+        if state.deleted and item in self.pending.ahead:
+            self.pending.stale.add(item)
         if state.row or state.deleted:
             self.pending.ahead.discard(item)
         self.writer.add_states(self.account, [state])
@@ -227,20 +275,12 @@ class Replay:
 
     def _doom_conversation(self, last: ItemState, state: ItemState) -> None:
         """A conversation goes with its last message, and no record names it."""
-        if last.kind is not ItemKind.MESSAGE or last.deleted:
+        parent = parent_of(last) if last.kind is ItemKind.MESSAGE else None
+        if parent is None:
             return
-        parent = last.row.get("parent_id")
         leaves = state.deleted or state.folder_id == ItemId(SystemFolder.JUNK)
-        leaves = leaves or bool(state.row and state.row.get("parent_id") != parent)
-        if not leaves:
-            return
-        doom = Doom(state.mod, state.start)
-        if last.row:
-            conversations = [ItemId(parent)] if parent else []
-        else:
-            living = self.known.all_living().items()
-            conversations = [each for each, brief in living if brief.kind is ItemKind.CONVERSATION]
-        self.pending.doomed |= dict.fromkeys(conversations, doom)
+        if leaves or parent_of(state) != parent:
+            self.pending.doomed[parent] = Doom(state.mod, state.start)
 
 
 def _deletion(last: ItemState, doom: Doom) -> ItemState:

@@ -17,6 +17,8 @@ from backupng.engine.model import (
 )
 
 _HIDDEN: Final = frozenset({ItemKind.CONVERSATION, ItemKind.TAG})
+_LAST: Final = 2**32 - 1
+"""The highest change number there can be."""
 _ROOT: Final = int(SystemFolder.ROOT)
 _ROOTS: Final = frozenset({int(SystemFolder.USER_ROOT), int(SystemFolder.ROOT)})
 
@@ -28,7 +30,7 @@ def listing(sandbox: Sandbox, account: DirectoryEntry, *, deleted: bool = False)
         mailbox = source.mailbox(AccountId(account.entry_id))
         found = source.states(mailbox, sorted(source.heads(mailbox))) if mailbox else ()
         states = {item: state for item, state in found if not isinstance(state, ItemError)}
-        dumped = list(source.dumped(mailbox, 0)) if mailbox and deleted else []
+        dumped = list(source.dumped(mailbox, 0, _LAST)) if mailbox and deleted else []
     gone = [_shown(state, states) for _, state in dumped if not isinstance(state, ItemError)]
     return {
         "account": {"id": account.entry_id, "name": account.name},

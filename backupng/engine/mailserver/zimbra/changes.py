@@ -5,9 +5,12 @@ Written over the same `rows.Database` as the rest of the reader; reads only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
 
 from backupng.engine.errors import ItemError
+from backupng.engine.mailserver.port import DeletedMailbox
 from backupng.engine.mailserver.zimbra.rows import (
     TAG_TABLE,
     ZIMBRA,
@@ -16,6 +19,8 @@ from backupng.engine.mailserver.zimbra.rows import (
     read_row,
 )
 from backupng.engine.model import AccountId, ItemId, ItemState, Mailbox
+
+_AT_ONCE: Final = 500
 
 
 class ChangeReader:
@@ -31,6 +36,31 @@ class ChangeReader:
         found = self._db.rows(f"SELECT account_id FROM {table} WHERE id = ?", mailbox_id)
         row = next(found, None)
         return None if row is None else self._reader.mailbox(AccountId(row["account_id"]))
+
+    def deleted_mailbox(self, mailbox_id: int) -> DeletedMailbox | None:
+        """Return whose a mailbox that is gone was, as long as the server remembers."""
+        table = self._db.table(ZIMBRA, "deleted_account")
+        found = self._db.rows(f"SELECT * FROM {table} WHERE mailbox_id = ?", mailbox_id)
+        row = next(found, None)
+        if row is None:
+            return None
+        return DeletedMailbox(account_id=AccountId(row["account_id"]), name=row["email"])
+
+    def living(self, mailbox: Mailbox, items: Iterable[ItemId]) -> set[ItemId]:
+        """Return which of these ids exist as an item or a user tag."""
+        found: set[ItemId] = set()
+        ids = iter(items)
+        while some := list(islice(ids, _AT_ONCE)):
+            marks = ", ".join("?" * len(some))
+            for table in ("mail_item", TAG_TABLE):
+                rows = self._db.rows(
+                    f"SELECT id FROM {self._table(mailbox, table)}"
+                    f" WHERE mailbox_id = ? AND id IN ({marks})",
+                    mailbox.mailbox_id,
+                    *some,
+                )
+                found |= {ItemId(row["id"]) for row in rows}
+        return found
 
     def changed(self, mailbox: Mailbox, since: int, until: int) -> list[ItemId]:
         """Return the ids of items and user tags with a change number from `since` to `until`."""
@@ -50,8 +80,8 @@ class ChangeReader:
         )
         return [ItemId(row["id"]) for row in (*items, *tags)]
 
-    def buried(self, mailbox: Mailbox, since: int) -> dict[ItemId, int]:
-        """Return the change number of each deletion from `since` on that left a tombstone.
+    def buried(self, mailbox: Mailbox, since: int, until: int) -> dict[ItemId, int]:
+        """Return the number of each deletion from `since` to `until` that left a tombstone.
 
         Empty for a mailbox that nobody synchronises: the server keeps tombstones for others only.
         """
@@ -61,9 +91,11 @@ class ChangeReader:
         found: dict[ItemId, int] = {}
         rows = self._db.rows(
             f"SELECT sequence, ids FROM {self._table(mailbox, 'tombstone')}"
-            " WHERE mailbox_id = ? AND sequence >= ? AND ids IS NOT NULL ORDER BY sequence",
+            " WHERE mailbox_id = ? AND sequence >= ? AND sequence <= ? AND ids IS NOT NULL"
+            " ORDER BY sequence",
             mailbox.mailbox_id,
             max(since, tracked),
+            until,
         )
         for row in rows:
             for text in row["ids"].split(","):
@@ -73,17 +105,18 @@ class ChangeReader:
         return found
 
     def dumped(
-        self, mailbox: Mailbox, since: int
+        self, mailbox: Mailbox, since: int, until: int
     ) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
-        """Yield what went to the dumpster at `since` or later; `mod` is the deletion's number.
+        """Yield what went to the dumpster from `since` to `until`; `mod` is the deletion's number.
 
         The rest of such a state is the item's complete last content.
         """
         rows = self._db.rows(
             f"SELECT * FROM {self._table(mailbox, 'mail_item_dumpster')}"
-            " WHERE mailbox_id = ? AND mod_metadata >= ? ORDER BY id",
+            " WHERE mailbox_id = ? AND mod_metadata >= ? AND mod_metadata <= ? ORDER BY id",
             mailbox.mailbox_id,
             since,
+            until,
         )
         for row in rows:
             yield read_row(row)

@@ -191,8 +191,12 @@ def _read(path: Path) -> bytes:
             f"{path} may not be read.",
             hint="Only the mail server's own user may: run Backup NG as zimbra or zextras.",
         ) from error
-    except (OSError, ValueError) as error:
-        raise MailServerError(f"{path} cannot be read: {error}.", hint=_PLACES) from error
+    except IsADirectoryError as error:
+        raise MailServerError(f"{path} is a folder, not a file.", hint=_PLACES) from error
+    except OSError as error:
+        raise MailServerError(f"{path} cannot be read: {error.strerror}.", hint=_PLACES) from error
+    except ValueError as error:
+        raise MailServerError(f"{str(path)!r} can be no file's name.", hint=_PLACES) from error
     if len(text) > _MAX_BYTES:
         raise MailServerError(f"{path} is no localconfig.xml: it is too long.", hint=_PLACES)
     return text

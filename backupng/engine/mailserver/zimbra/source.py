@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from backupng.engine.errors import ItemError, ReadError
-from backupng.engine.mailserver.port import BlobReference
+from backupng.engine.mailserver.port import BlobReference, DeletedMailbox
 from backupng.engine.mailserver.zimbra import volumes
 from backupng.engine.mailserver.zimbra.changes import ChangeReader
 from backupng.engine.mailserver.zimbra.rows import Database, MailboxReader, blob_references
@@ -81,6 +81,10 @@ class MailServerSource:
         """Return the mailbox with that number; None if it is gone. Raises BrokenItem."""
         return self._changes.mailbox_of(mailbox_id)
 
+    def deleted_mailbox(self, mailbox_id: int) -> DeletedMailbox | None:
+        """Return whose a mailbox that is gone was, as long as the server remembers."""
+        return self._changes.deleted_mailbox(mailbox_id)
+
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""
         return self._reader.heads(mailbox)
@@ -91,19 +95,23 @@ class MailServerSource:
         """Yield the present state of the given items that still exist, errors among them."""
         return self._reader.states(mailbox, items)
 
+    def living(self, mailbox: Mailbox, items: Iterable[ItemId]) -> set[ItemId]:
+        """Return which of these ids exist as an item or a user tag."""
+        return self._changes.living(mailbox, items)
+
     def changed(self, mailbox: Mailbox, since: int, until: int) -> list[ItemId]:
         """Return the ids of items and user tags with a change number from `since` to `until`."""
         return self._changes.changed(mailbox, since, until)
 
-    def buried(self, mailbox: Mailbox, since: int) -> Mapping[ItemId, int]:
-        """Return the number of each deletion from `since` on that left a tombstone."""
-        return self._changes.buried(mailbox, since)
+    def buried(self, mailbox: Mailbox, since: int, until: int) -> Mapping[ItemId, int]:
+        """Return the number of each deletion from `since` to `until` that left a tombstone."""
+        return self._changes.buried(mailbox, since, until)
 
     def dumped(
-        self, mailbox: Mailbox, since: int
+        self, mailbox: Mailbox, since: int, until: int
     ) -> Iterator[tuple[ItemId, ItemState | ItemError]]:
-        """Yield what went to the dumpster at `since` or later, with its last content."""
-        return self._changes.dumped(mailbox, since)
+        """Yield what went to the dumpster from `since` to `until`, with its last content."""
+        return self._changes.dumped(mailbox, since, until)
 
     def blobs_of(self, state: ItemState) -> Iterator[BlobReference]:
         """Yield the blobs that a state read from here needs. Raises BrokenItem."""
