@@ -223,12 +223,12 @@ class RealTimeScanner:
     def _finish(self, asked: Mapping[AccountId, _Asked], events: Iterable[Event]) -> bool:
         """Do what has to wait for the end of the log; False if there was nothing."""
         settled = self._settle(asked, events)
-        returned = self._roster.save()
-        for account in returned or ():
-            self._uncertainty.add(account, self._clock(), "its class of service had backup off")
-        if returned is not None:
+        unsure = self._roster.save()
+        for account, reason in (unsure or {}).items():
+            self._uncertainty.add(account, self._clock(), reason)
+        if unsure is not None:
             self._uncertainty.prune()
-        return settled or returned is not None
+        return settled or unsure is not None
 
     def _ask_pending(self) -> dict[AccountId, _Asked]:
         """Ask which of the items that wait are there, before the log is read on.

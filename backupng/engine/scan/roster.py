@@ -119,20 +119,38 @@ class Roster:
         last = self._last(account)
         return last is not None and is_left_out(last)
 
-    def save(self) -> frozenset[AccountId] | None:
+    def save(self) -> dict[AccountId, str] | None:
         """Queue what the last reading found; None if there was none since.
 
-        Returns the accounts that are backed up again, and were left out until then.
+        Returns the accounts that have to be compared as a whole, and why.
         """
         if self._scan is None or self._reading is None:
             return None
+        unseen = self._unseen(self._reading)
         ended = {life.account: life.deleted for life in self._lives.values() if life.deleted}
         for mailbox_id, life in self._lives.items():
             self._keep_short_life(mailbox_id, life)
         result = self._scan.save(self._reading, since=self._saved, ended=ended)
         returned = self._returned(self._reading, set(result.accounts_returned))
         self._saved, self._scan = self._reading, None
-        return returned
+        return unseen | dict.fromkeys(returned, "its class of service had backup off")
+
+    def _unseen(self, reading: DirectoryReading) -> dict[AccountId, str]:
+        """Return the accounts new here of which neither a record nor a scan told the beginning."""
+        known = self._saved.to_save(EntryKind.ACCOUNT) if self._saved else {}
+        created = {life.account for life in self._lives.values() if life.created}
+        new = {AccountId(account.entry_id) for account in reading.accounts} - known.keys() - created
+        return {
+            account: "no scan has read it yet"
+            for account in sorted(new)
+            if self._last(account) is None and not self._is_scanned(account)
+        }
+
+    def _is_scanned(self, account: AccountId) -> bool:
+        try:
+            return bool(self._path.mailbox_history(account))
+        except ItemError:
+            return True
 
     def _returned(self, reading: DirectoryReading, names: set[str]) -> frozenset[AccountId]:
         # A scan may have saved their return before; what was left out until now we know ourselves.

@@ -66,6 +66,10 @@ class Scanner:
             with closing(scanner):
                 yield scanner
 
+    def path(self) -> BackupPath:
+        """Open its Backup Path."""
+        return BackupPath.open(self.root)
+
     def catch_up(self) -> None:
         """Start it, let it read to the end of the log, stop it."""
         with self.running() as scanner:

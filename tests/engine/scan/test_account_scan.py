@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from backupng.engine.errors import BadRequest
-from backupng.engine.model import to_ms
+from backupng.engine.model import BACKUP_DISABLED, to_ms
 from backupng.engine.operations.account_scan import DoAccountScan
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.words import AccountNameOrId
@@ -63,6 +65,17 @@ def test_an_account_that_is_not_backed_up_is_refused_with_a_hint(
 
     assert refused.value.code == code
     assert word in refused.value.hint
+
+
+def test_the_command_in_the_hint_can_be_typed_as_it_is(mail: Office) -> None:
+    mail.client.set_cos(BOB, "staff & co")
+    mail.client.set_cos_notes("staff & co", BACKUP_DISABLED)
+
+    with pytest.raises(BadRequest) as refused:
+        scan_account(mail, BOB)
+
+    command = refused.value.hint.partition(": ")[2]
+    assert shlex.split(command)[2:] == ["doEnableDisableCOS", "staff & co", "enable"]
 
 
 def test_what_cannot_be_read_is_listed(mail: Office) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from backupng.engine.backuppath.store import Writer
 from backupng.engine.model import ItemId, to_ms
-from backupng.engine.redolog.files import end_of
+from backupng.engine.redolog.events import Position
+from backupng.engine.redolog.files import LogEnd, end_of
 from backupng.engine.redolog.header import LATEST, SIZE, FileHeader
 from backupng.engine.scan.account import AccountResult, AccountScan
 from backupng.engine.scan.beside import SCANNER_ROLE, Beside
@@ -40,10 +41,37 @@ class Scanner:
     mail: Office
     writer: Writer
 
-    def says(self, *, behind: int = 0, **more: Any) -> None:
-        """Say that all is written but the last bytes of the log."""
-        sequence, size = end_of(self.mail.source.redo_log) or (0, 0)
-        self.writer.set_scanner({"log": {"sequence": sequence, "offset": size - behind}, **more})
+    def says(
+        self, *, behind: int = 0, open_ops: tuple[tuple[int, int], ...] = (), **more: Any
+    ) -> None:
+        """Say that all is written but the last bytes of the log, and what is open."""
+        self.says_at(self.end, behind=behind, open_ops=open_ops, **more)
+
+    @property
+    def end(self) -> LogEnd:
+        """Where the log ends now."""
+        end = end_of(self.mail.source.redo_log)
+        assert end is not None
+        return end
+
+    def says_at(
+        self,
+        end: LogEnd,
+        *,
+        behind: int = 0,
+        open_ops: tuple[tuple[int, int], ...] = (),
+        **more: Any,
+    ) -> None:
+        """Say that all is written up to a place."""
+        position = Position(
+            server_id="",
+            sequence=end.sequence,
+            inode=1,
+            offset=end.offset - behind,
+            open_ops=open_ops,
+            created=end.created,
+        )
+        self.writer.set_scanner({"log": position.as_json(), **more})
 
     def writes(self, address: str, item: int, *, row: bool = False) -> None:
         """Write an item's present state, as the record of its change tells it."""
@@ -81,6 +109,7 @@ def scan(
     *,
     waiting: Callable[[], None] = lambda: None,
     patience_s: float = 5.0,
+    longest_commit_s: float = 5.0,
     deep: bool = False,
 ) -> Outcome:
     """Scan one account; `waiting` is called while it waits for the scanner."""
@@ -88,7 +117,13 @@ def scan(
     lines: list[str] = []
     counts = ScanCounts()
     with mail.path as path, path.writer("scan") as writer:
-        beside = Beside(mail.source, path, log=lines.append, patience_s=patience_s)
+        beside = Beside(
+            mail.source,
+            path,
+            log=lines.append,
+            patience_s=patience_s,
+            longest_commit_s=longest_commit_s,
+        )
         found = AccountScan(
             mail.source, path, writer, mail.now, lambda _done, _total: waiting(), beside
         )
@@ -205,6 +240,53 @@ def test_a_scanner_that_does_not_move_is_not_waited_for_twice(mail: Office) -> N
     assert mail.history(ALICE, item)
     assert len(outcome.lines) == 1
     assert "has not moved on" in outcome.lines[0]
+
+
+def test_a_scanner_still_in_an_earlier_life_of_the_log_is_waited_for(mail: Office) -> None:
+    mail.scan()
+    item = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
+    with running_scanner(mail) as scanner:
+        scanner.says_at(replace(scanner.end, created=scanner.end.created - 1, sequence=57))
+
+        def catch_up() -> None:
+            scanner.writes(ALICE, item, row=True)
+            scanner.says()
+
+        outcome = scan(mail, waiting=catch_up)
+
+    (state,) = mail.history(ALICE, item)
+    assert state.source == "redolog"
+    assert outcome.counts.items_new == 0
+
+
+def test_an_operation_that_was_open_at_the_snapshot_is_waited_for(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Gone"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    with running_scanner(mail) as scanner:
+        place = (scanner.end.sequence, scanner.end.offset - 60)
+        scanner.says(open_ops=(place,))
+
+        def catch_up() -> None:
+            pending = {mail.account_id(ALICE): {"ahead": [], "doomed": {str(item): [99, 1]}}}
+            scanner.says(pending=pending)
+
+        scan(mail, waiting=catch_up)
+
+    assert not mail.history(ALICE, item)[-1].deleted
+
+
+def test_an_operation_that_a_crash_left_open_is_not_waited_for_long(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Gone"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    with running_scanner(mail) as scanner:
+        scanner.says(open_ops=((scanner.end.sequence, SIZE),))
+
+        outcome = scan(mail, longest_commit_s=0.0)
+
+    assert mail.history(ALICE, item)[-1].deleted
+    assert outcome.lines == []
 
 
 def test_only_a_living_writer_counts_as_running(mail: Office) -> None:

@@ -1,0 +1,403 @@
+"""Records that no client of the sandbox makes, or that only matter to a late scanner.
+
+Each scene is seen by a scanner that looks after every act, and by one that looks at the end only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backupng.engine.mailserver.sandbox import redo
+from backupng.engine.mailserver.sandbox.change import Change
+from backupng.engine.mailserver.sandbox.threads import follow_members
+from backupng.engine.mailserver.zimbra.codes import Flag
+from backupng.engine.model import AccountId, Digest, EntryKind, ItemId, ItemKind
+from tests.cast import ALICE, BOB, CAROL, Office, message
+from tests.engine.scan.scanners import Scanner, rows_of, settled, shown
+
+MESSAGE, CONVERSATION, TAG = 5, 4, 3
+
+
+@dataclass
+class Scene:
+    """What happens on a server, and the two who watch it."""
+
+    mail: Office
+    live: Scanner
+    late: Scanner
+    is_faithful: bool = True
+    """Whether the log tells what the database has."""
+
+    def act(self, what: Callable[[], Any]) -> Any:
+        """Let one thing happen, a second later, and the live scanner see it."""
+        self.mail.later(seconds=1)
+        found = what()
+        self.live.catch_up()
+        return found
+
+    def change(self, what: Callable[[Change], Any]) -> Any:
+        """Let one change of the first mailbox happen that no client makes."""
+
+        def made() -> Any:
+            with self.mail.client._on(ALICE).change() as change:
+                return what(change)
+
+        return self.act(made)
+
+    def deliver(self, subject: str, *, to: str = ALICE, answers: str = "") -> ItemId:
+        """Deliver a message, perhaps an answer to another."""
+        raw = message(subject)
+        if answers:
+            earlier = message(answers).partition(b"Message-ID: <")[2].partition(b">")[0]
+            raw = raw.replace(b"\r\n\r\n", b"\r\nIn-Reply-To: <%s>\r\n\r\n" % earlier, 1)
+        item: ItemId = self.act(lambda: self.mail.client.deliver(to, raw, folder="/Inbox"))
+        return item
+
+    def end(self) -> None:
+        """Let the late scanner look, and what waits be settled."""
+        for scanner in (self.late, self.live):
+            self.mail.later(seconds=61)
+            scanner.catch_up()
+
+    def history(self, item: int, *, of: Scanner | None = None) -> list[tuple[Any, ...]]:
+        """Return when which state of an item of the first mailbox began."""
+        histories = (of or self.late).states()
+        account = self.mail.account_id(ALICE)
+        return [shown(state) for state in histories.get((account, ItemId(item)), ())]
+
+    def doubts(self, scanner: Scanner) -> dict[str, str]:
+        """Return the accounts that a scanner has marked as uncertain, and why."""
+        with scanner.path() as path:
+            return {who: each["reason"] for who, each in path.scanner()["uncertain"].items()}
+
+
+@pytest.fixture
+def scene(mail: Office, tmp_path: Path) -> Iterator[Scene]:
+    live, late = (
+        Scanner(mail.source, tmp_path / name, clock=lambda: mail.now) for name in ("live", "late")
+    )
+    live.catch_up()
+    made = Scene(mail, live, late)
+    yield made
+    made.end()
+    if made.is_faithful:
+        assert_ends(made)
+
+
+def assert_ends(scene: Scene) -> None:
+    """Both end with what the database says, and have nothing left that waits."""
+    rows = {
+        key: row
+        for key, row in rows_of(scene.mail.source).items()
+        if key[0] != account(scene, CAROL)
+    }
+    for scanner in (scene.live, scene.late):
+        living = {
+            key: states[-1]
+            for key, states in scanner.states().items()
+            if not states[-1].deleted and key[0] in {each for each, _ in rows}
+        }
+        if not scene.doubts(scanner):
+            assert {key: shown(state) for key, state in living.items()} == {
+                key: shown(row) for key, row in rows.items()
+            }
+            assert {key: settled(state) for key, state in living.items()} == {
+                key: settled(row) for key, row in rows.items()
+            }
+        with scanner.path() as path:
+            pending = path.scanner()["pending"].values()
+        assert [each for each in pending if each["doomed"]] == []
+
+
+def account(scene: Scene, address: str) -> AccountId:
+    return scene.mail.account_id(address)
+
+
+def ends(scene: Scene, item: int) -> list[tuple[int, bool]]:
+    """Return change number and end of an item's states as the late scanner has them."""
+    return [(state[1], state[2]) for state in scene.history(item)]
+
+
+def log_items(change: Change, op: str, ids: list[int], item_type: int, **fields: Any) -> None:
+    change.log(op, **(redo.items(ids, item_type) | fields))
+
+
+# Conversations
+
+
+def test_the_messages_of_a_conversation_go_with_it(scene: Scene) -> None:
+    first = scene.deliver("Lunch")
+    reply = scene.deliver("Re: Lunch", answers="Lunch")
+
+    def delete_conversation(change: Change) -> None:
+        conversation = change.row(reply)["parent_id"]
+        rows = change.rows("parent_id = ? AND type = 5", conversation)
+        log_items(change, "DeleteItem", [conversation], CONVERSATION)
+        change.delete(rows)
+        follow_members(change, rows)
+
+    scene.change(delete_conversation)
+    scene.end()
+
+    for item in (first, reply):
+        assert scene.history(item)[-1] == scene.history(item, of=scene.live)[-1]
+        assert scene.history(item)[-1][2]
+
+
+def test_a_flag_on_a_conversation_is_on_its_messages(scene: Scene) -> None:
+    first = scene.deliver("Lunch")
+    reply = scene.deliver("Re: Lunch", answers="Lunch")
+
+    def flag_conversation(change: Change) -> None:
+        conversation = change.row(reply)["parent_id"]
+        for item in (first, reply):
+            change.update(item, flags=int(Flag.FLAGGED))
+        fields = {"tagName": "\\Flagged", "tagged": True, "hasConstraint": False}
+        log_items(change, "AlterItemTag", [conversation], CONVERSATION, **fields)
+
+    scene.change(flag_conversation)
+    scene.act(lambda: scene.mail.client.move(ALICE, first, "/Trash"))
+    scene.end()
+
+    for item in (first, reply):
+        told = scene.history(item, of=scene.live)
+        assert [state for state in scene.history(item) if state not in told] == []
+        assert scene.history(item)[-1] == told[-1]
+
+
+def test_a_virtual_conversation_is_its_only_message(scene: Scene) -> None:
+    item = scene.deliver("Alone")
+
+    def delete_virtual(change: Change) -> None:
+        log_items(change, "DeleteItem", [-item], CONVERSATION)
+        change.delete([change.row(item)])
+
+    scene.change(delete_virtual)
+    scene.end()
+
+    assert ends(scene, item) == [(2, False), (3, True)]
+
+
+# What a constraint left alone, and what nobody can tell
+
+
+def test_what_a_constraint_left_alone_stays_as_it_was(scene: Scene) -> None:
+    kept, gone = scene.deliver("Kept"), scene.deliver("Gone")
+
+    def delete_some(change: Change) -> None:
+        fields = {"hasConstraint": True, "constraint": "j"}
+        log_items(change, "DeleteItem", [kept, gone], MESSAGE, **fields)
+        change.delete([change.row(gone)])
+
+    scene.change(delete_some)
+    scene.act(lambda: scene.mail.client.flag(ALICE, kept, ["+flagged"]))
+    scene.end()
+
+    assert [state[2] for state in scene.history(kept)] == [False, False]
+    assert [state[2] for state in scene.history(gone)] == [False, True]
+
+
+def test_an_imap_purge_takes_what_was_marked_and_what_may_have_been(scene: Scene) -> None:
+    marked, hinted = scene.deliver("Marked"), scene.deliver("Hinted")
+    scene.act(lambda: scene.mail.client.flag(ALICE, marked, ["+deleted"]))
+
+    def mark(change: Change) -> None:
+        change.update(hinted, flags=int(Flag.DELETED))
+        fields = {"tagName": "\\Deleted", "tagged": True, "constraint": "t"}
+        log_items(change, "AlterItemTag", [hinted], MESSAGE, hasConstraint=True, **fields)
+
+    def purge(change: Change) -> None:
+        change.delete([change.row(marked), change.row(hinted)])
+        change.log("PurgeImapDeleted")
+
+    scene.change(mark)
+    scene.change(purge)
+    scene.end()
+
+    assert [scene.history(item)[-1][2] for item in (marked, hinted)] == [True, True]
+
+
+def test_a_purge_by_age_leaves_the_account_uncertain(scene: Scene) -> None:
+    old = scene.deliver("Old")
+
+    def purge(change: Change) -> None:
+        change.delete([change.row(old)])
+        change.log("PurgeOldMessages")
+
+    scene.change(purge)
+    scene.end()
+
+    assert set(scene.doubts(scene.late)) == {account(scene, ALICE)}
+
+
+def test_a_purge_that_tombstones_tell_of_leaves_nothing_uncertain(scene: Scene) -> None:
+    database, mailbox = scene.mail.sandbox.database, scene.mail.sandbox.mailbox
+    number = mailbox(scene.mail.sandbox.account(ALICE)).mailbox_id
+    database.update(database.table("zimbra", "mailbox"), {"tracking_sync": 1}, id=number)
+    old = scene.deliver("Old")
+
+    def purge(change: Change) -> None:
+        change.delete([change.row(old)])
+        change.log("PurgeOldMessages")
+
+    scene.change(purge)
+    scene.end()
+
+    assert [state[2] for state in scene.history(old)] == [False, True]
+    assert scene.doubts(scene.late) == {}
+
+
+# Tags
+
+
+def test_a_tag_is_found_in_any_case(scene: Scene) -> None:
+    item = scene.deliver("Lunch")
+    scene.act(lambda: scene.mail.client.tag(ALICE, item, "Work"))
+
+    def untag(change: Change) -> None:
+        change.update(item, tag_names=None)
+        fields = {"tagName": "WORK", "tagged": False, "hasConstraint": False}
+        log_items(change, "AlterItemTag", [item], MESSAGE, **fields)
+
+    scene.change(untag)
+    scene.act(lambda: scene.mail.client.flag(ALICE, item, ["+flagged"]))
+    scene.end()
+
+    told = [state[8] for state in scene.history(item)]
+    assert told == [state[8] for state in scene.history(item, of=scene.live)]
+    assert told[-2:] == [(), ()]
+
+
+def test_a_copy_of_what_is_not_settled_waits_for_its_row(scene: Scene) -> None:
+    item = scene.deliver("Lunch")
+    scene.act(lambda: scene.mail.client.tag(ALICE, item, "Old"))
+
+    def rename(change: Change) -> None:
+        tag = change.tag_id("Old", listed=False)
+        change.rename_tag(tag, "New")
+        change.log("RenameItem", id=tag, folderId=-1, name="New", type=TAG)
+
+    def copy(change: Change) -> ItemId:
+        row = change.row(item)
+        taken = ("date", "unread", "tag_names", "sender", "subject", "metadata")
+        new = change.new_id()
+        columns = {name: row[name] for name in taken}
+        columns |= change.put_blob(new, change.blobs.read(item, row))
+        change.insert(ItemKind.MESSAGE, id=new, folder=2, flags=0, **columns)
+        copies = redo.copies([(item, new, None)])
+        change.log("CopyItem", type=MESSAGE, destFolderId=2, copies=copies, fromDumpster=False)
+        return new
+
+    scene.change(rename)
+    new = scene.change(copy)
+    scene.act(lambda: scene.mail.client.flag(ALICE, new, ["+flagged"]))
+    scene.end()
+
+    told = scene.history(new, of=scene.live)
+    assert [state[8] for state in told] == [("New",), ("New",)]
+    assert [state for state in scene.history(new) if state not in told] == []
+    assert scene.history(new)[-1] == told[-1]
+
+
+# Records that no server writes
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_a_record_that_makes_no_sense_ends_the_capture_of_nobody(
+    scene: Scene, name: str | None
+) -> None:
+    def nonsense(change: Change) -> None:
+        fields = {"parentId": 1, "attrs": 0, "view": 0, "flags": 0, "color": 0, "url": ""}
+        fields |= {"uuid": None, "hasDate": False, "customKey": None}
+        change.log("CreateFolder", name=name, folderId=change.new_id(), **fields)
+
+    scene.is_faithful = False
+    scene.change(nonsense)
+    item = scene.deliver("Still there", to=BOB)
+    scene.end()
+
+    states = scene.late.states()[account(scene, BOB), item]
+    assert [state.subject for state in states] == ["Still there"]
+
+
+def test_a_mailbox_that_is_gone_is_saved_to_its_last_change(scene: Scene) -> None:
+    item = scene.deliver("Last words", to=BOB)
+    scene.act(lambda: scene.mail.client.flag(BOB, item, ["+flagged"]))
+    bob = account(scene, BOB)
+    scene.mail.later(seconds=1)
+    gone = scene.mail.now
+    scene.mail.client.delete_account(BOB)
+    scene.mail.later(seconds=30)
+    scene.end()
+
+    states = scene.late.states()[bob, item]
+    assert [state.flags for state in states] == ["", "f"]
+    with scene.late.path() as path:
+        assert b"".join(path.blob(states[-1].digest or Digest(""))) == message("Last words")
+        entry = path.entry_history(EntryKind.ACCOUNT, bob)
+    assert [(each.deleted, each.start == gone) for each in entry][-1] == (True, True)
+
+
+def test_an_account_that_came_and_went_unseen_is_in_the_backup(scene: Scene) -> None:
+    client = scene.mail.client
+    scene.mail.later(seconds=1)
+    born = scene.mail.now
+    client.create_account("erin@example.com")
+    erin = account(scene, "erin@example.com")
+    item = client.deliver("erin@example.com", message("Short"), folder="/Inbox")
+    scene.mail.later(seconds=1)
+    died = scene.mail.now
+    client.delete_account("erin@example.com")
+    scene.end()
+
+    with scene.late.path() as path:
+        entries = path.entry_history(EntryKind.ACCOUNT, erin)
+        (state,) = path.history(erin, item)
+    assert [(each.entry.name, each.start, each.deleted) for each in entries] == [
+        ("erin@example.com", born, False),
+        ("erin@example.com", died, True),
+    ]
+    assert state.subject == "Short"
+
+
+def test_a_class_of_service_switched_on_again_makes_its_accounts_uncertain(scene: Scene) -> None:
+    client = scene.mail.client
+    client.set_cos_notes("default", "${ZxBackup_Disabled}")
+    scene.end()
+    unseen = client.deliver(ALICE, message("Unseen"), folder="/Inbox")
+    scene.end()
+    client.set_cos_notes("default", "")
+    scene.end()
+
+    assert scene.history(unseen) == []
+    for scanner in (scene.live, scene.late):
+        assert {account(scene, ALICE), account(scene, BOB)} <= set(scene.doubts(scanner))
+
+
+def test_more_changes_than_fit_in_memory_at_once_lose_none(scene: Scene) -> None:
+    # States that wait are kept however many there are; those that can be read again are not.
+    items = [
+        scene.mail.client.deliver(ALICE, message(f"No {n}"), folder="/Inbox") for n in range(4)
+    ]
+    many = [*items, *range(10_000, 12_500)]
+
+    def move_all(change: Change) -> None:
+        for item in items:
+            change.update(item, folder_id=3, unread=0)
+        fields = {"destFolderId": 3, "hasConstraint": False, "uidNext": -1}
+        log_items(change, "MoveItem", many, MESSAGE, **fields)
+
+    scene.change(move_all)
+    scene.act(lambda: scene.mail.client.flag(ALICE, items[0], ["+flagged"]))
+    scene.end()
+
+    assert [(state[3], state[6]) for state in scene.history(items[0])] == [
+        (2, ""),
+        (3, ""),
+        (3, "f"),
+    ]
