@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,41 +83,55 @@ class CommandLine:
 class ForkingCommandLine(CommandLine):
     """Runs each command as a fork of one process, which spares it the imports."""
 
-    process: subprocess.Popen[str]
-    folder: Path
-
     def __call__(self, *words: object, stdin: bytes = b"", cwd: Path | None = None) -> Answer:
         """Run one command line, which reads no input, and wait for its end."""
         assert not stdin
-        assert self.process.stdin
-        assert self.process.stdout
-        call = (list(map(str, words)), str(cwd or Path.cwd()))
-        self.process.stdin.write(f"{json.dumps(call)}\n")
-        self.process.stdin.flush()
-        status = int(self.process.stdout.readline())
-        out, err = ((self.folder / name).read_bytes() for name in ("out", "err"))
-        return Answer(status, out, err.decode())
+        return _forks().call(list(map(str, words)), cwd or Path.cwd(), self.data)
 
 
-@contextmanager
-def forking(data: Path) -> Iterator[ForkingCommandLine]:
-    """Run many commands on a data folder at the cost of one."""
-    with (
-        tempfile.TemporaryDirectory(prefix="backupng-commands-") as folder,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.forking", folder],
+class _Forks:
+    """A process that has imported the command and forks for each call."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="backupng-commands-")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.forking", self._folder.name],
             cwd=ROOT,
-            env=CommandLine(data).environment
+            env=CommandLine(Path(self._folder.name, "data")).environment
             | {"DJANGO_SETTINGS_MODULE": "backupng.settings", "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-        ) as process,
-    ):
-        try:
-            yield ForkingCommandLine(data, process, Path(folder))
-        finally:
-            process.kill()
+        )
+
+    def call(self, words: Sequence[str], cwd: Path, data: Path) -> Answer:
+        """Have one command run to its end."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{json.dumps((words, str(cwd), str(data)))}\n")
+        self._process.stdin.flush()
+        status = int(self._process.stdout.readline())
+        out, err = (Path(self._folder.name, name).read_bytes() for name in ("out", "err"))
+        return Answer(status, out, err.decode())
+
+    def end(self) -> None:
+        """Let it end, which it also does by itself when the tests are killed."""
+        self._process.communicate()
+        self._folder.cleanup()
+
+
+@cache
+def _forks() -> _Forks:
+    """Return the one of this test process, started by its first call."""
+    made = _Forks()
+    atexit.register(made.end)
+    return made
+
+
+@contextmanager
+def forking(data: Path) -> Iterator[ForkingCommandLine]:
+    """Run many commands, on this data folder and on others, at the cost of one."""
+    yield ForkingCommandLine(data)
 
 
 def comparable(listing: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -1,17 +1,54 @@
-"""Fixtures for all tests; the data folder is set earlier, by `tests/isolation.py`."""
+"""Fixtures for all tests, and who runs which; the data folder is set by `tests/isolation.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # it ships no types
 
 from tests.cast import Office, office
 from tests.mariadb import MariaDB
 from tests.slapd import Slapd
 
 ROOT = Path(__file__).resolve().parent.parent
+_LONGEST = (
+    *("tests/console/test_worker.py", "tests/test_demo.py", "tests/browser/test_first_wizard.py"),
+    *("tests/console/test_cli.py", "tests/test_kill.py", "tests/console/test_cli_operations.py"),
+    *("tests/test_bad_input.py", "tests/console/test_watchdog.py", "tests/test_first_light.py"),
+    *("tests/console/test_scanner_process.py", "tests/console/test_access.py"),
+)
+"""They come first: no process is left with one of them when the others have nothing to do."""
+_DATABASES = ("sqlite", "postgresql")
+
+
+class ByFile(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
+    """Gives each test process whole files: what a file sets up for all its tests is made once.
+
+    A file that goes through all of it on each database is one for each.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        parameters = test.rpartition("[")[2].rstrip("]").split("-")
+        return " ".join([file, *(each for each in parameters if each in _DATABASES)])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    """Share the tests by file, unless another way was asked for."""
+    if config.option.dist != "load":
+        return None
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files come first."""
+    order = {file: number for number, file in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
 @pytest.fixture(scope="session")

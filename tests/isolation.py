@@ -1,7 +1,7 @@
 """Give each test process a data folder of its own; loaded before Django reads its settings.
 
 The paths of programs that tests start follow from the environment set here. No test waits for ever,
-whatever it waits for.
+whatever it waits for. Where several processes share the tests, each takes whole files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from types import FrameType
@@ -28,6 +29,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # A suite that is told to end takes away what it has made, as after Ctrl+C.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+# Compiled once for all, not anew in each of the hundreds of processes that tests start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 os.environ["BACKUPNG_DATA"] = DATA
 # Plain HTTP, as in the demo: the test client and the browser reach the console without TLS.

@@ -118,7 +118,7 @@ class MariaDB:
         """Stop it, whoever is connected, and delete all that it was."""
         if self._process:
             self._process.kill()
-            self._process.wait(30)
+            self._process.wait(100)
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
 

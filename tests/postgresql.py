@@ -64,7 +64,7 @@ class PostgreSQL:
         """Stop it, whoever is connected."""
         if self._process:
             self._process.send_signal(2)  # SIGINT: at once, and in good order
-            self._process.wait(30)
+            self._process.wait(100)
             self._process = None
 
     def remove(self) -> None:

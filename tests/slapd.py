@@ -154,7 +154,7 @@ class Slapd:
         """Stop it, whoever is connected."""
         if self._process:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(30)
+            self._process.wait(100)
             self._process = None
 
     def remove(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +133,19 @@ def test_a_backup_path_that_cannot_be_understood_is_refused_and_left_alone(
         form.write_bytes(good)
 
 
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[CommandLine]:
-    """A server that was never scanned, for a test of its own."""
-    with forking(tmp_path) as made:
+@pytest.fixture(scope="module")
+def never_scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a server that was never scanned."""
+    with forking(tmp_path_factory.mktemp("never-scanned")) as made:
         made.json("sandbox", "createServer", "mail1", "accounts", 1, "items", 12)
+        return made.data
+
+
+@pytest.fixture
+def fresh(never_scanned: Path, tmp_path: Path) -> Iterator[CommandLine]:
+    """Such a server, for a test of its own."""
+    with forking(tmp_path / "data") as made:
+        shutil.copytree(never_scanned, made.data)
         yield made
 
 
@@ -181,7 +191,7 @@ def test_a_backup_path_that_vanished_is_not_begun_anew(fresh: CommandLine) -> No
 
 def test_a_data_folder_that_was_moved_goes_on_where_it_is(fresh: CommandLine) -> None:
     fresh.json("--sync", "doSmartScan")
-    moved = CommandLine(fresh.data.rename(fresh.data.with_name("moved")))
+    moved = replace(fresh, data=fresh.data.rename(fresh.data.with_name("moved")))
 
     moved.json("sandbox", "createAccount", "mail1", "new@example.com")
     scan = moved.json("--sync", "doSmartScan")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.commandline import CommandLine
-from tests.processes import own_port, until, with_data
+from tests.processes import DEADLINE_S, own_port, until, with_data
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_OURS = {"EMAIL_URL", "BACKUPNG_SERVER", "DATABASE_URL"}
@@ -66,7 +66,7 @@ class Demo:
         """Wait until it says something."""
         process = self._process
         assert process
-        until(lambda: text in self.said or process.poll() is not None, deadline_s=60)
+        until(lambda: text in self.said or process.poll() is not None)
         assert text in self.said, self.said
 
     def end(self, number: signal.Signals) -> int:
@@ -74,7 +74,7 @@ class Demo:
         assert self._process
         self._process.send_signal(number)
         try:
-            return self._process.wait(timeout=40)
+            return self._process.wait(timeout=DEADLINE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
@@ -102,7 +102,7 @@ class Demo:
 
     def answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}healthz", timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{self.url}healthz", timeout=DEADLINE_S) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -119,7 +119,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     made.start()
     made.wait_for("the console is at")
     yield made
-    made.end(signal.SIGTERM)
+    made.end(signal.SIGKILL)
+    until(lambda: not with_data(made.data))
 
 
 def test_ctrl_c_while_it_is_made_is_answered_with_one_line(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_a_second_one_on_the_same_data_folder_is_refused(demo: Demo) -> None:
         env=demo.backupng.environment | {"DJANGO_SETTINGS_MODULE": "backupng.settings"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=DEADLINE_S,
         check=False,
     )
 

@@ -15,6 +15,7 @@ import pytest
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.model import AccountId, ItemId, spell_digest
 from tests.commandline import CommandLine, comparable, forking
+from tests.processes import DEADLINE_S
 from tests.services import require
 
 MAILBOXES = {
@@ -148,7 +149,7 @@ def test_grep_finds_a_subject_in_the_metadata(first_light: FirstLight) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     assert found.stdout.splitlines()
 
@@ -161,7 +162,10 @@ def test_a_blob_unpacks_with_the_command_that_get_item_prints(first_light: First
     (state,) = item["itemStates"]
 
     unpacked = subprocess.run(
-        [require("sh", "dash"), "-c", state["unpack"]], capture_output=True, check=True, timeout=60
+        [require("sh", "dash"), "-c", state["unpack"]],
+        capture_output=True,
+        check=True,
+        timeout=DEADLINE_S,
     ).stdout
 
     assert spell_digest(hashlib.sha256(unpacked).digest()) == state["digest"]

@@ -17,13 +17,13 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.commandline import CommandLine, forking
-from tests.processes import own_port
+from tests.console.holding import NOT_BY_ITSELF
+from tests.processes import DEADLINE_S, own_port
 from tests.services import require, require_library
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMINISTRATOR = "anna"
 ADDRESS = "admin@example.com"
-_READY_WITHIN_S = 60
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,17 @@ class Console:
     cli: CommandLine
 
 
-@pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    """Start everything on a data folder with one sandbox of three accounts."""
-    with forking(tmp_path) as cli:
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """Start everything on a data folder with one sandbox of three accounts.
+
+    SmartScans only run when a test asks for them.
+    """
+    with forking(tmp_path_factory.mktemp("console")) as cli:
         cli.json("sandbox", "createServer", "mail1", "accounts", 3, "items", 60, "seed", 7)
         cli.json("sandbox", "createAccount", "mail1", ADDRESS)
+        for name, value in NOT_BY_ITSELF.items():
+            cli.json("setProperty", name, value)
         password = _make_administrator(cli)
         process = subprocess.Popen(
             [sys.executable, "manage.py", "run"],
@@ -54,14 +59,17 @@ def console(tmp_path: Path) -> Iterator[Console]:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.communicate(timeout=60)
+                process.communicate(timeout=DEADLINE_S)
             finally:
                 process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start Debian's Chromium."""
+    """Start Debian's Chromium.
+
+    It ends with the tests of a file: while it runs, Django takes all for asynchronous code.
+    """
     chromium = require("chromium", "chromium")
     require_library("libatomic.so.1", "libatomic1")
     with sync_playwright() as playwright:
@@ -78,14 +86,14 @@ def _make_administrator(cli: CommandLine) -> str:
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     return made.stdout.split()[-1]
 
 
 def _address(messages: IO[bytes]) -> str:
     """Read what the supervisor says until it names the console's address."""
-    said, until = b"", time.monotonic() + _READY_WITHIN_S
+    said, until = b"", time.monotonic() + DEADLINE_S
     with selectors.DefaultSelector() as selector:
         selector.register(messages, selectors.EVENT_READ)
         while b"http://" not in said or not said.endswith(b"\n"):

@@ -18,6 +18,7 @@ from backupng.engine.operations.smart_scan import SmartScan
 from console import connect
 from console.connect import SandboxRequest
 from console.models import Server
+from tests.console.holding import NOT_BY_ITSELF
 
 SCANNED = datetime(2026, 3, 2, 12, 0, 0, 250_000, tzinfo=UTC)
 """When the backup of the scanned sandbox begins."""
@@ -61,6 +62,13 @@ def server(prototype: tuple[Path, dict[str, Any]], data: Path, transactional_db:
     folder, row = prototype
     shutil.copytree(folder, data, dirs_exist_ok=True)
     return Server.objects.create(**row)
+
+
+@pytest.fixture
+def unscheduled(server: Server) -> None:
+    """Let no SmartScan of it start by itself, whatever the time of day is."""
+    for name, value in NOT_BY_ITSELF.items():
+        connect.set_property(server, name, value)
 
 
 @pytest.fixture(scope="session")

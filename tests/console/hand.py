@@ -23,6 +23,7 @@ from backupng.engine.operations.smart_scan import SmartScan
 from console import bells, connect, hosting, queue
 from console.connect import SandboxRequest
 from console.models import Notification, QueuedOperation, Server, State
+from tests.console.holding import NOT_BY_ITSELF
 
 END: dict[str, Any] = {"state": "successful", "error": None, "report": {}}
 
@@ -42,9 +43,14 @@ def serve() -> None:
 
 
 def create(name: str) -> str:
-    """Make a sandbox of two accounts whose folders are in the Backup Path; return that."""
+    """Make a sandbox of two accounts whose folders are in the Backup Path; return that.
+
+    No SmartScan starts by itself, neither at its hour nor with the backup.
+    """
     request = SandboxRequest(name=name, domain="example.com", accounts=2, items=0, seed=1)
     server = connect.create_sandbox(request)
+    for setting, value in NOT_BY_ITSELF.items():
+        connect.set_property(server, setting, value)
     with connect.context(server) as ctx:
         ctx.owned_path()
         accounts = [entry.entry_id for entry in ctx.source.entries(EntryKind.ACCOUNT)]

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+NOT_BY_ITSELF = {
+    "backupSmartScanScheduler": "false 0 4 * * *",
+    "ZxBackup_DoSmartScanOnStartup": "false",
+}
+"""Properties of a server on which SmartScans only run when a test asks for them."""
+
 
 @contextmanager
 def held_up(backup_path: str | Path) -> Iterator[None]:

@@ -17,10 +17,10 @@ from typing import IO, Any
 
 from backupng.engine.operations import tether
 from tests.console.holding import children, command_line, held_up
+from tests.processes import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _HAND = "from tests.console import hand; hand.serve()"
-_PATIENCE_S = 30.0
 
 
 class Away(Exception):
@@ -74,7 +74,7 @@ class Machine:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=DEADLINE_S,
             check=False,
         )
 
@@ -87,7 +87,7 @@ class Machine:
         self._hand.stdin.write(f"{json.dumps({'do': deed, 'words': words})}\n")
         self._hand.stdin.flush()
         line = self._hand.stdout.readline()
-        assert line, self._hand.communicate(timeout=_PATIENCE_S)[1]
+        assert line, self._hand.communicate(timeout=DEADLINE_S)[1]
         answer = json.loads(line)
         if "error" in answer:
             raise Away(answer["error"])
@@ -152,7 +152,7 @@ class Machine:
         condition: Callable[[], bool],
         explain: Callable[[], object] = lambda: "",
         *,
-        patience_s: float = _PATIENCE_S,
+        patience_s: float = DEADLINE_S,
     ) -> None:
         """Wait for what other processes bring about."""
         give_up = time.monotonic() + patience_s
@@ -176,7 +176,7 @@ class Machine:
         for process in self.started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=_PATIENCE_S)
+            process.communicate(timeout=DEADLINE_S)
 
 
 class Worker:
@@ -209,13 +209,13 @@ class Worker:
     def terminate(self) -> int:
         """Ask it to end, as a service is asked; return its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(DEADLINE_S)
 
     def kill(self) -> None:
         """Kill it and all of its group, as a supervisor does."""
         if self.is_alive():
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(_PATIENCE_S)
+            self.process.wait(DEADLINE_S)
 
 
 def family(process: int) -> list[int]:
@@ -232,6 +232,11 @@ def kill(*processes: int) -> None:
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+
+
+def last_words(process: subprocess.Popen[str]) -> str:
+    """Return what a process that ends by itself says on standard error."""
+    return process.communicate(timeout=DEADLINE_S)[1]
 
 
 def are_gone(processes: list[int]) -> bool:

@@ -7,4 +7,4 @@ from backupng.settings import Q_CLUSTER
 
 Q_CLUSTER |= {"poll": 0.1, "guard_cycle": 0.1}
 OPERATION_GRACE_S = 0.5
-WORKER_SILENCE_S = 5.0
+WORKER_SILENCE_S = 10.0  # a worker that starts on a busy machine is not to be taken for frozen

@@ -22,7 +22,8 @@ from django.conf import settings
 
 from backupng.engine.errors import BadRequest
 from console.cli import user
-from tests.console.holding import held_up, operations_of
+from tests.commandline import CommandLine, forking
+from tests.console.holding import NOT_BY_ITSELF, held_up, operations_of
 from tests.processes import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -76,12 +77,20 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, tuple[int, st
     return shop, shop.run("sandbox", "createServer", "mail1", "accounts", "2", "items", "0")
 
 
+def scan_and_change(backupng: CommandLine) -> None:
+    """Run a first SmartScan, then have something for the next one; none starts by itself."""
+    for name, value in NOT_BY_ITSELF.items():
+        backupng.json("setProperty", name, value)
+    backupng.json("--sync", "doSmartScan")
+    backupng.json("sandbox", "createFolder", "mail1", "a1@example.com", "/New")
+
+
 @pytest.fixture(scope="module")
 def template(first: tuple[Shop, tuple[int, str, str]]) -> Shop:
     """Return that sandbox after a SmartScan, with new mail since."""
     shop, _ = first
-    shop.run("--sync", "doSmartScan")
-    shop.run("sandbox", "createFolder", "mail1", "a1@example.com", "/New")
+    with forking(shop.data) as backupng:
+        scan_and_change(backupng)
     return shop
 
 
@@ -186,7 +195,7 @@ def test_a_killed_command_takes_its_operation_along_and_the_next_drain_says_so(h
     end = os.pidfd_open(operation)
     process.kill()
     process.communicate(timeout=DEADLINE_S)
-    assert select.select([end], [], [], 5)[0] == [end]
+    assert select.select([end], [], [], DEADLINE_S)[0] == [end]
     os.close(end)
     assert held.states() == ["successful", "started"]
     held.release()

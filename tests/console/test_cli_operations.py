@@ -20,9 +20,10 @@ import pytest
 from console import hosting
 from console.cli import program
 from console.models import AuditEntry, QueuedOperation, Server, State
+from tests.commandline import forking
 from tests.console.holding import held_up, is_waiting, operations_of, wakeups
 from tests.console.queued import PROGRESS, RESTORE, add, bare_server, lossy, report, running
-from tests.console.test_cli import ROOT, Shop
+from tests.console.test_cli import ROOT, Shop, scan_and_change
 from tests.processes import DEADLINE_S
 
 Run = Callable[..., tuple[int, str, str]]
@@ -251,9 +252,9 @@ def test_all_are_stopped_and_counted(run: Run) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Return a sandbox after a SmartScan, with new mail since."""
     shop = Shop(tmp_path_factory.mktemp("operations") / "data")
-    shop.run("sandbox", "createServer", "mail1", "accounts", "2", "items", "0")
-    shop.run("--sync", "doSmartScan")
-    shop.run("sandbox", "createFolder", "mail1", "a1@example.com", "/New")
+    with forking(shop.data) as backupng:
+        backupng.json("sandbox", "createServer", "mail1", "accounts", 2, "items", 0)
+        scan_and_change(backupng)
     return shop
 
 
@@ -278,7 +279,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
 
 def wait_until(holds: Callable[[], bool]) -> None:
     """Return once it holds: of a signal that reached another process no event tells."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)

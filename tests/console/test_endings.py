@@ -146,6 +146,7 @@ def told(server: Server) -> int:
     return Notification.objects.filter(server=server, event="ended").count()
 
 
+@pytest.mark.usefixtures("unscheduled")
 def test_many_that_are_removed_are_told_about_in_steps_each_once(server: Server) -> None:
     running = started(server)
     with transaction.atomic():

@@ -46,6 +46,7 @@ def rung() -> list[str]:
     return [each.func() for each in OrmQ.objects.order_by("pk")]
 
 
+@pytest.mark.usefixtures("unscheduled")
 def test_a_tick_runs_the_queue_and_leaves_the_mails_to_the_post(
     server: Server, office: Office
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_tick_runs_the_queue_and_leaves_the_mails_to_the_post(
     assert rung() == [bells.POST]
 
 
+@pytest.mark.usefixtures("unscheduled")
 def test_a_tick_goes_on_though_the_queue_cannot_be_drained(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +74,7 @@ def test_a_tick_goes_on_though_the_queue_cannot_be_drained(
     assert rung() == [bells.POST]
 
 
+@pytest.mark.usefixtures("unscheduled")
 def test_a_tick_rings_for_no_post_where_no_mail_is_due(server: Server) -> None:
     tasks.tick("mail1")
     assert rung() == []

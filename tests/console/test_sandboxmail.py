@@ -17,7 +17,7 @@ import pytest
 
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from tests.commandline import CommandLine, forking
-from tests.processes import own_port
+from tests.processes import DEADLINE_S, own_port
 
 SENDER = "backupng@localhost"
 ALIAS = "hallo@example.com"
@@ -39,7 +39,7 @@ class Post:
             return dict(client.send_message(message, SENDER, recipients))
 
     def client(self) -> smtplib.SMTP:
-        return smtplib.SMTP("127.0.0.1", self.port, timeout=10)
+        return smtplib.SMTP("127.0.0.1", self.port, timeout=DEADLINE_S)
 
     def subjects(self, server: str, account: str) -> list[str]:
         items = self.backupng.json("sandbox", "list", server, account)["items"]
@@ -66,7 +66,7 @@ def served(backupng: CommandLine) -> Iterator[Post]:
             assert "listening" in said(process)
             yield Post(backupng, port)
             process.terminate()
-            assert process.wait(timeout=10) == 0
+            assert process.wait(timeout=DEADLINE_S) == 0
 
 
 @contextmanager
@@ -166,13 +166,13 @@ def test_without_a_socket_it_listens_on_a_port_of_its_own_and_refuses_one_in_use
         assert "listening" in said(first)
         with listening(post.backupng, url) as second:
             assert "cannot be listened on: " in said(second)
-            assert second.wait(timeout=10) == 1
+            assert second.wait(timeout=DEADLINE_S) == 1
         first.terminate()
-        assert first.wait(timeout=10) == 0
+        assert first.wait(timeout=DEADLINE_S) == 0
 
 
 @pytest.mark.parametrize("url", ["smtp://192.0.2.1:2525"])
 def test_only_a_loopback_port_that_needs_no_root_is_listened_on(post: Post, url: str) -> None:
     with listening(post.backupng, url) as process:
         assert "sandboxmail listens on loopback, on a port from 1024" in said(process)
-        assert process.wait(timeout=10) == 1
+        assert process.wait(timeout=DEADLINE_S) == 1

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import lives, until
+from tests.processes import DEADLINE_S, lives, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEADLINE_S = 15.0
 SLEEPER = "import time\ntime.sleep(600)\n"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPER
 # Leader and child write their numbers; the child lives in its leader's process group.

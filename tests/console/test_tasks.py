@@ -158,6 +158,7 @@ def test_a_busy_drain_looks_again_before_it_gives_up(server: Server) -> None:
     assert row.state == "successful"
 
 
+@pytest.mark.usefixtures("unscheduled")
 def test_the_scheduler_of_the_server_makes_the_tick_and_the_tick_finds_lost_work(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_tick_that_is_planned_too_late_is_rung_with_the_next_bell(server: Serv
         assert (Schedule.objects.get().next_run < soon) is ringing
 
 
+@pytest.mark.usefixtures("unscheduled")
 def test_a_tick_drops_the_drafts_that_expired_long_ago(server: Server) -> None:
     owner = User.objects.create(username="john")
     for age in (timedelta(days=6), timedelta(days=8)):
@@ -198,6 +200,7 @@ def test_a_tick_drops_the_drafts_that_expired_long_ago(server: Server) -> None:
     assert timezone.now() - left.created_at < timedelta(days=7)
 
 
+@pytest.mark.usefixtures("unscheduled")
 def test_a_tick_finds_a_class_of_service_that_was_switched_at_the_mail_server(
     server: Server,
 ) -> None:
@@ -210,6 +213,7 @@ def test_a_tick_finds_a_class_of_service_that_was_switched_at_the_mail_server(
     assert flag.changed_at is not None
 
 
+@pytest.mark.usefixtures("unscheduled")
 def test_a_tick_goes_on_when_one_of_its_steps_fails(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.console.holding import children, command_line
 from tests.console.machine import Machine, are_gone, ended, family, kill
-from tests.processes import own_port
+from tests.processes import DEADLINE_S, own_port
 
 SILENT = "worker mail1: gives no sign of life; it is killed and started again"
 
@@ -46,4 +46,4 @@ def test_a_worker_frozen_by_kills_of_its_idle_processes_is_found_and_replaced(
     assert row["begun"] == 1
     assert are_gone(frozen)
     run.terminate()
-    assert run.wait(timeout=30) == 0
+    assert run.wait(timeout=DEADLINE_S) == 0

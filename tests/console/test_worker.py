@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.console import holding
-from tests.console.machine import Away, Machine, are_gone, ended, kill
+from tests.console.machine import Away, Machine, are_gone, ended, kill, last_words
 from tests.postgresql import PostgreSQL
+from tests.processes import DEADLINE_S
 
 INTERRUPTED, OK = "interrupted", "successful"
 # SQLite is never away.
@@ -227,7 +228,7 @@ def test_whoever_is_killed_nothing_survives_and_the_next_worker_goes_on(
     family = worker.family
     assert len(family) == 8
     kill(*{"sentinel": family[1:2], "main": family[:1], "all": family}[victim])
-    worker.process.wait(10)
+    worker.process.wait(DEADLINE_S)
     machine.wait_until(lambda: are_gone(family[1:]), lambda: list(map(holding.state, family)))
     hold.close()
 
@@ -279,14 +280,14 @@ def test_many_operations_with_kills_run_once_each_and_in_order(
         machine.wait_until(
             lambda: count - machine.states().count("queued") >= goal,  # noqa: B023
             machine.rows,
-            patience_s=count,
+            patience_s=DEADLINE_S + count,
         )
         strike(machine, ("operation", "busy process", "all")[number % 3])
     machine.worker()
     machine.wait_until(
         lambda: not {"queued", "started"} & set(machine.states()),
         machine.rows,
-        patience_s=2 * count,
+        patience_s=DEADLINE_S + count,
     )
 
     rows = machine.rows()
@@ -304,7 +305,7 @@ def strike(machine: Machine, victims: str) -> None:
     operations = [child for pid in busy for child in holding.children(pid)]
     kill(*{"operation": operations, "busy process": busy, "all": worker.family}[victims])
     if victims == "all":
-        worker.process.wait(10)
+        worker.process.wait(DEADLINE_S)
 
 
 # One worker per server
@@ -313,16 +314,14 @@ def strike(machine: Machine, victims: str) -> None:
 def test_a_second_worker_is_refused(machine: Machine) -> None:
     machine.worker()
     second = machine.start("worker", "mail1", BACKUPNG_SERVER="mail1")
-    assert second.communicate(timeout=20)[1] == (
-        "A worker for mail1 is running already. One is enough.\n"
-    )
+    assert last_words(second) == "A worker for mail1 is running already. One is enough.\n"
     assert second.returncode == 1
 
 
 def test_a_worker_on_another_host_is_refused(machine: Machine, tmp_path: Path) -> None:
     other = machine.other_host(tmp_path / "other")
     second = other.start("worker", "mail1", BACKUPNG_SERVER="mail1")
-    assert "The operations of mail1 run on another host." in second.communicate(timeout=20)[1]
+    assert "The operations of mail1 run on another host." in last_words(second)
     machine.worker()
     machine.submit(count=2)
     assert_one_after_the_other(machine.await_states(OK, OK))
@@ -330,7 +329,7 @@ def test_a_worker_on_another_host_is_refused(machine: Machine, tmp_path: Path) -
 
 def test_with_several_servers_a_worker_needs_a_name(machine: Machine) -> None:
     nameless = machine.start("worker")
-    assert "There are several servers." in nameless.communicate(timeout=20)[1]
+    assert "There are several servers." in last_words(nameless)
     assert nameless.returncode == 1
 
 
@@ -376,7 +375,7 @@ def test_an_end_without_a_database_is_recorded_later_even_after_kills(
     machine.wait_until(lambda: any((machine.data / "state").glob("*.end")))
     if killed:
         kill(*worker.family)
-        worker.process.wait(10)
+        worker.process.wait(DEADLINE_S)
     away.start()
     with pytest.raises(Away):
         machine.ask("rows")
