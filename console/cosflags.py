@@ -12,11 +12,11 @@ from typing import Final
 from django.db import transaction
 
 from backupng.engine.operations.smart_scan import SmartScan
-from console import browse
+from console import browse, scheduling, telling
 from console.browse import Switched
 from console.letter import layout
-from console.models import CosFlag, Level, Server
-from console.scanner import alerts
+from console.models import CosFlag, Level, QueuedOperation, Server
+from console.scanner import alerts, switching
 from console.scanner.alerts import Alert
 
 EVENT: Final = "cos_switched"
@@ -25,11 +25,17 @@ EVENT: Final = "cos_switched"
 def read(server: Server, *, by: str = "") -> list[CosFlag]:
     """Bring the cache up to the directory and tell what was switched; returns all flags by name.
 
+    Where one was switched on, the SmartScan that is due is queued, if the property says so.
+
     Raises MailServerError and MailServerUnreachable.
     """
     with transaction.atomic():
-        for flag in browse.read_cos_flags(server):
-            alerts.tell(server, _alert(flag, by))
+        switched = browse.read_cos_flags(server)
+        scan = None
+        if any(not flag.disabled for flag in switched):
+            scan = switching.queue_scan(server, scheduling.BY_TIMETABLE)
+        for flag in switched:
+            alerts.tell(server, _alert(flag, by, scan))
     return list(CosFlag.objects.filter(server=server).order_by("name", "cos_id"))
 
 
@@ -43,7 +49,7 @@ def switch(server: Server, name: str, *, disabled: bool, by: str) -> Switched:
     return switched
 
 
-def _alert(flag: CosFlag, by: str) -> Alert:
+def _alert(flag: CosFlag, by: str, scan: QueuedOperation | None) -> Alert:
     fields = {
         "class of service": layout.clean(flag.name),
         "id": flag.cos_id,
@@ -65,16 +71,20 @@ def _alert(flag: CosFlag, by: str) -> Alert:
             fields=fields,
             commands={"switch it on": _command(flag, "enable")},
         )
+    commands = {"start it": f"backupng --host {flag.server.name} backup {SmartScan.command}"}
+    if scan:
+        commands = {"follow it": telling.monitor_command(scan)}
+    is_what = "queued" if scan else "due"
     return Alert(
         event=EVENT,
         level=Level.WARNING,
-        subject=f"backup switched on for the class of service {name} – a SmartScan is due",
+        subject=f"backup switched on for the class of service {name} – a SmartScan is {is_what}",
         lead=(
             f"Backup is on for the class of service {name}: its accounts count as living again. "
-            "A SmartScan is due: it saves what they hold now."
+            f"A SmartScan is {is_what}: it saves what they hold now."
         ),
         fields=fields,
-        commands={"start it": f"backupng --host {flag.server.name} backup {SmartScan.command}"},
+        commands=commands,
     )
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from backupng.engine.operations.smart_scan import SmartScan
 from console import connect, hosting, properties, queue
+from console.capture import Scanner
 from console.models import Origin, QueuedOperation, Server, Setting, State
 from console.queue import Requester
 from console.timetable import Timetable
@@ -69,8 +70,18 @@ def run_due(server: Server, *, clock: Callable[[], datetime] = timezone.now) -> 
 def on_start(server: Server, start: str) -> QueuedOperation | None:
     """Queue the SmartScan of a start of the backup, if the property asks for it.
 
-    `start` names the start: a worker that comes again in the same one queues no other.
+    `start` names the start: a worker that comes again in the same one queues no other. A scanner
+    that has never stood has it queued where it first does, or when it is halted: before that no
+    SmartScan would be enough.
     """
+    wanted = connect.values(server)[properties.REAL_TIME_SCANNER].value
+    if wanted and not Scanner.objects.filter(server=server, sequence__isnull=False).exists():
+        return None
+    return scan_of_start(server, start)
+
+
+def scan_of_start(server: Server, start: str) -> QueuedOperation | None:
+    """Queue the SmartScan of a start, once, if the property asks for one."""
     if not connect.values(server)[properties.SCAN_ON_STARTUP].value:
         return None
     key = f"start {server.pk} {hosting.boot_id()} {start}"
@@ -81,11 +92,16 @@ def queue_smartscan(
     server: Server, *, requester: Requester, dedupe: str | None = None
 ) -> QueuedOperation:
     """Queue a SmartScan, or return the one that waits already: it will do the same."""
-    waiting = QueuedOperation.objects.filter(
-        server=server, command=SmartScan.command, state=State.QUEUED, parameters={}
-    )
-    if found := waiting.order_by("seq").first():
+    if found := waiting_smartscan(server):
         return found
     row = queue.submit(server, SmartScan(), requester=requester, dedupe=dedupe)
     logger.info("a SmartScan of %s is queued: %s", server, dedupe or requester.origin)
     return row
+
+
+def waiting_smartscan(server: Server) -> QueuedOperation | None:
+    """Return the SmartScan that waits; None without one."""
+    waiting = QueuedOperation.objects.filter(
+        server=server, command=SmartScan.command, state=State.QUEUED, parameters={}
+    )
+    return waiting.order_by("seq").first()

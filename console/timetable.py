@@ -42,10 +42,10 @@ class Timetable:
         return f"{str(self.enabled).lower()} {self.pattern}"
 
     def next_run(self, after: datetime, zone: tzinfo) -> datetime | None:
-        """Return the first time after a moment; None while switched off."""
+        """Return the first time after a moment; None while switched off, or if none comes."""
         if not self.enabled:
             return None
-        return next(CronSim(self.pattern, after.astimezone(zone)))
+        return next(CronSim(self.pattern, after.astimezone(zone)), None)
 
     def last_run(self, since: datetime, until: datetime, zone: tzinfo) -> datetime | None:
         """Return the latest time after `since` and not after `until`; None if there is none."""
@@ -62,7 +62,8 @@ def check_pattern(text: str) -> str:
     try:
         if len(fields) != _FIELDS:
             raise CronSimError(f"it has {len(fields)} fields")
-        CronSim(pattern, _ANY_DAY)
+        if next(CronSim(pattern, _ANY_DAY), None) is None:
+            raise CronSimError("no day ever matches it")
     except CronSimError as error:
         raise BadRequest(
             f"{text!r} is no cron pattern: {error}.",

@@ -202,7 +202,7 @@ def _item_text(response: Mapping[str, Any], zone: ZoneInfo) -> bytes:
     """The states as a tree, then the blob's bytes if they were asked for."""
     states = [dict(state) for state in response["itemStates"]]
     blobs = [state.pop("blob_base64", None) for state in states]
-    first = ("start_date", "type", "deleted", "blob_path", "unpack", "end_date")
+    first = ("start_date", "type", "deleted", "blob_path", "end_date", "unpack")
     ordered = [
         {key: state[key] for key in (*first, *state) if key == "end_date" or state[key] is not None}
         for state in states

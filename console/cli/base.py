@@ -42,6 +42,11 @@ class ConsoleCommand(Command):
     confirmation: ClassVar[str] = ""
     """What an interactive terminal is asked to confirm first, with `{servers}` in it."""
 
+    @classmethod
+    def needs_server(cls, texts: Mapping[str, str]) -> bool:
+        """Say whether a call with these texts acts on a server."""
+        return cls.on_server
+
     def perform(self, console: Console) -> dict[str, Any]:
         """Do it and return the `response` of the JSON envelope. Raises BackupError."""
         raise NotImplementedError

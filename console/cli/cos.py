@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from backupng.engine.errors import BadRequest
-from console import audit, cosflags
+from backupng.engine.operations.smart_scan import SmartScan
+from console import audit, cosflags, scheduling, telling
 from console.cli import user
 from console.cli.base import Console, ConsoleCommand
+from console.models import Server
 
 _ENABLE: Final = "enable"
 _DISABLE: Final = "disable"
@@ -94,6 +96,7 @@ class DoEnableDisableCos(ConsoleCommand):
             "backup": "disabled" if switched.disabled else "enabled",
             "changed": switched.changed,
             "smartscan_due": switched.changed and not switched.disabled,
+            **_scan(server, is_due=switched.changed and not switched.disabled),
         }
 
     def text(self, response: dict[str, Any]) -> str:
@@ -101,5 +104,16 @@ class DoEnableDisableCos(ConsoleCommand):
         already = "" if response["changed"] else " already; nothing was changed"
         lines = [f"The backup of {response['cos']} is {response['backup']}{already}."]
         if response["smartscan_due"]:
-            lines.append("A SmartScan is due: backupng backup doSmartScan")
+            said = "queued; follow it" if "operationId" in response else "due"
+            lines.append(f"A SmartScan is {said}: {response['nextCommand']}")
         return "".join(f"{line}\n" for line in lines)
+
+
+def _scan(server: Server, *, is_due: bool) -> dict[str, str]:
+    """Return what there is to say of a SmartScan that is due: the one that is queued already."""
+    if not is_due:
+        return {}
+    scan = scheduling.waiting_smartscan(server)
+    if scan is None:
+        return {"nextCommand": f"backupng --host {server.name} backup {SmartScan.command}"}
+    return {"operationId": str(scan.pk), "nextCommand": telling.monitor_command(scan)}

@@ -19,6 +19,8 @@ PROCESSES = ("run", "worker", "scanner")
 """First words that start a process instead of naming a module."""
 _MAY_BEGIN_WITH_START = frozenset({"doSmartScan"})
 """Commands that later manuals print with a first word `start`."""
+_CONFIG, _GLOBAL, _ALL = "config", "global", "all_servers"
+"""In that module this scope is typed without the host, which is all of them."""
 _DATE = re.compile(r"\d{2}/\d{2}/\d{4}")
 _TIME = re.compile(r"\d{2}:\d{2}:\d{2}")
 
@@ -49,7 +51,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Help:
-    """A wish for a help page: of everything, of a module, of a command."""
+    """A wish for a help page: of everything, of a module or a process, of a command."""
 
     module: str = ""
     command: type[Command] | None = None
@@ -165,11 +167,13 @@ def _parse_help(words: Sequence[str], modules: Mapping[str, Module]) -> Help:
     if not words:
         return Help()
     module, rest = words[0].lower(), words[1:]
-    if module not in modules:
+    if module not in modules and module not in PROCESSES:
         module, rest = DEFAULT_MODULE, words
         _check_first_word(words, modules)
     if not rest:
         return Help(module=module)
+    if module in PROCESSES:
+        raise Usage(f"{module} has no commands.")
     if len(rest) > 1:
         raise Usage("help takes a module and a command, nothing else.")
     return Help(module=module, command=find_command(module, rest[0], modules))
@@ -194,6 +198,8 @@ def _texts(command: type[Command], words: Sequence[str], module: str) -> dict[st
     words = _join_dates(words)
     if command.command in _MAY_BEGIN_WITH_START and words and words[0].lower() == "start":
         words = words[1:]
+    if module == _CONFIG and words and words[0].lower() == _GLOBAL:
+        words = [words[0], _ALL, *words[1:]]
     mandatory = [each.name for each in command.parameters() if each.mandatory]
     if len(words) < len(mandatory):
         missing = ", ".join(mandatory[len(words) :])

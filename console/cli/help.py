@@ -50,6 +50,8 @@ def page(wish: Help, modules: Mapping[str, Module]) -> str:
     """Return the page that was asked for."""
     if wish.command:
         return command_page(wish.module, wish.command)
+    if wish.module in PROCESSES:
+        return process_page(wish.module)
     if wish.module:
         return module_page(wish.module, modules[wish.module])
     names = (*modules, *PROCESSES)
@@ -62,12 +64,18 @@ def module_page(name: str, module: Module) -> str:
     return f"{name}: {_ABOUT[name]}\n\n{_listed(lines)}\n"
 
 
+def process_page(name: str) -> str:
+    """Describe what starts a process."""
+    host = "" if name == "run" else " [--host {server}]"
+    return f"{name}: {_ABOUT[name]}\n\nSyntax:\n   backupng {name}{host}\n"
+
+
 def command_page(module: str, command: type[Command]) -> str:
     """Describe one command."""
     parameters = command.parameters()
     blocks = [command.summary, f"Syntax:\n   {_syntax(module, command, parameters)}"]
     if parameters:
-        blocks += ["PARAMETER LIST", f"{_table(parameters)}\n{_LEGEND}"]
+        blocks += ["PARAMETER LIST", f"{_table(command, parameters)}\n{_LEGEND}"]
     blocks.append("\n".join(["Usage example:", *command.examples]))
     return "\n\n".join(blocks) + "\n"
 
@@ -75,12 +83,15 @@ def command_page(module: str, command: type[Command]) -> str:
 def _syntax(module: str, command: type[Command], parameters: Sequence[Parameter]) -> str:
     mandatory = [f"{{{each.values or each.name}}}" for each in parameters if each.mandatory]
     optional = [] if len(mandatory) == len(parameters) else ["[attr1 value1 [attr2 value2..."]
+    if command.aliases:
+        optional = [f"[{alias} {{{name}}}]" for alias, name in command.aliases.items()]
     return " ".join(["backupng", module, command.command, *mandatory, *optional])
 
 
-def _table(parameters: Sequence[Parameter]) -> str:
-    """Spell the parameters as a table; a column without any value is left out."""
-    rows = [_row(each) for each in parameters]
+def _table(command: type[Command], parameters: Sequence[Parameter]) -> str:
+    """Spell the parameters, as they are typed, as a table; an empty column is left out."""
+    typed = {name: alias for alias, name in command.aliases.items()}
+    rows = [_row(each, typed.get(each.name, each.name)) for each in parameters]
     shown = [place for place in range(len(_HEADS)) if any(row[place] for row in rows)]
     widths = [
         max(_WIDTHS[place], *(len(row[place]) + 2 for row in (_HEADS, *rows))) for place in shown
@@ -93,11 +104,11 @@ def _table(parameters: Sequence[Parameter]) -> str:
     )
 
 
-def _row(parameter: Parameter) -> tuple[str, str, str, str]:
+def _row(parameter: Parameter, name: str) -> tuple[str, str, str, str]:
     kind = kind_of(parameter.type)
     values = parameter.values or ("true|false" if kind is bool else "")
     mark = "(M)" if parameter.mandatory else "(O)"
-    return parameter.name + mark, words.WORDS[kind].label, values, parameter.default
+    return name + mark, words.WORDS[kind].label, values, parameter.default
 
 
 def _listed(lines: Mapping[str, str]) -> str:

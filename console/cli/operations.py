@@ -44,7 +44,8 @@ class OperationCommand(Command):
             raise BadRequest(
                 f"There is no operation {self.operation_uuid}.",
                 code="no_such_operation",
-                hint="What has not ended is listed by: backupng backup getAllOperations.",
+                hint="What has not ended is listed by:"
+                " backupng --host all_servers backup getAllOperations",
             )
         if len(found) > 1:
             names = ", ".join(str(row.pk) for row in found[:_NAMED])

@@ -48,7 +48,6 @@ _DATES = frozenset(
         "queued at",
         "started at",
         "ended at",
-        "next run",
     }
 )
 _DATE_ENDINGS = ("_date", "_moment", "_started", "_ended")

@@ -36,7 +36,7 @@ def perform(call: Call, switches: Switches, terminal: Terminal) -> list[Answer]:
     command = call.command
     if switches.offline and not issubclass(command, Lookup):
         raise Usage(f"{command.command} needs the mail server, so it cannot be run with --offline.")
-    if issubclass(command, ConsoleCommand) and not command.on_server:
+    if issubclass(command, ConsoleCommand) and not command.needs_server(call.texts):
         return [_perform_here(command, call, terminal)]
     if issubclass(command, OperationCommand):
         return [_about_one(command, call, switches, terminal)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
+from zoneinfo import ZoneInfo
 
 from backupng.engine.errors import BadRequest
-from backupng.engine.model import to_ms
-from console import audit, properties, scheduling
+from backupng.engine.model import from_ms, to_ms
+from backupng.engine.operations.words import DATE_FORMAT
+from console import audit, hosting, properties, scheduling
 from console.cli import user
 from console.cli.base import Console, ConsoleCommand
+from console.models import Server
 from console.timetable import check_pattern
 
 _NAMES: Final = {"smartscan": "SmartScan"}
@@ -32,6 +36,11 @@ class Scheduler(ConsoleCommand):
     )
     on_server: ClassVar[bool] = True
 
+    @classmethod
+    def needs_server(cls, texts: Mapping[str, str]) -> bool:
+        """Say whether it is about one: what is so on all of them is about none."""
+        return texts["scope"].lower() != _GLOBAL
+
     schedule: str = field(metadata={"values": "SmartScan"})
     action: str = field(metadata={"values": f"{_GET}|{_SET}"})
     scope: str = field(metadata={"values": f"{_GLOBAL}|{_SERVER}"})
@@ -44,25 +53,26 @@ class Scheduler(ConsoleCommand):
         name = _NAMES[_one_of("schedule", self.schedule, *_NAMES.values()).lower()]
         action = _one_of("action", self.action, _GET, _SET).lower()
         scope = _one_of("scope", self.scope, _GLOBAL, _SERVER).lower()
-        _one_of("target_server", self.target_server, _LOCAL, console.chosen.name)
         server = console.chosen if scope == _SERVER else None
+        _one_of("target_server", self.target_server, _LOCAL, *([server.name] if server else []))
         before = scheduling.timetable(server)
         if action == _SET:
-            self._set(console, scope)
+            self._set(server)
         found = scheduling.timetable(server)
-        next_run = found.next_run(console.now, console.chosen.zone_info)
-        return {
+        zone = server.zone_info if server else ZoneInfo(hosting.zone())
+        next_run = found.next_run(console.now, zone)
+        response = {
             "schedule": name,
             "scope": scope,
             "enabled": found.enabled,
             "pattern": found.pattern,
             "inherited_from": scheduling.source(server),
             "next_run": to_ms(next_run) if next_run else None,
-            "changed": found != before,
+            "zone": zone.key,
         }
+        return response | ({"changed": found != before} if action == _SET else {})
 
-    def _set(self, console: Console, scope: str) -> None:
-        server = console.chosen if scope == _SERVER else None
+    def _set(self, server: Server | None) -> None:
         before = scheduling.timetable(server)
         if self.enabled is None and not self.pattern:
             raise BadRequest(
@@ -72,7 +82,7 @@ class Scheduler(ConsoleCommand):
         pattern = check_pattern(self.pattern) if self.pattern else before.pattern
         wanted = replace(before, enabled=enabled, pattern=pattern)
         scheduling.set_timetable(server, wanted)
-        where = console.chosen.name if server else "all servers"
+        where = server.name if server else "all servers"
         audit.note_as(
             user.current(),
             "set property",
@@ -84,10 +94,15 @@ class Scheduler(ConsoleCommand):
 
     def shown(self, response: dict[str, Any]) -> dict[str, Any]:
         """Show it as a block under its name."""
-        return {response["schedule"]: {k: v for k, v in response.items() if k in _SHOWN}}
+        shown = {name: response[name] for name in ("enabled", "pattern", "inherited_from")}
+        return {response["schedule"]: shown | {"next_run": _next_run(response)}}
 
 
-_SHOWN: Final = ("enabled", "pattern", "inherited_from", "next_run")
+def _next_run(response: Mapping[str, Any]) -> str:
+    if response["next_run"] is None:
+        return ""
+    moment = from_ms(response["next_run"]).astimezone(ZoneInfo(response["zone"]))
+    return moment.strftime(f"{DATE_FORMAT} %Z")
 
 
 def _one_of(parameter: str, word: str, *words: str) -> str:

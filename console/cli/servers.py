@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _HOMES: Final = (Path("/opt/zimbra"), Path("/opt/zextras"))
 _LOCALCONFIG: Final = Path("conf", "localconfig.xml")
 _BACKUP_PATH: Final = Path("backup", "ng")
+_SCAN: Final = "backupng --host {name} backup doSmartScan"
 _SHOWN: Final = ("name", "ok", "message", "hint", "necessary")
 
 
@@ -77,7 +78,7 @@ class AddServer(ConsoleCommand):
             name = response["name"]
             lines += [
                 "",
-                f"The server {name} is added. Its first scan: backupng --host {name} doSmartScan",
+                f"The server {name} is added. Its first scan: {_SCAN.format(name=name)}",
             ]
         return "".join(f"{line}\n" for line in lines)
 

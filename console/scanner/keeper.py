@@ -72,7 +72,7 @@ class Keeper:
         finally:
             self._stop()
             if self._recorder is not None:
-                self._recorder.idle("Its service is not running: backupng run starts it.")
+                self._recorder.ended("Its service is not running: backupng run starts it.")
                 self._attempt(self._write)
 
     def _attempt(self, step: Callable[[], bool]) -> bool:

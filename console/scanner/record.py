@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from console import connect, scheduling
+from console import connect, hosting, scheduling
 from console.capture import LAG_SAMPLES, Sample, Scanner
 from console.models import Server
 from console.scanner import alerts, switching
@@ -34,6 +35,8 @@ class Recorder:
         self._day, self._peak_ms, self._events = row.day, row.peak_ms, row.events
         self._has_stood = row.sequence is not None
         self._stood_first: datetime | None = None
+        self._halted_first: bool | None = None
+        """True from its first halt before it ever stood until that is acted upon."""
         self._began = clock()
         self._counted = 0
         self._changes: dict[str, Any] = {}
@@ -56,8 +59,15 @@ class Recorder:
         """Note that it waits, and for what."""
         self._enter(Scanner.State.IDLE, reason=reason)
 
+    def ended(self, reason: str) -> None:
+        """Note that its service ends: it is idle then, unless it is halted, which that ends not."""
+        if self._state != Scanner.State.HALTED:
+            self.idle(reason)
+
     def halted(self, reason: str, *, hint: str = "", since: datetime | None = None) -> None:
         """Note that nothing is captured."""
+        if not self._has_stood and self._halted_first is None:
+            self._halted_first = True
         self._enter(Scanner.State.HALTED, reason=reason, hint=hint, since=since)
 
     def write(self) -> None:
@@ -65,6 +75,9 @@ class Recorder:
         if self._stood_first is not None:
             self._write_first(self._stood_first)
             self._stood_first = None
+        if self._halted_first:
+            scheduling.scan_of_start(self._server, os.environ.get(hosting.START, ""))
+            self._halted_first = False
         while self._gaps:
             self._write_gap(self._gaps[0])
             self._gaps.pop(0)
@@ -154,9 +167,8 @@ class Recorder:
     def _write_first(self, stood_at: datetime) -> None:
         """Have the first SmartScan begin after that: what changed before was never followed."""
         connect.remember_tree(self._server)
-        first = Scanner.objects.filter(server=self._server, due_why=Scanner.Why.FIRST)
-        if first.update(due_since=stood_at):
-            switching.queue_scan(self._server, scheduling.BY_TIMETABLE)
+        Scanner.objects.filter(server=self._server).update(due_since=stood_at)
+        switching.queue_scan(self._server, scheduling.BY_TIMETABLE)
 
     def _write_gap(self, found: dict[str, Any]) -> None:
         """Keep a gap and tell of it, both or neither."""

@@ -16,7 +16,7 @@ from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from backupng.engine.errors import BackupError
-from console import audit, browse, cosflags
+from console import audit, browse, cosflags, scheduling
 from console.access import allowed
 from console.models import CosFlag, QueuedOperation, Server, State
 from console.views.parts import SeeOther
@@ -116,10 +116,11 @@ def _switch(request: HttpRequest, flag: CosFlag, *, disabled: bool, reason: str)
         raise
     result = audit.DONE if switched.changed else "unchanged"
     audit.note(request, action, subject=subject, result=result, detail=reason)
-    messages.add_message(request, messages.INFO, _said(switched))
+    is_queued = scheduling.waiting_smartscan(flag.server) is not None
+    messages.add_message(request, messages.INFO, _said(switched, is_queued=is_queued))
 
 
-def _said(switched: browse.Switched) -> str:
+def _said(switched: browse.Switched, *, is_queued: bool) -> str:
     """Tell what a switch has done, and what is due now."""
     if not switched.changed and switched.disabled:
         text = gettext("Backup was off already for the class of service %(name)s.")
@@ -127,6 +128,8 @@ def _said(switched: browse.Switched) -> str:
         text = gettext("Backup was on already for the class of service %(name)s.")
     elif switched.disabled:
         text = gettext("Backup is off for the class of service %(name)s.")
+    elif is_queued:
+        text = gettext("Backup is on for the class of service %(name)s. A SmartScan is queued.")
     else:
         text = gettext("Backup is on for the class of service %(name)s. A SmartScan is due.")
     return text % {"name": switched.name}

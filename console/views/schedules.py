@@ -10,7 +10,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
 from backupng.engine.errors import BackupError
 from console import properties, scheduling
@@ -82,6 +82,16 @@ def runs(now: datetime) -> list[Runs]:
         Runs(server, tuple(islice(_runs(server, now), _RUNS_SHOWN)))
         for server in Server.objects.order_by("name")
     ]
+
+
+def in_words(timetable: Timetable) -> str:
+    """Say when that is: the time of a daily run, else the pattern."""
+    if not timetable.enabled:
+        return gettext("off")
+    minute, hour, *days = timetable.pattern.split()
+    if minute.isdecimal() and hour.isdecimal() and days == ["*", "*", "*"]:
+        return gettext("every day at %(time)s") % {"time": f"{int(hour):02}:{int(minute):02}"}
+    return gettext("by the pattern %(pattern)s") % {"pattern": timetable.pattern}
 
 
 def _runs(server: Server, now: datetime) -> Iterator[datetime]:

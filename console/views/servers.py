@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from backupng.engine.errors import BackupError
 from backupng.engine.operations import OPERATIONS
-from console import asking, audit, connect, properties, queue
+from console import asking, audit, connect, properties, queue, scheduling
 from console.access import allowed, live
 from console.models import QueuedOperation, Server, State
 from console.overview import (
@@ -30,12 +30,12 @@ from console.overview import (
     overview,
     protection,
 )
-from console.views import parts
+from console.views import parts, schedules
 from console.views.parts import SeeOther
 from console.views.scanner import card_context
 
 _SHOWN_PROPERTIES = (
-    properties.REAL_TIME_SCANNER,
+    *(properties.REAL_TIME_SCANNER, properties.SMART_SCAN_SCHEDULER, properties.SCAN_ON_STARTUP),
     *(properties.BLOB_CODEC, properties.COMPRESSION_LEVEL, properties.SPACE_THRESHOLD),
     *(properties.SKIP_LISTS, properties.NOTIFICATION_RECIPIENTS, properties.NOTIFICATION_LEVEL),
 )
@@ -56,12 +56,13 @@ def server(request: HttpRequest, name: str) -> HttpResponse:
     """Show the `Backup NG` tab of a server."""
     found = _find(name)
     values = connect.values(found)
+    spelled = {name: properties.find(name).spell(values[name].value) for name in _SHOWN_PROPERTIES}
+    timetable = scheduling.timetable(found)
+    spelled[properties.SMART_SCAN_SCHEDULER] = schedules.in_words(timetable)
     context = _live_context(found) | {
         "form": form_of(found),
-        "values": [
-            (name, properties.find(name).spell(values[name].value), values[name].source)
-            for name in _SHOWN_PROPERTIES
-        ],
+        "values": [(name, text, values[name].source) for name, text in spelled.items()],
+        "next_run": timetable.next_run(timezone.now(), found.zone_info),
     }
     return render(request, "console/server.html", context)
 

@@ -128,7 +128,7 @@ def test_each_check_is_a_line_and_the_next_command_is_named(
     checks = ended.out.partition("\n\n")[0].splitlines()
     assert len(checks) > 10
     assert {line.split()[0] for line in checks} <= {"ok", "missing"}
-    assert "backupng --host real doSmartScan" in ended.out
+    assert "backupng --host real backup doSmartScan" in ended.out
     assert AuditEntry.objects.get(action="addServer").subject == "real"
 
 

@@ -165,11 +165,11 @@ def test_switching_on_needs_no_name_and_says_that_a_scan_is_due_until_one_has_en
     answer = admin.post(address(staff), {"disabled": "False"}, follow=True).content.decode()
 
     assert notes() == "our staff"
-    assert "A SmartScan is due." in answer
+    assert "A SmartScan is queued." in answer
     assert "A SmartScan of mail1 is due" in page(admin)
     row = QueuedOperation.objects.create(
         server=server,
-        seq=1,
+        seq=9,
         command="doSmartScan",
         state=State.SUCCESSFUL,
         started_at=timezone.now() - timedelta(hours=1),
@@ -282,9 +282,10 @@ def test_the_command_switches_and_says_what_is_due(
     status, out, _ = run(capfd, "staff", "ENABLE")
 
     assert status == 0
+    scan = QueuedOperation.objects.get()
     assert out.splitlines() == [
         "The backup of staff is enabled.",
-        "A SmartScan is due: backupng backup doSmartScan",
+        f"A SmartScan is queued; follow it: backupng backup monitor {scan.pk} operation_host mail1",
     ]
     assert notes() == "our staff"
     assert CosFlag.objects.get(name="staff").changed_at is not None
@@ -359,7 +360,7 @@ def test_a_marker_changed_in_the_notes_is_told_by_who_reads_it_first(
 
     off, on = told()
     assert off[1].endswith("backup switched off for the class of service staff")
-    assert on[1].endswith("switched on for the class of service staff – a SmartScan is due")
+    assert on[1].endswith("on for the class of service staff – a SmartScan is queued")
     assert "changed the marker in its Notes" in Notification.objects.earliest("created_at").text
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import pytest
+
 from backupng.engine.operations.base import Command
 from backupng.engine.operations.words import Addresses, Moment
+from console.cli import grammar, redolog
 from console.cli import help as pages
 from console.cli.grammar import Help, Module
 
@@ -106,3 +110,27 @@ def test_the_overview_names_modules_processes_and_switches() -> None:
     assert "\nbackup   " in page
     assert "\nworker   " in page
     assert "\n--sync   " in page
+
+
+def test_a_parameter_is_shown_as_it_is_typed() -> None:
+    modules: dict[str, Module] = {redolog.MODULE: redolog.COMMANDS}
+    page = pages.page(Help(module=redolog.MODULE, command=redolog.Dump), modules)
+
+    assert "backupng redolog dump {file} [from {offset}]\n" in page
+    assert re.search(r"^from\(O\) +Integer", page, re.MULTILINE)
+    assert "offset(O)" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "syntax"), [("scanner", "scanner [--host {server}]"), ("run", "run")]
+)
+def test_what_starts_a_process_has_a_page(name: str, syntax: str) -> None:
+    wish = grammar.parse(["help", name], MODULES)
+
+    assert isinstance(wish, Help)
+    assert pages.page(wish, MODULES).endswith(f"Syntax:\n   backupng {syntax}\n")
+
+
+def test_what_starts_a_process_has_no_commands() -> None:
+    with pytest.raises(grammar.Usage, match="scanner has no commands"):
+        grammar.parse(["help", "scanner", "start"], MODULES)

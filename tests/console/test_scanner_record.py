@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from console import housekeeping
 from console.capture import Sample, Scanner
-from console.models import Level, Notification, Origin, QueuedOperation, Server
+from console.models import Level, Notification, Origin, QueuedOperation, Server, State
 from console.scanner.record import Recorder
 from tests.console import scanning
 from tests.console.scanning import HOUR, NOW, standing
@@ -122,6 +122,29 @@ def test_a_halt_keeps_its_beginning(mail: Server, clock: Clock) -> None:
     assert (row.reason, row.hint) == ("The disk is full.", "Make room.")
 
 
+def test_a_halt_outlasts_the_service(mail: Server, clock: Clock) -> None:
+    halted = {"event": "halted", "reason": "The redo log is of another server.", "hint": ""}
+    first = recorder(mail, clock)
+    first.take(halted | {"since_ms": int((NOW - HOUR).timestamp() * 1000)})
+    first.ended("Its service is not running.")
+    first.write()
+    clock.now += HOUR
+    second = Recorder(mail, clock=clock)
+    second.take(halted | {"since_ms": int(clock.now.timestamp() * 1000)})
+
+    row = written(second)
+    assert (row.state, row.since, row.reason) == ("halted", NOW - HOUR, halted["reason"])
+
+
+def test_without_a_halt_it_is_idle_once_its_service_ends(mail: Server, clock: Clock) -> None:
+    found = recorder(mail, clock)
+    clock.now += MINUTE
+    found.ended("Its service is not running.")
+
+    row = written(found)
+    assert (row.state, row.since) == ("idle", NOW + MINUTE)
+
+
 def test_a_gap_requires_a_smartscan_and_is_told(mail: Server, clock: Clock) -> None:
     found = recorder(mail, clock)
     milliseconds = int(NOW.timestamp() * 1000)
@@ -179,6 +202,37 @@ def test_where_it_first_stands_the_smartscan_that_is_due_is_queued_once(
 
     (scan,) = QueuedOperation.objects.all()
     assert (scan.command, scan.origin) == ("doSmartScan", Origin.SCHEDULE)
+
+
+def test_halted_before_it_ever_stood_the_smartscan_is_queued_once(
+    mail: Server, clock: Clock
+) -> None:
+    scanning.scanner(mail, sequence=None)
+    for _process in range(2):
+        found = Recorder(mail, clock=clock)
+        found.take({"event": "halted", "reason": "x", "hint": "", "since_ms": None})
+        found.write()
+        QueuedOperation.objects.update(state=State.SUCCESSFUL)
+
+    assert [each.command for each in QueuedOperation.objects.all()] == ["doSmartScan"]
+
+
+def test_halted_once_it_has_stood_it_queues_nothing(mail: Server, clock: Clock) -> None:
+    found = recorder(mail, clock)
+    found.take({"event": "halted", "reason": "x", "hint": "", "since_ms": None})
+    found.write()
+
+    assert not QueuedOperation.objects.exists()
+
+
+def test_enabled_again_before_it_ever_stood_it_queues_the_smartscan_where_it_stands(
+    mail: Server, clock: Clock
+) -> None:
+    found = recorder(mail, clock, sequence=None, due_why=Scanner.Why.ENABLED)
+    found.take(standing())
+
+    assert written(found).due_since == NOW
+    assert QueuedOperation.objects.count() == 1
 
 
 def test_samples_are_kept_for_two_days(mail: Server) -> None:

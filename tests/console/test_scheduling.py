@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,6 +17,7 @@ from console import properties, queue, scheduling
 from console.cli import program
 from console.models import AuditEntry, QueuedOperation, Server, Setting, State
 from console.timetable import Timetable, check_pattern, is_timetable
+from tests.console import scanning
 from tests.console.test_settings_page import admin as admin
 from tests.console.test_settings_page import as_role
 
@@ -71,6 +73,13 @@ def test_a_pattern_that_cannot_be_is_refused_with_what_is_expected() -> None:
         check_pattern("0 4 * *")
 
 
+@pytest.mark.parametrize("pattern", ["0 0 */29 2 MON#5", "0 0 30 2 *"])
+def test_a_pattern_that_no_day_matches_is_refused(pattern: str) -> None:
+    with pytest.raises(BadRequest, match="is no cron pattern: "):
+        check_pattern(pattern)
+    assert not is_timetable(f"true {pattern}")
+
+
 # The queue
 
 
@@ -111,6 +120,7 @@ def test_one_that_waits_already_or_has_begun_since_is_enough(server: Server) -> 
 
 
 def test_a_start_queues_one_scan_however_often_its_worker_comes_again(server: Server) -> None:
+    scanning.scanner(server)
     scheduling.on_start(server, "a")
     QueuedOperation.objects.update(state=State.SUCCESSFUL)
     scheduling.on_start(server, "a")
@@ -121,7 +131,26 @@ def test_a_start_queues_one_scan_however_often_its_worker_comes_again(server: Se
     assert len(scans()) == 2
 
 
+@pytest.mark.parametrize("row", [None, {"sequence": None}])
+def test_a_start_leaves_the_scan_to_a_scanner_that_has_never_stood(
+    server: Server, row: dict[str, Any] | None
+) -> None:
+    if row is not None:
+        scanning.scanner(server, **row)
+
+    assert scheduling.on_start(server, "a") is None
+    assert scans() == []
+
+
+def test_a_start_queues_the_scan_where_the_scanner_is_disabled(server: Server) -> None:
+    Setting.objects.create(name=properties.REAL_TIME_SCANNER, value="false")
+    scheduling.on_start(server, "a")
+
+    assert scans() == [("doSmartScan", "schedule")]
+
+
 def test_a_start_queues_nothing_where_the_property_says_so(server: Server) -> None:
+    scanning.scanner(server)
     Setting.objects.create(name=properties.SCAN_ON_STARTUP, value="false")
 
     assert scheduling.on_start(server, "a") is None
@@ -156,6 +185,23 @@ def test_the_command_sets_a_server_or_all_and_keeps_what_is_not_named(
     assert set(kept) == {(None, "true 5 3 * * *"), (server.pk, "false 5 3 * * *")}
     assert "5 3 * * *" in capfd.readouterr().out
     assert AuditEntry.objects.filter(subject=properties.SMART_SCAN_SCHEDULER).count() == 2
+
+
+def test_what_is_set_for_all_servers_needs_none_to_be_named(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Server.objects.create(name="mail2", kind="sandbox")
+
+    status = program.run(["scheduler", "SmartScan", "set", "global", "pattern", "5 3 * * *"])
+    lines = capfd.readouterr().out.splitlines()
+    program.run(["--json", "scheduler", "SmartScan", "get", "global"])
+
+    found = json.loads(capfd.readouterr().out)["localhost"]["response"]
+    zone = ZoneInfo(found["zone"])
+    next_run = datetime.fromtimestamp(found["next_run"] / 1000, tz=zone)
+    assert status == 0
+    assert f"next run         {next_run:%d/%m/%Y} 03:05:00 {next_run:%Z}" in lines[-1]
+    assert "changed" not in found
 
 
 @pytest.mark.parametrize(
@@ -218,3 +264,24 @@ def test_only_who_may_change_settings_changes_them(client: Client, db: None) -> 
 
     assert viewer.post("/settings/schedules/", {"pattern": "0 5 * * *"}).status_code == 403
     assert not Setting.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "has_next"),
+    [
+        ("true 30 4 * * *", "every day at 04:30", True),
+        ("true 0 4 * * mon", "by the pattern 0 4 * * mon", True),
+        ("false 0 4 * * *", "off", False),
+    ],
+)
+def test_the_tab_of_a_server_says_when_smartscans_run_by_themselves(
+    admin: Client, server: Server, *, text: str, words: str, has_next: bool
+) -> None:
+    Setting.objects.create(server=server, name=properties.SMART_SCAN_SCHEDULER, value=text)
+
+    page = admin.get("/servers/mail1/").content.decode()
+
+    shown = page.partition(f">{properties.SMART_SCAN_SCHEDULER}</dt>")[2].partition("</dd>")[0]
+    assert f"<dd>{words} <span" in shown
+    assert f">{properties.SCAN_ON_STARTUP}</dt>" in page
+    assert (">Next SmartScan</dt>" in page) == has_next

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
@@ -187,7 +188,7 @@ def _find(reading: DirectoryReading, name: str) -> DirectoryEntry:
         raise BadRequest(
             f"{entry.name} is not backed up: backup is off for its class of service {cos}.",
             code="cos_disabled",
-            hint=f"Switch it on: backupng backup doEnableDisableCOS {cos} enable.",
+            hint=f"Switch it on: backupng backup doEnableDisableCOS {shlex.quote(cos)} enable",
         )
     return entry
 

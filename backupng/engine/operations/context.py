@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
@@ -12,12 +13,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from backupng.engine.backuppath.blobs import BlobCodec, Packer
 from backupng.engine.backuppath.store import BackupPath, Owner
-from backupng.engine.errors import MailServerError
+from backupng.engine.errors import BackupError, MailServerError
 from backupng.engine.mailserver.port import Destination, Source
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.mailserver.zimbra import door
 from backupng.engine.operations.base import Level, Settings
+
+_COMMAND = re.compile(r"\bbackupng (?:--host \S+ )?backup\b")
 
 Clock = Callable[[], datetime]
 """Tells the moment, aware, UTC."""
@@ -56,7 +59,9 @@ class ServerContext:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, BackupError):
+            error.hint = named(error.hint, self._server["name"])
         self._stack.close()
 
     @property
@@ -128,6 +133,11 @@ class ServerContext:
     @property
     def _root(self) -> Path:
         return Path(self._server["backup_path"])
+
+
+def named(hint: str, server: str) -> str:
+    """Have the commands in a hint name the server by the name that the command line knows."""
+    return _COMMAND.sub(lambda _found: f"backupng --host {server} backup", hint)
 
 
 def open_mail_server(server: Mapping[str, Any]) -> MailServer:

@@ -11,7 +11,13 @@ from backupng.engine.mailserver.port import Destination
 from backupng.engine.model import AccountId, DirectoryEntry, EntryKind
 from backupng.engine.operations.account_scan import settle
 from backupng.engine.operations.base import Context, Level, Operation, Report
-from backupng.engine.operations.moments import before_of, known_by, require_scanned, spelled
+from backupng.engine.operations.moments import (
+    before_of,
+    known_by,
+    lags_since,
+    require_scanned,
+    spelled,
+)
 from backupng.engine.operations.words import (
     NO_ADDRESSES,
     AccountName,
@@ -20,10 +26,12 @@ from backupng.engine.operations.words import (
     Moment,
     is_address,
 )
+from backupng.engine.redolog.files import LogFiles
 from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.provision import CHILDREN_CARRIED, attributes_for
 from backupng.engine.restore.rename import order
 from backupng.engine.restore.select import find_account, first_moment, select_account, state_at
+from backupng.engine.scan.beside import Beside
 from backupng.engine.scan.uncertainty import uncertain
 
 OLDER_STATE = "restored in an older state: the scan could not read the newer one"
@@ -61,6 +69,7 @@ class RestoreOnNewAccount(Operation):
         """Select, rename, inject, read back."""
         report = Report()
         prepared = self._settle(ctx, report)
+        known = _known(ctx, prepared)
         _begin(ctx, "reading the backup")
         selection = select_account(ctx.path, prepared.account, prepared.before)
         plan = order(selection.states)
@@ -94,7 +103,7 @@ class RestoreOnNewAccount(Operation):
         }
         if outdated := [(item, OLDER_STATE) for item in sorted(selection.outdated)]:
             report.unreadable[prepared.entry.name] += outdated
-        self._note(ctx, report, prepared)
+        self._note(ctx, report, prepared, known=known)
         return report
 
     def _settle(self, ctx: Context, report: Report) -> _Prepared:
@@ -141,9 +150,8 @@ class RestoreOnNewAccount(Operation):
                     report.notes.append(f"The {child.kind} {child.name} was not carried: {error}")
         return entry
 
-    def _note(self, ctx: Context, report: Report, prepared: _Prepared) -> None:
+    def _note(self, ctx: Context, report: Report, prepared: _Prepared, *, known: str) -> None:
         read_at = spelled(prepared.settings_of, ctx.settings.zone)
-        known = known_by(ctx.path, prepared.account, prepared.before, zone=ctx.settings.zone)
         if known:
             (report.notes if self.date.keyword else report.warnings).append(known)
         report.notes.append(f"Account settings are those read at {read_at}.")
@@ -163,6 +171,18 @@ class _Prepared:
     before: datetime
     settings_of: datetime
     name: str
+
+
+def _known(ctx: Context, prepared: _Prepared) -> str:
+    """Say how exactly the backup knows the mailbox; a scanner that lags is waited for before."""
+    log: LogFiles | None = ctx.source.redo_log
+    lag = lags_since(ctx.path, ctx.source.redo_log)
+    if lag is not None and prepared.before > lag:
+        beside = Beside(ctx.source, ctx.path, log=lambda line: ctx.log(line, level=Level.WARNING))
+        if beside.wait(lambda: ctx.tick(0, 0, phase="waiting for the Real-Time Scanner")):
+            # All of before this moment is saved, whatever comes now.
+            log = None
+    return known_by(ctx.path, prepared.account, prepared.before, zone=ctx.settings.zone, log=log)
 
 
 def _begin(ctx: Context, phase: str, *, total: int = 0) -> None:

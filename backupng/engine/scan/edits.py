@@ -15,6 +15,7 @@ from backupng.engine.mailserver.zimbra.codes import (
     MIRRORED_FLAGS,
     UNNUMBERED_BITS,
     Flag,
+    SystemFolder,
     bits_of,
     letters_of,
     three_bytes,
@@ -125,9 +126,12 @@ def copy_items(op: Operation, known: Known) -> Effect:
         if source is None or source.kind in _NOT_COPIED:
             effects.append(touching(copy["destId"]))
         else:
-            fields = {k: v for k, v in source.fields.items() if k != CONVERSATION}
-            state = replace(op.changed(source, folder_id=target), fields=fields)
-            effects.append(exactly([replace(state, item_id=ItemId(copy["destId"]))]))
+            state = replace(op.changed(source, folder_id=target), item_id=ItemId(copy["destId"]))
+            if target == ItemId(SystemFolder.JUNK):
+                # Junk is in no conversation.
+                fields = {k: v for k, v in state.fields.items() if k != CONVERSATION}
+                state = replace(state, fields=fields)
+            effects.append(exactly([state]))
     return joined(effects)
 
 
@@ -158,7 +162,10 @@ def empty_folder(op: Operation, known: Known) -> Effect:
 
 def purge_imap_deleted(op: Operation, known: Known) -> Effect:
     """Everything that IMAP had marked as deleted was deleted."""
-    return _doom({*known.index.marked, *known.ahead})
+    settled = known.index.marked - known.ahead
+    return Effect(
+        doomed=frozenset(settled | known.marked), maybe=frozenset(known.ahead - known.marked)
+    )
 
 
 def _deletion(op: Operation, known: Known, last: ItemState) -> Effect:

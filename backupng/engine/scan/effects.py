@@ -75,13 +75,15 @@ class Effect:
 
     `exact` are states as the record alone makes them. `touched` are items that may have changed in
     ways it does not tell; `guessed` are exact but for what no record tells. `doomed` are items that
-    it deleted, unless they are still there; `whole` says why the account must be compared.
+    it deleted, unless they are still there, `maybe` those that it may have deleted if nothing else
+    did; `whole` says why the account must be compared.
     """
 
     exact: tuple[ItemState, ...] = ()
     touched: frozenset[ItemId] = frozenset()
     guessed: frozenset[ItemId] = frozenset()
     doomed: frozenset[ItemId] = frozenset()
+    maybe: frozenset[ItemId] = frozenset()
     whole: str = ""
 
 
@@ -107,5 +109,6 @@ def joined(effects: Iterable[Effect]) -> Effect:
         touched=frozenset[ItemId]().union(*(each.touched for each in several)),
         guessed=frozenset[ItemId]().union(*(each.guessed for each in several)),
         doomed=frozenset[ItemId]().union(*(each.doomed for each in several)),
+        maybe=frozenset[ItemId]().union(*(each.maybe for each in several)),
         whole=next((each.whole for each in several if each.whole), ""),
     )

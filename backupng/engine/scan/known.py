@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -73,6 +73,14 @@ class Index:
             for places in self._places(brief):
                 places.add(item)
 
+    def join(self, item: ItemId, parent: ItemId) -> None:
+        """Note the conversation of an item whose state does not tell it."""
+        brief = self.briefs.get(item)
+        if brief is not None:
+            self._by_parent[brief.parent_id].discard(item)
+            self._by_parent[parent].add(item)
+            self.briefs[item] = replace(brief, parent_id=parent)
+
     def inside(self, folder: ItemId) -> Set[ItemId]:
         """Return what lies in a folder itself."""
         return self._by_folder.get(folder, _NOTHING)
@@ -91,8 +99,7 @@ class Index:
 
     def _places(self, brief: Brief) -> Iterator[set[ItemId]]:
         yield self._by_folder[brief.folder_id]
-        if brief.parent_id is not None:
-            yield self._by_parent[brief.parent_id]
+        yield self._by_parent[brief.parent_id]
         for tag in brief.tags:
             yield self._by_tag[tag]
         if brief.kind is ItemKind.TAG:
@@ -111,6 +118,10 @@ class Known:
         self.ahead: Set[ItemId] = _NOTHING
         self.stale: Set[ItemId] = _NOTHING
         """Items whose last state here is not what it was when the next record came; deleted so."""
+        self.joined: dict[ItemId, ItemId] = {}
+        """Conversations that such items have joined meanwhile."""
+        self.marked: Set[ItemId] = _NOTHING
+        """Such items that IMAP has marked as deleted meanwhile."""
         self._waiting: dict[ItemId, ItemState] = {}
         self._read: OrderedDict[ItemId, ItemState | None] = OrderedDict()
         self._index: Index | None = None
@@ -180,6 +191,12 @@ class Known:
         if self._index is not None:
             self._index.put(state)
 
+    def join(self, item: ItemId, parent: ItemId) -> None:
+        """Take note of the conversation of an item that is ahead."""
+        self.joined[item] = parent
+        if self._index is not None:
+            self._index.join(item, parent)
+
     @property
     def index(self) -> Index:
         """All living items; the first look reads every history of the account."""
@@ -191,6 +208,8 @@ class Known:
                     index.put(state)
             for state in self._waiting.values():
                 index.put(state)
+            for item, parent in self.joined.items():
+                index.join(item, parent)
             self._index = index
         return self._index
 

@@ -50,33 +50,49 @@ class Doom:
 
     mod: int
     start: datetime
+    is_weak: bool = False
+    """Whether it only counts if no other record names the item."""
 
 
 @dataclass(slots=True)
 class Pending:
     """What of one account waits for later records.
 
-    `stale` are deleted items whose last content was not settled: no copy is made of it.
+    `stale` are deleted items whose last content was not settled: no copy is made of it. `joined`
+    are the conversations of items that are ahead, `marked` those of them that IMAP will purge.
     """
 
     ahead: set[ItemId] = field(default_factory=set)
     doomed: dict[ItemId, Doom] = field(default_factory=dict)
     stale: set[ItemId] = field(default_factory=set)
+    joined: dict[ItemId, ItemId] = field(default_factory=dict)
+    marked: set[ItemId] = field(default_factory=set)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as values of JSON."""
-        doomed = {str(item): [doom.mod, to_ms(doom.start)] for item, doom in self.doomed.items()}
-        return {"ahead": sorted(self.ahead), "doomed": doomed, "stale": sorted(self.stale)}
+        doomed = {
+            str(item): [doom.mod, to_ms(doom.start), doom.is_weak]
+            for item, doom in self.doomed.items()
+        }
+        return {
+            "ahead": sorted(self.ahead),
+            "doomed": doomed,
+            "stale": sorted(self.stale),
+            "marked": sorted(self.marked),
+            "joined": {str(item): parent for item, parent in self.joined.items()},
+        }
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Pending:
         """Read what `as_json` spelled."""
         return cls(
             ahead={ItemId(item) for item in said["ahead"]},
-            stale={ItemId(item) for item in said.get("stale", ())},
+            stale={ItemId(item) for item in said["stale"]},
+            marked={ItemId(item) for item in said["marked"]},
+            joined={ItemId(int(item)): ItemId(each) for item, each in said["joined"].items()},
             doomed={
-                ItemId(int(item)): Doom(mod, from_ms(start))
-                for item, (mod, start) in said["doomed"].items()
+                ItemId(int(item)): Doom(mod, from_ms(start), weak)
+                for item, (mod, start, weak) in said["doomed"].items()
             },
         )
 
@@ -106,7 +122,7 @@ class Replay:
         Of a mailbox that is gone only the records tell.
         """
         self.known.refresh()
-        self.known.ahead, self.known.stale = self.pending.ahead, self.pending.stale
+        self._share()
         numbers = {op.mod for op in operations if op.mod > 0}
         rows = self._rows(mailbox, numbers) if mailbox and numbers else {}
         gone = self._told_gone(mailbox, numbers) if mailbox and numbers else {}
@@ -116,11 +132,18 @@ class Replay:
             self.pending.ahead.clear()
             self.pending.doomed.clear()
             self.pending.stale.clear()
+            self.pending.joined.clear()
+            self.pending.marked.clear()
             self.uncertain("too much of it waits for later records")
+
+    def _share(self) -> None:
+        self.known.ahead, self.known.stale = self.pending.ahead, self.pending.stale
+        self.known.joined, self.known.marked = self.pending.joined, self.pending.marked
 
     def living(self, mailbox: Mailbox) -> set[ItemId]:
         """Ask which of the items that wait are there, before the log is read on."""
         self.known.refresh()
+        self._share()
         asked = {*self.pending.ahead, *self.pending.doomed}
         for item in self.pending.doomed:
             last = self.known.living(item)
@@ -168,9 +191,22 @@ class Replay:
             self._add_gone(mailbox, op, item, content)
         self._look_ahead(mailbox, op, effect.touched - told)
         self.pending.ahead |= effect.guessed - told
-        self.pending.doomed |= dict.fromkeys(effect.doomed, Doom(op.mod, op.start))
+        for item in effect.doomed:
+            self._doom(item, Doom(op.mod, op.start))
+        for item in effect.maybe:
+            self.pending.doomed.setdefault(item, Doom(op.mod, op.start, is_weak=True))
         if effect.whole and not gone:
             self.uncertain(effect.whole)
+
+    def _doom(self, item: ItemId, doom: Doom) -> None:
+        """Note a possible deletion: of a folder the last one counts, of anything else the first.
+
+        A record that names a folder begins its deletion; another one, later, ends it.
+        """
+        last, before = self.known.living(item), self.pending.doomed.get(item)
+        is_last = last is not None and last.kind in FOLDER_LIKE | {ItemKind.CONVERSATION}
+        if is_last or before is None or before.is_weak:
+            self.pending.doomed[item] = doom
 
     def _effect_of(self, op: Operation) -> Effect:
         """Return what a record does; one that no server writes must not end the capture of all."""
@@ -207,6 +243,11 @@ class Replay:
     def _add_exact(self, state: ItemState) -> None:
         item = state.item_id
         if not state.deleted and item in self.pending.ahead:
+            # Named by its own id, it was still there.
+            self.pending.doomed.pop(item, None)
+            if parent := parent_of(state):
+                self.known.join(item, parent)
+            (self.pending.marked.add if "x" in state.flags else self.pending.marked.discard)(item)
             return
         self._add(state)
 
@@ -270,6 +311,8 @@ class Replay:
             self.pending.stale.add(item)
         if state.row or state.deleted:
             self.pending.ahead.discard(item)
+            self.pending.joined.pop(item, None)
+            self.pending.marked.discard(item)
         self.writer.add_states(self.account, [state])
         self.known.note(state)
 
@@ -280,7 +323,7 @@ class Replay:
             return
         leaves = state.deleted or state.folder_id == ItemId(SystemFolder.JUNK)
         if leaves or parent_of(state) != parent:
-            self.pending.doomed[parent] = Doom(state.mod, state.start)
+            self._doom(parent, Doom(state.mod, state.start))
 
 
 def _deletion(last: ItemState, doom: Doom) -> ItemState:

@@ -165,6 +165,13 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: object) -> Non
         LocalConfig.read(path)
 
 
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(MailServerError) as caught:
+        LocalConfig.read(tmp_path)
+
+    assert str(caught.value) == f"{tmp_path} is a folder, not a file."
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_of_another_user_says_who_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "localconfig.xml"

@@ -63,7 +63,7 @@ def move(change: Change, item: int, folder: int) -> int:
     change.log("MoveItem", destFolderId=folder, **redo.items([item], row["type"]))
     if row["folder_id"] == folder:
         return 0
-    columns: dict[str, Any] = {"folder_id": folder, "prev_folders": _previous(change, row)}
+    columns: dict[str, Any] = {"folder_id": folder, "prev_folders": previous_folders(change, row)}
     if row["type"] in FOLDER_TYPES:
         if folder in {each["id"] for each in subtree(change, item)}:
             raise InvalidItem("A folder cannot be moved into itself.", code="bad_value")
@@ -74,7 +74,7 @@ def move(change: Change, item: int, folder: int) -> int:
     if leaves:
         columns["parent_id"] = None
     change.update(item, **columns)
-    if _in_trash(change, folder) and not _in_trash(change, row["folder_id"]):
+    if in_trash(change, folder) and not in_trash(change, row["folder_id"]):
         _mark_read(change, item)
     if leaves:
         follow_members(change, [row])
@@ -351,13 +351,14 @@ def _leaf(change: Change, item: int) -> dict[str, Any]:
     return row
 
 
-def _previous(change: Change, row: Mapping[str, Any]) -> str:
+def previous_folders(change: Change, row: Mapping[str, Any]) -> str:
     """Return the folders an item was in, oldest first, the one that it leaves now included."""
     known = row["prev_folders"].split(";") if row["prev_folders"] else []
     return ";".join([*known, f"{change.number}:{row['folder_id']}"][-_MOST_PREVIOUS:])
 
 
-def _in_trash(change: Change, folder: int) -> bool:
+def in_trash(change: Change, folder: int) -> bool:
+    """Say whether a folder is the Trash or lies in it."""
     above = [folder]
     while folder >= FIRST_USER_ID:
         folder = change.row(folder)["folder_id"]

@@ -17,7 +17,7 @@ from backupng.engine.mailserver.sandbox.series import Series
 from backupng.engine.mailserver.sandbox.threads import follow_members
 from backupng.engine.mailserver.sandbox.tree import FOLDER_TYPES, movable, subtree
 from backupng.engine.mailserver.zimbra import codes
-from backupng.engine.mailserver.zimbra.codes import SystemFolder
+from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder
 from backupng.engine.model import ItemKind
 
 BATCH: Final = 1000
@@ -33,7 +33,7 @@ def delete(series: Series, item: int) -> int:
         row = movable(change, item)
         change.log("DeleteItem", **redo.items([item], row["type"]))
         if row["type"] != _FOLDER_TYPE:
-            return _delete(change, [row])
+            return delete_rows(change, [row])
         is_full = bool(_content(change, item))
     count = 0
     while is_full:
@@ -61,6 +61,12 @@ def empty_folder(series: Series, place: int | str) -> int:
     return count
 
 
+def expunge(change: Change) -> int:
+    """Delete all that IMAP has marked as deleted; the record names nothing."""
+    change.log("PurgeImapDeleted")
+    return delete_rows(change, change.rows(f"type <> 17 AND flags & {int(Flag.DELETED)}"))
+
+
 def _below(change: Change, folder: int) -> list[dict[str, Any]]:
     return [row for row in subtree(change, folder) if row["id"] != folder]
 
@@ -80,17 +86,18 @@ def _delete_content(change: Change, folder: int) -> int:
         -row["id"] for row in batch if row["type"] == _MESSAGE_TYPE and row["parent_id"] is None
     ]
     change.log("DeleteItem", **redo.items([*(row["id"] for row in batch), *alone]))
-    return _delete(change, batch)
+    return delete_rows(change, batch)
 
 
 def _delete_folders(change: Change, rows: list[dict[str, Any]]) -> int:
     """Delete folders with what is in them; the record names the folders alone, from above down."""
     folders = [row["id"] for row in rows[::-1] if row["type"] in FOLDER_TYPES]
     change.log("DeleteItem", **redo.items(folders, _FOLDER_TYPE))
-    return _delete(change, rows)
+    return delete_rows(change, rows)
 
 
-def _delete(change: Change, rows: Iterable[Mapping[str, Any]]) -> int:
+def delete_rows(change: Change, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Delete rows with what belongs to them; the caller logs it. Returns how many went."""
     gone = list(rows)
     for document in [row["id"] for row in gone if row["type"] == _DOCUMENT_TYPE]:
         gone += change.rows("parent_id = ? AND type = 17", document)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from backupng.engine.errors import InvalidItem
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import SystemFolder
@@ -51,6 +52,13 @@ def join_thread(change: Change, item: ItemId, facts: mime.MessageFacts) -> Threa
     for each in hashes:
         change.remember_thread(each, conversation or item)
     return Thread(conversation or _NONE, first)
+
+
+def messages_of(change: Change, conversation: int) -> list[dict[str, Any]]:
+    """Return the messages of a conversation. Raises InvalidItem if it is none."""
+    if change.row(conversation)["type"] != codes.TYPE_OF_KIND[ItemKind.CONVERSATION]:
+        raise InvalidItem(f"Item {conversation} is no conversation.", code="bad_value")
+    return change.rows("parent_id = ? AND type = 5", conversation)
 
 
 def _thread_partner(change: Change, hashes: list[str]) -> dict[str, Any] | None:
