@@ -180,7 +180,7 @@ class Recorder:
                 "gap_at": now,
                 "due_since": now,
                 "due_why": Scanner.Why.GAP,
-                "missed_from": _moment(found.get("since_ms")) or row.captured_at,
+                "missed_from": _latest(_moment(found.get("since_ms")), row.captured_at),
                 "missed_until": _moment(found.get("before_ms")) or now,
             }
             for name, value in changes.items():
@@ -188,6 +188,11 @@ class Recorder:
             Scanner.objects.filter(pk=row.pk).update(**changes)
             row.server = self._server
             alerts.tell(self._server, alerts.gap(row))
+
+
+def _latest(*moments: datetime | None) -> datetime | None:
+    """Return the last moment up to which all is known to be saved."""
+    return max((moment for moment in moments if moment), default=None)
 
 
 def _moment(milliseconds: Any) -> datetime | None:

@@ -146,7 +146,7 @@ def test_without_a_halt_it_is_idle_once_its_service_ends(mail: Server, clock: Cl
 
 
 def test_a_gap_requires_a_smartscan_and_is_told(mail: Server, clock: Clock) -> None:
-    found = recorder(mail, clock)
+    found = recorder(mail, clock, captured_at=NOW - 2 * HOUR)
     milliseconds = int(NOW.timestamp() * 1000)
     found.take(
         {
@@ -162,6 +162,7 @@ def test_a_gap_requires_a_smartscan_and_is_told(mail: Server, clock: Clock) -> N
     row, told = written(found), Notification.objects.get()
     assert (row.due_why, row.due_since, row.gap_at) == ("gap", NOW, NOW)
     assert (row.missed, row.gap["until"]) == (HOUR, "the beginning of sequence 5")
+    assert row.missed_from == NOW - HOUR
     assert (told.level, told.event) == (Level.CRITICAL, "scanner_gap")
     assert "the redo log of sequence 4 is missing" in told.text
 

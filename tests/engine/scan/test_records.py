@@ -16,7 +16,7 @@ from backupng.engine.mailserver.sandbox import redo
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.threads import follow_members
 from backupng.engine.mailserver.zimbra.codes import Flag
-from backupng.engine.model import AccountId, Digest, EntryKind, ItemId, ItemKind
+from backupng.engine.model import Digest, EntryKind, ItemId, ItemKind
 from tests.cast import ALICE, BOB, CAROL, Office, message
 from tests.engine.scan.scanners import Scanner, rows_of, settled, shown
 
@@ -91,11 +91,8 @@ def scene(mail: Office, tmp_path: Path) -> Iterator[Scene]:
 
 def assert_ends(scene: Scene) -> None:
     """Both end with what the database says, and have nothing left that waits."""
-    rows = {
-        key: row
-        for key, row in rows_of(scene.mail.source).items()
-        if key[0] != account(scene, CAROL)
-    }
+    carol = scene.mail.account_id(CAROL)
+    rows = {key: row for key, row in rows_of(scene.mail.source).items() if key[0] != carol}
     for scanner in (scene.live, scene.late):
         living = {
             key: states[-1]
@@ -103,8 +100,8 @@ def assert_ends(scene: Scene) -> None:
             if not states[-1].deleted and key[0] in {each for each, _ in rows}
         }
         if not scene.doubts(scanner):
-            assert {key: shown(state) for key, state in living.items()} == {
-                key: shown(row) for key, row in rows.items()
+            assert {k: shown(state) for k, state in living.items()} == {
+                k: shown(row) for k, row in rows.items()
             }
             assert {key: settled(state) for key, state in living.items()} == {
                 key: settled(row) for key, row in rows.items()
@@ -112,10 +109,6 @@ def assert_ends(scene: Scene) -> None:
         with scanner.path() as path:
             pending = path.scanner()["pending"].values()
         assert [each for each in pending if each["doomed"]] == []
-
-
-def account(scene: Scene, address: str) -> AccountId:
-    return scene.mail.account_id(address)
 
 
 def ends(scene: Scene, item: int) -> list[tuple[int, bool]]:
@@ -232,7 +225,7 @@ def test_a_purge_by_age_leaves_the_account_uncertain(scene: Scene) -> None:
     scene.change(purge)
     scene.end()
 
-    assert set(scene.doubts(scene.late)) == {account(scene, ALICE)}
+    assert set(scene.doubts(scene.late)) == {scene.mail.account_id(ALICE)}
 
 
 def test_a_purge_that_tombstones_tell_of_leaves_nothing_uncertain(scene: Scene) -> None:
@@ -321,14 +314,14 @@ def test_a_record_that_makes_no_sense_ends_the_capture_of_nobody(
     item = scene.deliver("Still there", to=BOB)
     scene.end()
 
-    states = scene.late.states()[account(scene, BOB), item]
+    states = scene.late.states()[scene.mail.account_id(BOB), item]
     assert [state.subject for state in states] == ["Still there"]
 
 
 def test_a_mailbox_that_is_gone_is_saved_to_its_last_change(scene: Scene) -> None:
     item = scene.deliver("Last words", to=BOB)
     scene.act(lambda: scene.mail.client.flag(BOB, item, ["+flagged"]))
-    bob = account(scene, BOB)
+    bob = scene.mail.account_id(BOB)
     scene.mail.later(seconds=1)
     gone = scene.mail.now
     scene.mail.client.delete_account(BOB)
@@ -348,7 +341,7 @@ def test_an_account_that_came_and_went_unseen_is_in_the_backup(scene: Scene) -> 
     scene.mail.later(seconds=1)
     born = scene.mail.now
     client.create_account("erin@example.com")
-    erin = account(scene, "erin@example.com")
+    erin = scene.mail.account_id("erin@example.com")
     item = client.deliver("erin@example.com", message("Short"), folder="/Inbox")
     scene.mail.later(seconds=1)
     died = scene.mail.now
@@ -376,7 +369,9 @@ def test_a_class_of_service_switched_on_again_makes_its_accounts_uncertain(scene
 
     assert scene.history(unseen) == []
     for scanner in (scene.live, scene.late):
-        assert {account(scene, ALICE), account(scene, BOB)} <= set(scene.doubts(scanner))
+        assert {scene.mail.account_id(ALICE), scene.mail.account_id(BOB)} <= set(
+            scene.doubts(scanner)
+        )
 
 
 def test_more_changes_than_fit_in_memory_at_once_lose_none(scene: Scene) -> None:
