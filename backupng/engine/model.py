@@ -158,7 +158,8 @@ class MailboxState:
     """What a scan found in a mailbox as a whole.
 
     `mark` stands for the set of (item id, change number) of the snapshot: an equal mark means an
-    equal set. `unread` are the items of it that could not be saved and are tried again.
+    equal set; an empty one begins an era. `unread` are the items of it that could not be saved and
+    are tried again. `base` is what change numbers here are above those of the server.
     """
 
     start: datetime
@@ -166,6 +167,7 @@ class MailboxState:
     mailbox: Mailbox
     mark: str
     unread: tuple[ItemId, ...] = ()
+    base: int = 0
 
 
 def spell_digest(raw: bytes) -> Digest:

@@ -128,6 +128,13 @@ class SourceContract:
         assert [item for item, _ in source.states(mailbox, [NOTHING, inbox])] == [inbox]
         assert list(source.states(mailbox, [])) == []
 
+    def test_of_any_ids_those_of_items_and_tags_are_living(self, source: Source) -> None:
+        mailbox = mailboxes(source)[0]
+        heads = source.heads(mailbox)
+
+        assert source.living(mailbox, [NOTHING, *heads]) == heads.keys()
+        assert source.living(mailbox, []) == set()
+
     def test_a_snapshot_can_be_read_in(self, source: Source) -> None:
         mailbox = mailboxes(source)[0]
 

@@ -130,7 +130,8 @@ def spell_mailbox(state: MailboxState, number: int) -> dict[str, Any]:
         "row": dict(state.mailbox.row),
         "sections": dict(state.mailbox.sections),
     }
-    return body | ({"unread": list(state.unread)} if state.unread else {})
+    more = {"unread": list(state.unread), "base": state.base}
+    return body | {key: value for key, value in more.items() if value}
 
 
 def parse_mailbox(account: AccountId, body: Mapping[str, Any]) -> MailboxState:
@@ -151,6 +152,7 @@ def parse_mailbox(account: AccountId, body: Mapping[str, Any]) -> MailboxState:
             unread=tuple(
                 ItemId(values.integer(item)) for item in values.array(body.get("unread", []))
             ),
+            base=values.integer(body.get("base", 0)),
         )
     except (KeyError, ValueError) as error:
         raise BrokenItem(f"the mailbox of {account} has missing or impossible values") from error

@@ -172,7 +172,8 @@ class Writer:
         parse = partial(provisioning.parse_mailbox, account)
         with self._tree.locked(layout.lock_folder(path)), self._refusing(account):
             history = Growing(self._tree, self._ends, path, parse)
-            self._add(history, provisioning.spell_mailbox(state, history.next_number))
+            if not _is_begun(history.last, state):
+                self._add(history, provisioning.spell_mailbox(state, history.next_number))
             history.append()
 
     def _add(self, history: Growing[Any], body: dict[str, Any]) -> None:
@@ -192,6 +193,13 @@ class Writer:
             yield
         except ItemError as error:
             self.refused.append((AccountId(account), item, error))
+
+
+def _is_begun(last: MailboxState | None, state: MailboxState) -> bool:
+    """Say whether another writer has just begun the era that this state begins."""
+    if last is None or state.mark or last.mark:
+        return False
+    return last.mailbox.mailbox_id == state.mailbox.mailbox_id
 
 
 def _is_news(last: ItemState | None, state: ItemState) -> bool:

@@ -9,8 +9,11 @@ from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.model import AccountId, from_ms, to_ms
 from backupng.engine.operations.words import DATE_FORMAT, Moment
+from backupng.engine.redolog.behind import unread_since
+from backupng.engine.redolog.faults import ForeignRedoLog, RedoLogError
+from backupng.engine.redolog.files import LogFiles
 from backupng.engine.restore.select import ALL_TIME, end_of_second
-from backupng.engine.scan.beside import SCANNER_ROLE
+from backupng.engine.scan.beside import SCANNER_ROLE, position_of
 
 
 def before_of(moment: Moment, now: datetime) -> datetime:
@@ -38,16 +41,26 @@ def spelled(moment: datetime, zone: str) -> str:
     return moment.astimezone(ZoneInfo(zone)).strftime(f"{DATE_FORMAT} %Z")
 
 
-def known_by(path: BackupPath, account: AccountId, before: datetime, *, zone: str) -> str:
+def known_by(
+    path: BackupPath,
+    account: AccountId,
+    before: datetime,
+    *,
+    zone: str,
+    log: LogFiles | None = None,
+) -> str:
     """Say how exactly the backup knows a mailbox at a moment; empty if it is known exactly.
 
-    `before` is the end of that moment. Raises BadRequest without any scan, ReadError, BrokenItem.
+    `before` is the end of that moment. With the redo log, a scanner that lags behind it is believed
+    only up to where it is. Raises BadRequest without any scan, ReadError, BrokenItem.
     """
     require_scanned(path)
     last = from_ms(path.checkpoint()["smartscan"]["started"])
-    followed = _followed_until(path)
+    lag = lags_since(path, log) if log else None
+    followed = _followed_until(path, lag)
     if before > end_of_second(max(last, followed or last)):
-        return "" if path.is_writing(SCANNER_ROLE) else _ends(last, followed, zone)
+        is_followed = path.is_writing(SCANNER_ROLE) and lag is None
+        return "" if is_followed else _ends(last, followed, zone)
     scans = (state.start for state in path.mailbox_history(account))
     later = next((start for start in scans if start >= before), None)
     if later is None:
@@ -61,10 +74,27 @@ def known_by(path: BackupPath, account: AccountId, before: datetime, *, zone: st
     return ""
 
 
-def _followed_until(path: BackupPath) -> datetime | None:
-    """Return up to when the Real-Time Scanner has said that it was at work."""
+def lags_since(path: BackupPath, log: LogFiles) -> datetime | None:
+    """Return the time of the first change that the Real-Time Scanner has not saved yet.
+
+    None if there is none, or if it never ran.
+    """
+    try:
+        position = position_of(path.scanner())
+        since = unread_since(log, position) if position else None
+    except (RedoLogError, ForeignRedoLog):
+        # What it will read next cannot be told: the time that it gave itself has to do.
+        return None
+    return None if since is None else from_ms(since)
+
+
+def _followed_until(path: BackupPath, lag: datetime | None) -> datetime | None:
+    """Return up to when the Real-Time Scanner has saved everything; None if it never ran."""
     said = path.scanner()
-    return from_ms(said["at"]) if said.get("log") and "at" in said else None
+    if not said.get("log") or "at" not in said:
+        return None
+    at = from_ms(said["at"])
+    return at if lag is None else min(at, lag)
 
 
 def _ends(last: datetime, followed: datetime | None, zone: str) -> str:
@@ -99,5 +129,5 @@ def require_scanned(path: BackupPath) -> None:
         raise BadRequest(
             f"No SmartScan has ever ended on {path.tree.root}.",
             code="not_initialized",
-            hint=f"Run one: backupng --host {path.form.server_name} backup doSmartScan.",
+            hint=f"Run one: backupng --host {path.form.server_name} backup doSmartScan",
         )

@@ -84,10 +84,14 @@ class _Closed:
 
 
 class Chain:
-    """The files of one log, of one server. Raises ForeignRedoLog once it is that of another."""
+    """The files of one log, of one server. Raises ForeignRedoLog once it is that of another.
 
-    def __init__(self, files: LogFiles, *, server_id: str | None) -> None:
+    Without `holds` it only looks.
+    """
+
+    def __init__(self, files: LogFiles, *, server_id: str | None, holds: bool = True) -> None:
         self._files = files
+        self._holds = holds
         self._server_id = server_id
         self._holder = Holder(files.current)
         self._known: dict[tuple[Path, int], _Closed] = {}
@@ -95,7 +99,8 @@ class Chain:
 
     def hold(self) -> None:
         """Make sure that the current file stays when the server deletes it, where that works."""
-        self._holder.hold()
+        if self._holds:
+            self._holder.hold()
 
     def current(self) -> RedoLog | None:
         """Open the file being written; None while there is none, or no whole header in it.

@@ -29,6 +29,7 @@ from backupng.engine.model import (
 from backupng.engine.scan.beside import Beside, doomed
 from backupng.engine.scan.blobs import BlobKeeper
 from backupng.engine.scan.counts import ScanCounts
+from backupng.engine.scan.era import Numbered, begins_anew, era_base
 from backupng.engine.scan.uncertainty import uncertain
 
 _AT_ONCE: Final = 500
@@ -59,6 +60,24 @@ class AccountScan:
             heads = self.source.heads(mailbox) if mailbox else {}
         if mailbox is None:
             return AccountResult(changed=False, failures=[])
+        if begins_anew(self._last_scan(account_id), mailbox):
+            # The scanner first writes all that it still has to say of the mailbox before.
+            self.beside.wait(lambda: self.tick(0, len(heads)))
+        base = era_base(self.path, self.writer, mailbox)
+        heads = {item: mod + base for item, mod in heads.items()}
+        scan = replace(self, source=Numbered(self.source, base))
+        return scan._run(mailbox, heads, counts, base=base, deep=deep)
+
+    def _run(
+        self,
+        mailbox: Mailbox,
+        heads: Mapping[ItemId, int],
+        counts: ScanCounts,
+        *,
+        base: int,
+        deep: bool,
+    ) -> AccountResult:
+        account_id = mailbox.account_id
         mark, last = _mark(heads), self._last_scan(account_id)
         counts.items_checked += len(heads)
         settled = not deep and uncertain(self.path, account_id) is None
@@ -75,9 +94,10 @@ class AccountScan:
         self.writer.add_mailbox(
             MailboxState(
                 start=self.started,
-                mod=max(heads.values(), default=0),
+                mod=max(heads.values(), default=base),
                 mailbox=mailbox,
                 mark=mark,
+                base=base,
                 unread=tuple(sorted(item for item, _ in failures)),
             )
         )

@@ -44,6 +44,7 @@ class Beside:
         self._log = log
         self._patience_s = patience_s
         self._longest_commit_s = longest_commit_s
+        self._is_stuck = False
         self._stuck_at: Position | None = None
         self._left_open: frozenset[tuple[int, int]] = frozenset()
 
@@ -71,7 +72,7 @@ class Beside:
     def _has_passed(self, end: LogEnd, pause: Callable[[], None]) -> bool:
         seen, since = position_of(self._path.scanner()), time.monotonic()
         while seen is None or not seen.reaches(end):
-            if not self._path.is_writing(SCANNER_ROLE) or (seen and seen == self._stuck_at):
+            if not self._path.is_writing(SCANNER_ROLE) or self._is_stuck_at(seen):
                 return False
             if time.monotonic() - since > self._patience_s:
                 self._give_up(seen)
@@ -99,12 +100,15 @@ class Beside:
         places = position.open_ops if position else ()
         return frozenset(place for place in places if place < (end.sequence, end.offset))
 
+    def _is_stuck_at(self, seen: Position | None) -> bool:
+        return self._is_stuck and seen == self._stuck_at
+
     def _give_up(self, seen: Position | None) -> None:
         # Not once more for every other account.
-        self._stuck_at = seen
+        self._is_stuck, self._stuck_at = True, seen
         self._log(
             f"The Real-Time Scanner has not moved on for {self._patience_s:.0f} seconds: "
-            "the scan goes on without it."
+            "it is not waited for any longer."
         )
 
 

@@ -34,6 +34,7 @@ from backupng.engine.scan.blobs import BlobKeeper
 from backupng.engine.scan.contents import Contents
 from backupng.engine.scan.counts import ScanCounts
 from backupng.engine.scan.effects import Operation
+from backupng.engine.scan.era import Numbered, base_of, era_base
 from backupng.engine.scan.known import Known
 from backupng.engine.scan.replay import Pending, Replay
 from backupng.engine.scan.roster import Roster
@@ -217,8 +218,15 @@ class RealTimeScanner:
             for event in events:
                 if isinstance(event, Unreadable):
                     self._uncertainty.add(account, self._clock(), event.reason)
-            operations = [self._operation(event) for event in events]
-            self._replay(account).apply(mailbox, operations)
+            base = self._base(account, mailbox, mailbox_id)
+            operations = [self._operation(event, base) for event in events]
+            self._replay(account, base).apply(mailbox, operations)
+
+    def _base(self, account: AccountId, mailbox: Mailbox | None, mailbox_id: int) -> int:
+        """Return what is added to the numbers of a mailbox: those of an account only grow."""
+        if mailbox is None:
+            return base_of(self._path, account, mailbox_id)
+        return era_base(self._path, self._writer, mailbox)
 
     def _finish(self, asked: Mapping[AccountId, _Asked], events: Iterable[Event]) -> bool:
         """Do what has to wait for the end of the log; False if there was nothing."""
@@ -276,12 +284,11 @@ class RealTimeScanner:
             if now - self._open_since[txn] <= _LONGEST_COMMIT
         }
 
-    def _operation(self, event: Committed | Unreadable) -> Operation:
+    def _operation(self, event: Committed | Unreadable, base: int) -> Operation:
         if isinstance(event, Unreadable):
             now = self._clock()
-            return Operation(
-                name="", fields={}, mod=event.change_id, start=now, source=f"log:{to_ms(now)}"
-            )
+            number = _numbered(event.change_id, base)
+            return Operation(name="", fields={}, mod=number, start=now, source=f"log:{to_ms(now)}")
         record, envelope = event.record, event.record.envelope
         name = record.op if record.layout is not None and record.op else ""
         content = None
@@ -293,7 +300,7 @@ class RealTimeScanner:
         return Operation(
             name=name,
             fields=record.fields,
-            mod=envelope.change_id,
+            mod=_numbered(envelope.change_id, base),
             start=from_ms(began_ms),
             source=f"log:{self._follower.position.sequence}:{record.offset}",
             content=content,
@@ -307,12 +314,12 @@ class RealTimeScanner:
             self._uncertainty.add_all(self._clock(), f"mailbox {mailbox_id} cannot be read")
             return None
 
-    def _replay(self, account: AccountId) -> Replay:
+    def _replay(self, account: AccountId, base: int = 0) -> Replay:
         known = self._known.pop(account, None) or Known(self._path, self._writer, account)
         # Moved to the end: those used last are the last to go.
         self._known[account] = known
         return Replay(
-            source=self._source,
+            source=Numbered(self._source, base),
             writer=self._writer,
             keeper=self._keeper,
             known=known,
@@ -366,3 +373,8 @@ class RealTimeScanner:
         self._uncertainty.add_all(self._clock(), gap.reason)
         self._log(f"The redo log has a gap after {gap.after}, until {gap.until}: {gap.reason}")
         self._tell_gap(gap)
+
+
+def _numbered(change_id: int, base: int) -> int:
+    """Return the number that a change has in the Backup Path; -1 is none."""
+    return change_id + base if change_id > 0 else change_id

@@ -197,6 +197,5 @@ class Roster:
                 history = self._path.mailbox_history(account)
             except ItemError:
                 continue
-            if history:
-                owners[history[-1].mailbox.mailbox_id] = account
+            owners |= {each.mailbox.mailbox_id: account for each in history}
         return owners

@@ -137,6 +137,7 @@ def test_a_mailbox_is_read_as_it_was_written() -> None:
         ("row", {"id": 3, "group_id": 3, "x": [1]}),
         ("sections", None),
         ("sections", {"zwc": 5}),
+        ("base", "1"),
         ("unread", "12"),
         ("unread", ["257"]),
         ("unread", [True]),

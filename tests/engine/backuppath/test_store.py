@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +178,20 @@ def test_a_tree_replaced_since_it_was_opened_is_not_written(path: BackupPath) ->
 
     with pytest.raises(BackupPathBusy, match="migrated or replaced"), path.writer(SCAN):
         pass
+
+
+def test_a_tree_replaced_by_its_own_copy_is_not_in_place_any_more(path: BackupPath) -> None:
+    path.require_in_place()
+    root = path.tree.root
+    shutil.copytree(root, root.with_name("copy"))
+
+    root.rename(root.with_name("old"))
+
+    with pytest.raises(NotABackupPath, match="was moved or replaced"):
+        path.require_in_place()
+    root.with_name("copy").rename(root)
+    with pytest.raises(NotABackupPath, match="was moved or replaced"):
+        path.require_in_place()
 
 
 def test_a_tree_under_repair_is_not_written(path: BackupPath) -> None:

@@ -14,6 +14,7 @@ import pytest
 from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.blobs import BlobCodec, Packer
 from backupng.engine.backuppath.store import BackupPath, Writer
+from backupng.engine.errors import BackupPathUnwritable
 from backupng.engine.model import Digest, EntryKind, ItemId, ItemState
 from tests.engine.backuppath.calls import Countdown, Ledger, inode, watched
 from tests.engine.backuppath.samples import (
@@ -279,3 +280,26 @@ def test_a_line_and_a_blob_that_another_left_unsynced_are_synced_by_who_relies_o
 
     relied_on = [item_file(path), item_file(path).parent, blob_file(path, digest).parent]
     assert set(map(inode, relied_on)) <= set(ledger.synced)
+
+
+# --- checkpoints
+
+
+def test_a_large_checkpoint_of_the_scanner_is_read_again(path: BackupPath) -> None:
+    said = {"pending": {ACCOUNT: {"ahead": list(range(10**6, 10**6 + 200_000)), "doomed": {}}}}
+
+    with path.writer("scanner") as writer:
+        writer.set_scanner(said)
+
+    assert path.scanner() == said
+
+
+def test_a_checkpoint_too_large_to_be_read_is_not_written(path: BackupPath) -> None:
+    with path.writer("scanner") as writer:
+        writer.set_scanner({"at": 1})
+        with pytest.raises(BackupPathUnwritable, match="longer than the"):
+            writer.set_scanner({"at": 2, "text": "x" * (16 << 20)})
+        with pytest.raises(BackupPathUnwritable, match="longer than the"):
+            writer.set_checkpoint({"text": "x" * (64 << 10)})
+
+    assert (path.scanner(), path.checkpoint()) == ({"at": 1}, {})

@@ -322,8 +322,9 @@ def read_all(box: Box) -> list[str]:
     changes = ChangeReader(watched)
     changes.mailbox_of(mailbox.mailbox_id)
     changes.changed(mailbox, 1, 9)
-    changes.buried(replace(mailbox, row={**mailbox.row, "tracking_sync": 1}), 1)
-    list(changes.dumped(mailbox, 0))
+    changes.buried(replace(mailbox, row={**mailbox.row, "tracking_sync": 1}), 1, 9)
+    list(changes.dumped(mailbox, 0, 9))
+    changes.living(mailbox, [ItemId(2)])
     reader.volume_rows()
     return watched.statements
 

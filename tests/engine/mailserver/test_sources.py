@@ -82,16 +82,17 @@ class TestReal(SourceContract):
         assert list(map(source.heads, found)) == list(map(twin.heads, found))
         assert list(all_states(source)) == list(all_states(twin))
 
-    @pytest.mark.parametrize("since", [0, 150, MANY])
+    @pytest.mark.parametrize(("since", "until"), [(0, MANY), (150, MANY), (0, 150), (MANY, MANY)])
     def test_it_tells_the_changes_that_the_sandbox_tells(
-        self, source: Source, copied: Sandbox, since: int
+        self, source: Source, copied: Sandbox, since: int, until: int
     ) -> None:
         twin = copied.source()
 
         for mailbox in mailboxes(twin):
-            assert source.changed(mailbox, since, MANY) == twin.changed(mailbox, since, MANY)
-            assert source.buried(mailbox, since) == twin.buried(mailbox, since)
-            assert list(source.dumped(mailbox, since)) == list(twin.dumped(mailbox, since))
+            assert source.changed(mailbox, since, until) == twin.changed(mailbox, since, until)
+            assert source.buried(mailbox, since, until) == twin.buried(mailbox, since, until)
+            found = list(source.dumped(mailbox, since, until))
+            assert found == list(twin.dumped(mailbox, since, until))
 
     @pytest.mark.parametrize("kind", [EntryKind.ACCOUNT, EntryKind.DOMAIN, EntryKind.LIST])
     def test_its_directory_holds_what_the_sandbox_holds(

@@ -7,9 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from backupng.engine.backuppath.store import Writer
 from backupng.engine.model import ItemId, to_ms
+from backupng.engine.operations.moments import known_by
 from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
 from backupng.engine.operations.words import LAST, AccountName, AccountNameOrId, Moment
+from backupng.engine.redolog.follow import Follower
+from backupng.engine.restore.select import ALL_TIME
 from backupng.engine.scan.beside import SCANNER_ROLE
 from tests.cast import ALICE, Office, message
 
@@ -69,7 +73,15 @@ def follow(mail: Office, *items: int) -> None:
         for _, state in source.states(source.mailbox(account), [ItemId(item) for item in items]):
             writer.add_states(account, [replace(state, source="redolog", start=mail.now)])
         writer.commit()
-        writer.set_scanner({"log": {"sequence": 1, "offset": 512}, "at": to_ms(mail.now)})
+        says_it_is_at_the_end(mail, writer)
+
+
+def says_it_is_at_the_end(mail: Office, writer: Writer) -> None:
+    follower = Follower(mail.source.redo_log, position=None)
+    while follower.read(1000):
+        pass
+    writer.set_scanner({"log": follower.position.as_json(), "at": to_ms(mail.now)})
+    follower.close()
 
 
 @pytest.mark.parametrize("is_seen", [True, False])
@@ -96,6 +108,51 @@ def test_after_the_scanner_ended_a_restore_says_until_when_it_followed(mail: Off
         f"The mailbox is as the Real-Time Scanner saw it at {at:%d/%m/%Y %H:%M:%S} UTC: "
         "what changed after that is not in the backup."
     )
-    with mail.path.writer(SCANNER_ROLE):
+    with mail.path.writer(SCANNER_ROLE) as writer:
+        says_it_is_at_the_end(mail, writer)
         mail.later(seconds=1)
         assert told(mail, LAST).startswith("Account settings are those read at")
+
+
+def test_of_a_scanner_that_lags_only_what_it_has_saved_is_certain(mail: Office) -> None:
+    mail.scan()
+    mail.later(minutes=5)
+    follow(mail)
+    mail.later(minutes=5)
+    unread = mail.now
+    mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+    mail.later(hours=5)
+
+    with mail.path as path, path.writer(SCANNER_ROLE) as writer:
+        writer.set_scanner({**path.scanner(), "at": to_ms(mail.now)})
+        told_now = known_by(
+            path, mail.account_id(ALICE), ALL_TIME, zone="UTC", log=mail.source.redo_log
+        )
+
+    assert told_now == (
+        f"The mailbox is as the Real-Time Scanner saw it at {unread:%d/%m/%Y %H:%M:%S} UTC: "
+        "what changed after that is not in the backup."
+    )
+
+
+def test_a_restore_of_the_last_state_waits_for_a_scanner_that_lags(
+    mail: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail.scan()
+    follow(mail)
+    mail.later(minutes=5)
+    mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+    mail.later(hours=5)
+    phases: list[str] = []
+
+    with mail.path.writer(SCANNER_ROLE) as writer:
+
+        def catch_up(*_: int, phase: str, **__: object) -> None:
+            phases.append(phase)
+            says_it_is_at_the_end(mail, writer)
+
+        monkeypatch.setattr(mail, "tick", catch_up)
+        first = told(mail, LAST)
+
+    assert phases[0] == "waiting for the Real-Time Scanner"
+    assert first.startswith("Account settings are those read at")

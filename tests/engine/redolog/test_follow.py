@@ -18,12 +18,17 @@ from backupng.engine.redolog.faults import (
     NotARedoLog,
     UnreadableLog,
 )
-from backupng.engine.redolog.files import LogFiles, end_of
-from backupng.engine.redolog.follow import Committed, Follower, Position, Unreadable
+from backupng.engine.redolog.files import LogEnd, LogFiles, end_of
+from backupng.engine.redolog.follow import Committed, Follower, Gap, Position, Unreadable
 from backupng.engine.redolog.header import SIZE, Version
 from backupng.engine.redolog.tail import PATIENCE_S
 from tests.engine.redolog.live import Clock, Server, read, replace_inode, said
 from tests.engine.redolog.logs import HEADER, commit, mails, message, op, overwrite, unknown
+
+
+def unread(start: int, end: int) -> tuple[str, str, str]:
+    """Return in few words the gap of bytes that cannot be read."""
+    return ("gap", f"sequence 0, byte {start}", f"sequence 0, byte {end}")
 
 
 @pytest.fixture
@@ -144,7 +149,7 @@ def test_an_open_operation_that_cannot_be_read_is_known_after_a_restart(server: 
     server.write(broken[:46] + b"\x80" + broken[47:], message(b"mail", 2), commit(27, 2))
     server.mails(3, 3)
     first = server.follower()
-    kept = [("unreadable", None, -1), 2, 3]
+    kept = [unread(SIZE, SIZE + len(broken)), 2, 3]
     assert read(first) == kept
     server.write(commit(27, 1))
     second = server.follower(first.position)
@@ -153,14 +158,34 @@ def test_an_open_operation_that_cannot_be_read_is_known_after_a_restart(server: 
     second.close()
 
 
-def test_bytes_without_an_envelope_concern_all_mailboxes(
-    server: Server, follower: Follower
-) -> None:
+def test_bytes_without_an_envelope_are_a_gap(server: Server, follower: Follower) -> None:
     server.mails(1, 1)
     at = server.files.current.stat().st_size
     server.mails(2, 4)
     server.files.current.write_bytes(overwrite(server.files.current.read_bytes(), at, b"\xff" * 64))
-    assert read(follower) == [1, ("unreadable", None, -1), ("unreadable", 7, -1), 3, 4]
+    (first, gap, *rest) = follower.read(10)
+    assert said([first, gap]) == [1, unread(at, at + len(message(b"mail", 2)))]
+    assert isinstance(first, Committed)
+    assert isinstance(gap, Gap)
+    assert (gap.since, gap.before) == (first.committed_at, first.committed_at + 1)
+    assert said(rest) == [("unreadable", 7, -1), 3, 4]
+
+
+def test_what_was_lost_before_any_commit_was_read_began_nobody_knows_when(
+    server: Server, follower: Follower
+) -> None:
+    server.write(b"garbage" * 10, mails(1, 1))
+    gap, _ = follower.read(10)
+    assert isinstance(gap, Gap)
+    assert gap.since == 0 < gap.before
+
+
+def test_an_operation_on_nobody_knows_which_mailbox_is_a_gap(
+    server: Server, follower: Follower
+) -> None:
+    lost = commit(27, 9, mailbox_id=-1)
+    server.write(lost)
+    assert read(follower) == [unread(SIZE, SIZE + len(lost))]
 
 
 def test_a_half_written_record_is_waited_for(server: Server) -> None:
@@ -194,8 +219,9 @@ def test_junk_at_the_end_of_a_live_file_is_waited_at_until_it_is_cut_off(
 def test_junk_is_passed_once_records_follow_it(server: Server, follower: Follower) -> None:
     server.write(mails(1, 1), b"garbage" * 10)
     assert read(follower) == [1]
+    start = SIZE + len(mails(1, 1))
     server.mails(2, 3)
-    assert read(follower) == [("unreadable", None, -1), 2, 3]
+    assert read(follower) == [unread(start, start + 70), 2, 3]
 
 
 def test_a_record_with_a_wrong_length_ends_where_its_transaction_does(
@@ -220,7 +246,7 @@ def test_a_record_that_stays_torn_while_its_file_grows_is_given_up(server: Serve
     clock.now += PATIENCE_S
     assert read(follower) == []
     server.mails(2, 3)
-    assert read(follower) == [("unreadable", None, -1), 2, 3]
+    assert read(follower) == [unread(SIZE, SIZE + len(record)), 2, 3]
     follower.close()
 
 
@@ -231,7 +257,8 @@ def test_a_file_that_became_shorter_is_read_again(server: Server) -> None:
     with server.files.current.open("r+b") as file:
         file.truncate(SIZE + len(mails(1, 1)))
     second = server.follower(first.position)
-    wanted = [("unreadable", None, -1), 1]
+    at = f"sequence 0, byte {SIZE + len(mails(1, 3))}"
+    wanted = [("gap", at, "the beginning of sequence 0"), 1]
     assert read(first) == wanted
     assert second.position.offset == SIZE + len(mails(1, 3))
     assert read(second) == wanted
@@ -249,7 +276,12 @@ def test_a_copy_in_place_of_the_file_is_read_again(server: Server) -> None:
         link.unlink()
     replace_inode(server.files.current)
     second = server.follower(first.position)
-    assert read(second) == [("unreadable", None, -1), 1, 2]
+    (gap, *rest) = second.read(10)
+    assert isinstance(gap, Gap)
+    assert gap.reason == "the redo log of sequence 0 was cut or replaced"
+    # Nothing was read by this follower, and the header is as old as the first record.
+    assert (gap.since, gap.before) == (0, 0)
+    assert said(rest) == [1, 2]
     second.close()
 
 
@@ -326,9 +358,24 @@ def test_a_log_that_cannot_be_reached_is_an_error_worth_trying_again(tmp_path: P
 
 def test_the_end_of_the_current_file_is_told(server: Server, follower: Follower) -> None:
     server.mails(1, 1)
-    assert end_of(server.files) == (0, SIZE + len(mails(1, 1)))
+    end = SIZE + len(mails(1, 1))
+    assert end_of(server.files) == LogEnd(created=server.created, sequence=0, offset=end)
+    assert follower.position.offset == SIZE
     read(follower)
-    assert (follower.position.sequence, follower.position.offset) == end_of(server.files)
+    assert follower.position.offset == end
+
+
+def test_a_position_of_an_earlier_life_reaches_no_end_of_a_later_one() -> None:
+    position = Position(server_id="one", sequence=57, inode=1, offset=9000, created=1)
+    assert position.reaches(LogEnd(created=1, sequence=57, offset=9000))
+    assert not position.reaches(LogEnd(created=1, sequence=57, offset=9001))
+    assert not position.reaches(LogEnd(created=2, sequence=0, offset=600))
+    assert dataclasses.replace(position, created=3, sequence=0, offset=600).reaches(
+        LogEnd(created=1, sequence=57, offset=9000)
+    )
+    assert dataclasses.replace(position, created=0).reaches(
+        LogEnd(created=2, sequence=0, offset=600)
+    )
 
 
 def test_events_say_what_is_wrong(server: Server, follower: Follower) -> None:

@@ -6,6 +6,7 @@ Zimbra/zm-mailbox, below `store/src/java/com/zimbra/cs/account/ldap/`: `LdapDIT.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -61,6 +62,7 @@ _NAMES: Final[Mapping[EntryKind, str]] = {
     EntryKind.CONFIG: "cn",
 }
 _RDN: Final = re.compile(r"([^=]+)=((?:[^,\\]|\\.)*),?", re.DOTALL)
+_log = logging.getLogger(__name__)
 _DC: Final = re.compile(r"(?:^|,)dc=((?:[^,\\]|\\.)*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -191,7 +193,7 @@ class LdapDirectory:
         return self._client.search(Search(base=dn, scope=Scope.ONE, condition=_CHILDREN[kind]))
 
     def _entry(self, kind: EntryKind, found: Found, children: Iterable[Found]) -> DirectoryEntry:
-        made = (_child(each) for each in children)
+        made = (child for each in children if (child := _child(each)) is not None)
         return DirectoryEntry(
             kind=kind,
             entry_id=self._id(kind, found),
@@ -211,9 +213,13 @@ class LdapDirectory:
         )
 
 
-def _child(found: Found) -> DirectoryEntry:
+def _child(found: Found) -> DirectoryEntry | None:
+    """Return what lies below an entry; None if it is named as nothing known is."""
     rdn = _RDN.match(found.dn)
     attribute = rdn[1].lower() if rdn else ""
+    if attribute not in _CHILD_OF_RDN:
+        _log.warning("%s is left out: nothing is known that is named by %r", found.dn, attribute)
+        return None
     kind, id_attribute = _CHILD_OF_RDN[attribute]
     names = {name.lower(): name for name in found.attributes}
     name = _first(found, names.get(attribute, ""))
