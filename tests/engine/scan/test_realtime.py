@@ -315,3 +315,28 @@ def test_a_change_alone_is_saved_at_once_and_one_right_after_it_waits_for_others
     assert alone == []
     assert len(pauses) == 1
     assert 0 < pauses[0] <= realtime._APART_S
+
+
+def test_a_mailbox_made_anew_for_an_account_goes_on_in_its_histories(
+    mail: Office, follower: Scanner
+) -> None:
+    old = mail.client.deliver(ALICE, message("Old"), folder="/Inbox")
+    mail.scan()
+    account = mail.sandbox.account(ALICE)
+    mail.client.delete_account(ALICE)
+    mail.later(seconds=1)
+    mail.sandbox.create_account(
+        ALICE, account.entry_id, now_ms=int(mail.now.timestamp() * 1000), attributes={}
+    )
+    new = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
+    mail.later(seconds=61)
+
+    follower.catch_up()
+
+    states = mail.history(ALICE, new)
+    assert new == old
+    assert [state.subject for state in states if not state.deleted] == ["Old", "New"]
+    assert states[-1].mod > states[0].mod
+    mail.client.flag(ALICE, new, ["+flagged"])
+    follower.catch_up()
+    assert mail.history(ALICE, new)[-1].flags == "f"
