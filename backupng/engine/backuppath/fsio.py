@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import stat
 import uuid
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ _APPEND = _WRITE | os.O_APPEND | os.O_CREAT
 _STAGE = _WRITE | os.O_EXCL | os.O_CREAT
 _LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT
 _FILE_MODE, _FOLDER_MODE = 0o640, 0o750
-_FOLDERS_KEPT_OPEN = 256
+FOLDERS_KEPT_OPEN = max(256, min(2048, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 _ONE_BY_ONE = 64
 """Up to so many files and folders are synced singly, more of them by one `syncfs`."""
 
@@ -143,8 +144,9 @@ class Tree:
     def mark(self, path: PurePosixPath) -> tuple[int, ...]:
         """Return what differs once a file is written to or replaced. Raises ReadError."""
         with reading(self.root, path), suppress(FileNotFoundError):
-            found = os.stat(path.name, dir_fd=self._folder(path.parent), follow_symlinks=False)
-            return found.st_ino, found.st_size, found.st_ctime_ns
+            # Only ever compared: what is opened is looked for folder by folder.
+            found = os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
+            return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
         return ()
 
     def free_bytes(self) -> int:
@@ -330,7 +332,7 @@ class Tree:
         if folder.name in ("", ".."):
             raise OSError(errno.EINVAL, "it leads out of the tree")
         descriptor = os.open(folder.name, _FOLDER, dir_fd=self._folder(folder.parent))
-        if len(self._folders) >= _FOLDERS_KEPT_OPEN:
+        if len(self._folders) >= FOLDERS_KEPT_OPEN:
             oldest = next(iter(self._folders))
             os.close(self._folders.pop(oldest))
         self._folders[folder] = descriptor

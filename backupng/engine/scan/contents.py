@@ -63,7 +63,7 @@ class Contents:
             return None
         facts = None
         if is_message:
-            facts = self._remember(found, describe(bytes(head)))
+            facts = self._remember(found, describe(_headers(head)))
         return Content(digest=found, size=length, facts=facts)
 
     def _known_facts(self, digest: Digest) -> MessageFacts:
@@ -74,7 +74,7 @@ class Contents:
             head += chunk
             if len(head) >= _HEAD_BYTES:
                 break
-        return self._remember(digest, describe(bytes(head)))
+        return self._remember(digest, describe(_headers(head)))
 
     def _remember(self, digest: Digest, facts: MessageFacts) -> MessageFacts:
         self._facts[digest] = facts
@@ -102,6 +102,12 @@ def _plain(log: RedoLog, span: Span, size: int) -> Iterator[bytes]:
             rest = stream.unconsumed_tail
             if plain:
                 yield plain
+
+
+def _headers(head: bytearray) -> bytes:
+    """Return a message without its body: subject, sender and recipients are all that is asked."""
+    ends = [at for at in (head.find(b"\r\n\r\n"), head.find(b"\n\n")) if at >= 0]
+    return bytes(head[: min(ends) + 2] if ends else head)
 
 
 def _noting(chunks: Iterable[bytes], head: bytearray) -> Iterator[bytes]:

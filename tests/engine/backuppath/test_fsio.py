@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.fsio import FOLDERS_KEPT_OPEN, Tree
 from backupng.engine.errors import BackupPathUnwritable, BadRequest, ReadError
 
 HISTORY = PurePosixPath("accounts/a/items/57/257")
@@ -316,11 +316,11 @@ def test_long_use_keeps_a_bounded_number_of_folders_open_and_closes_them_all(tre
     before = descriptors()
     used = Tree(tree.root)
 
-    for bucket in range(270):
+    for bucket in range(FOLDERS_KEPT_OPEN + 14):
         used.append(PurePosixPath(f"items/{bucket}/x"), b"line\n", cut_to=0)
     used.sync()
 
-    assert descriptors() <= before + 257
+    assert descriptors() <= before + FOLDERS_KEPT_OPEN + 1
     used.close()
     assert descriptors() == before
 
@@ -329,7 +329,7 @@ def test_a_folder_used_all_the_time_stays_open(tree: Tree) -> None:
     tree.append(HISTORY, b"line\n", cut_to=0)
     opened = tree._folders[HISTORY.parent]
 
-    for bucket in range(270):
+    for bucket in range(FOLDERS_KEPT_OPEN + 14):
         tree.append(PurePosixPath(f"items/{bucket}/x"), b"line\n", cut_to=0)
         tree.read(HISTORY, limit=10)
 
