@@ -191,7 +191,14 @@ class LdapClient:
         except OSError as error:
             raise self._distrusted() from error
         try:
-            return ldap3.Server(url, tls=trust, get_info=ldap3.NONE, connect_timeout=_CONNECT_S)
+            return ldap3.Server(
+                url,
+                tls=trust,
+                get_info=ldap3.NONE,
+                connect_timeout=_CONNECT_S,
+                # A first address that refuses leaves a socket behind, and slapd listens on IPv4.
+                mode=ldap3.IP_V4_PREFERRED,
+            )
         except ldap_errors.LDAPExceptionError as error:
             raise MailServerError(f"{url!r} is no URL of a directory.") from error
 
