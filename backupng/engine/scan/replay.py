@@ -16,7 +16,7 @@ Both wait in `Pending`, which outlives the process.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -146,9 +146,7 @@ class Replay:
         self._share()
         asked = {*self.pending.ahead, *self.pending.doomed}
         for item in self.pending.doomed:
-            last = self.known.living(item)
-            if last is not None and last.kind in FOLDER_LIKE:
-                asked |= self.known.below(item)
+            asked |= self._with(item)
         return self.source.living(mailbox, asked)
 
     def settle(self, alive: set[ItemId]) -> bool:
@@ -158,10 +156,8 @@ class Replay:
         """
         dooms, self.pending.doomed = self.pending.doomed, {}
         for item, doom in list(dooms.items()):
-            last = self.known.living(item)
-            if last is not None and last.kind in FOLDER_LIKE and item not in alive:
-                for inside in self.known.below(item):
-                    dooms.setdefault(inside, doom)
+            for inside in self._with(item) if item not in alive else ():
+                dooms.setdefault(inside, doom)
         for item, doom in dooms.items():
             last = self.known.living(item)
             if item not in alive and last is not None:
@@ -171,6 +167,15 @@ class Replay:
         if lost:
             self.uncertain(f"{len(lost)} items went, and no record tells when")
         return bool(dooms or lost)
+
+    def _with(self, item: ItemId) -> Set[ItemId]:
+        """Return what goes with an item: all below a folder, the comments of a document."""
+        last = self.known.living(item)
+        if last is not None and last.kind in FOLDER_LIKE:
+            return self.known.below(item)
+        if last is not None and last.kind is ItemKind.DOCUMENT:
+            return self.known.index.children(item)
+        return frozenset()
 
     def _apply(
         self,

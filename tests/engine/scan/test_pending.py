@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from backupng.engine.mailserver.sandbox import conversations, edits
+from backupng.engine.mailserver.sandbox import arrivals, conversations, edits, removal
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.client import SandboxClient
 from backupng.engine.mailserver.sandbox.server import Sandbox
@@ -86,3 +86,17 @@ def test_what_happens_between_the_question_and_the_log_settles_nothing(
 
     assert [state[2] for state in scene.history(kept)] == [False, False]
     scene.live.catch_up()
+
+
+def test_the_comments_of_a_document_go_with_it_in_an_imap_purge(scene: Scene) -> None:
+    client = scene.mail.client
+    document = scene.act(lambda: client.save_document(ALICE, b"plan", name="plan.txt"))
+    owner = scene.mail.account_id(ALICE)
+    comment = scene.change(
+        lambda change: arrivals.add_comment(change, "Yes.", document=document, creator_id=owner)
+    )
+    scene.act(lambda: client.flag(ALICE, document, ["+deleted"]))
+    scene.change(removal.expunge)
+    scene.end()
+
+    assert [scene.history(item, of=scene.live)[-1][2] for item in (document, comment)] == [True] * 2
