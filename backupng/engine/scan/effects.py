@@ -104,6 +104,8 @@ def touching(*items: int) -> Effect:
 def joined(effects: Iterable[Effect]) -> Effect:
     """Return several effects as one."""
     several = list(effects)
+    if len(several) == 1:
+        return several[0]
     return Effect(
         exact=tuple(state for each in several for state in each.exact),
         touched=frozenset[ItemId]().union(*(each.touched for each in several)),
