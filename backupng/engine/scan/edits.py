@@ -50,7 +50,7 @@ def move_items(op: Operation, known: Known) -> Effect:
 
     def move(state: ItemState) -> ItemState:
         read = to_trash and state.kind in _MESSAGES and not known.is_in_trash(state.folder_id)
-        return op.changed(state, folder_id=target, unread=state.unread and not read)
+        return _placed(op.changed(state, folder_id=target, unread=state.unread and not read))
 
     folders = [item for item in _ids(op) if item > 0 and _is_folder(known, ItemId(item))]
     inside = [_unread_below(known, ItemId(item)) for item in folders] if to_trash else []
@@ -127,11 +127,7 @@ def copy_items(op: Operation, known: Known) -> Effect:
             effects.append(touching(copy["destId"]))
         else:
             state = replace(op.changed(source, folder_id=target), item_id=ItemId(copy["destId"]))
-            if target == ItemId(SystemFolder.JUNK):
-                # Junk is in no conversation.
-                fields = {k: v for k, v in state.fields.items() if k != CONVERSATION}
-                state = replace(state, fields=fields)
-            effects.append(exactly([state]))
+            effects.append(exactly([_placed(state)]))
     return joined(effects)
 
 
@@ -229,6 +225,14 @@ def _with_tag(op: Operation, state: ItemState, name: str, *, on: bool) -> ItemSt
     if on:
         return op.changed(state, tags=state.tags if there else (*state.tags, name))
     return op.changed(state, tags=tuple(each for each in state.tags if each not in there))
+
+
+def _placed(state: ItemState) -> ItemState:
+    """Return a state as its folder has it: Junk is in no conversation."""
+    if state.folder_id != ItemId(SystemFolder.JUNK):
+        return state
+    fields = {name: value for name, value in state.fields.items() if name != CONVERSATION}
+    return replace(state, fields=fields)
 
 
 def _is_folder(known: Known, item: ItemId) -> bool:

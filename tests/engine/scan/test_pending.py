@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import pytest
 
@@ -100,3 +101,19 @@ def test_the_comments_of_a_document_go_with_it_in_an_imap_purge(scene: Scene) ->
     scene.end()
 
     assert [scene.history(item, of=scene.live)[-1][2] for item in (document, comment)] == [True] * 2
+
+
+def test_a_conversation_goes_when_its_last_message_is_junk(scene: Scene) -> None:
+    first = scene.deliver("Lunch")
+    reply = scene.deliver("Re: Lunch", answers="Lunch")
+    conversation = scene.rows(f"id = {reply}")[0]["parent_id"]
+    scene.end()
+    for item in (first, reply):
+        scene.act(partial(scene.mail.client.move, ALICE, item, "/Junk"))
+        scene.act(partial(scene.mail.client.flag, ALICE, item, ["+flagged"]))
+    scene.mail.later(seconds=61)
+    scene.late.catch_up()
+
+    told = scene.history(conversation, of=scene.live)
+    assert [state[2] for state in told][-2:] == [False, True]
+    assert scene.history(conversation)[-1] == told[-1]
