@@ -24,7 +24,6 @@ from typing import Any, Final
 from backupng.engine.backuppath.store import Writer
 from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import Source
-from backupng.engine.mailserver.zimbra.codes import SystemFolder
 from backupng.engine.model import (
     FOLDER_LIKE,
     AccountId,
@@ -326,8 +325,7 @@ class Replay:
         parent = parent_of(last) if last.kind is ItemKind.MESSAGE else None
         if parent is None:
             return
-        leaves = state.deleted or state.folder_id == ItemId(SystemFolder.JUNK)
-        if leaves or parent_of(state) != parent:
+        if state.deleted or parent_of(state) != parent:
             self._doom(parent, Doom(state.mod, state.start))
 
 
