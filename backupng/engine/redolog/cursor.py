@@ -40,7 +40,8 @@ class Cursor:
 
     def take(self, count: int) -> bytes:
         """Return the next bytes. Raises Torn, Broken or UnreadableLog."""
-        if count > self.left:
+        behind = self.position + count
+        if behind > self.end:
             raise Torn("the file ends within the record")
         self._budget_bytes -= count
         if self._budget_bytes < 0:
@@ -51,7 +52,7 @@ class Cursor:
             raise _unreadable(error) from error
         if len(taken) < count:
             raise Torn("the file was cut while it was read")
-        self.position += count
+        self.position = behind
         return taken
 
     def skip(self, count: int) -> Span:

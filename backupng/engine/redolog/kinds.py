@@ -47,16 +47,15 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An integer or a boolean, by its letter of `struct`; any byte but 0 is true."""
+    """An integer or a boolean, as `struct` spells it; any byte but 0 is true."""
 
-    letter: str
+    form: struct.Struct
 
     def read(self, cursor: Cursor, minor: int, seen: Fields) -> Any:
-        (value,) = struct.unpack(f">{self.letter}", cursor.take(struct.calcsize(self.letter)))
-        return value
+        return self.form.unpack(cursor.take(self.form.size))[0]
 
     def write(self, value: Any, minor: int, seen: Fields) -> Iterator[Piece]:
-        yield struct.pack(f">{self.letter}", value)
+        yield self.form.pack(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +221,7 @@ def _slot(kind: Kind | Slot) -> Slot:
     return kind if isinstance(kind, Slot) else Slot(kind=kind)
 
 
-I8, I16, I32, I64 = Number("b"), Number("h"), Number("i"), Number("q")
-BOOL = Number("?")
+I8, I16, I32, I64, BOOL = (Number(struct.Struct(f">{letter}")) for letter in "bhiq?")
 TYPE = I8
 """An item's type; -1: any."""
 COLOR = Grown(27, I8, I64)

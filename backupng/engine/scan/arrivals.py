@@ -13,7 +13,7 @@ from backupng.engine.mailserver.zimbra.codes import (
     letters_of,
     three_bytes,
 )
-from backupng.engine.mailserver.zimbra.parsing.mime import MessageFacts, message_metadata
+from backupng.engine.mailserver.zimbra.parsing.mime import Heading
 from backupng.engine.mailserver.zimbra.rows import full_subject, shown_text
 from backupng.engine.model import (
     CONTENT_TYPE,
@@ -101,9 +101,9 @@ def _message_values(content: Content) -> dict[str, Any]:
     return values
 
 
-def subject_of(facts: MessageFacts) -> str | None:
+def subject_of(facts: Heading) -> str | None:
     """Return a message's subject as its row would tell it."""
-    return full_subject(three_bytes(facts.subject_column), dict(message_metadata(facts)))
+    return full_subject(three_bytes(facts.subject_column), facts.metadata)
 
 
 def create_contact(op: Operation, known: Known) -> Effect:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
-from backupng.engine.mailserver.zimbra.parsing.mime import MessageFacts, describe
+from backupng.engine.mailserver.zimbra.parsing.mime import Heading, read_heading
 from backupng.engine.model import Digest
 from backupng.engine.redolog.cursor import Span
 from backupng.engine.redolog.ops_mail import INLINE
@@ -35,7 +35,7 @@ class Contents:
     def __init__(self, path: BackupPath, writer: Writer) -> None:
         self._path = path
         self._writer = writer
-        self._facts: OrderedDict[Digest, MessageFacts] = OrderedDict()
+        self._facts: OrderedDict[Digest, Heading] = OrderedDict()
 
     def of(self, fields: Mapping[str, Any], log: RedoLog, *, is_message: bool) -> Content | None:
         """Return what a record with a digest carries or names; None if its bytes cannot be had.
@@ -63,10 +63,10 @@ class Contents:
             return None
         facts = None
         if is_message:
-            facts = self._remember(found, describe(_headers(head)))
+            facts = self._remember(found, read_heading(bytes(head)))
         return Content(digest=found, size=length, facts=facts)
 
-    def _known_facts(self, digest: Digest) -> MessageFacts:
+    def _known_facts(self, digest: Digest) -> Heading:
         if digest in self._facts:
             return self._facts[digest]
         head = bytearray()
@@ -74,9 +74,9 @@ class Contents:
             head += chunk
             if len(head) >= _HEAD_BYTES:
                 break
-        return self._remember(digest, describe(_headers(head)))
+        return self._remember(digest, read_heading(bytes(head)))
 
-    def _remember(self, digest: Digest, facts: MessageFacts) -> MessageFacts:
+    def _remember(self, digest: Digest, facts: Heading) -> Heading:
         self._facts[digest] = facts
         while len(self._facts) > _REMEMBERED:
             self._facts.popitem(last=False)
@@ -102,12 +102,6 @@ def _plain(log: RedoLog, span: Span, size: int) -> Iterator[bytes]:
             rest = stream.unconsumed_tail
             if plain:
                 yield plain
-
-
-def _headers(head: bytearray) -> bytes:
-    """Return a message without its body: subject, sender and recipients are all that is asked."""
-    ends = [at for at in (head.find(b"\r\n\r\n"), head.find(b"\n\n")) if at >= 0]
-    return bytes(head[: min(ends) + 2] if ends else head)
 
 
 def _noting(chunks: Iterable[bytes], head: bytearray) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from operator import attrgetter
 from typing import Final
 
 from backupng.engine.mailserver.zimbra.codes import (
@@ -38,6 +39,12 @@ _NOT_COPIED: Final = FOLDER_LIKE | {
     ItemKind.CONVERSATION,
 }
 _MESSAGES: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
+
+_visible: Final = attrgetter(
+    *("kind", "folder_id", "name", "subject", "sender", "recipients", "flags", "unread"),
+    *("tags", "color", "date", "size", "digest"),
+)
+"""What records of this page change, or leave as it was."""
 
 Change = Callable[[ItemState], ItemState | None]
 """What a record makes of a state; None if that cannot be told."""
@@ -194,8 +201,7 @@ def _to_item(op: Operation, known: Known, item: int, change: Change) -> Effect:
 
 def _looks_same(before: ItemState, after: ItemState) -> bool:
     """Say whether a record only repeated what was so already: then nothing has changed."""
-    same = replace(before, mod=after.mod, start=after.start, source=after.source)
-    return after == replace(same, fields=after.fields, row={}, side_rows={}, kept_as={})
+    return _visible(before) == _visible(after)
 
 
 def _only_hints(op: Operation, known: Known) -> Effect:

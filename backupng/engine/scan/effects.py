@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from backupng.engine.mailserver.zimbra.parsing.mime import MessageFacts
+from backupng.engine.mailserver.zimbra.parsing.mime import Heading
 from backupng.engine.model import CONVERSATION, Digest, ItemId, ItemKind, ItemState
 from backupng.engine.scan.known import Known, parent_of
 
@@ -18,7 +18,7 @@ class Content:
 
     digest: Digest
     size: int
-    facts: MessageFacts | None = None
+    facts: Heading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,8 +37,8 @@ def _group(group: Group, minor: int, dice: random.Random) -> dict[str, Any]:
 
 def _value(kind: Kind, minor: int, dice: random.Random, *, seen: Fields) -> Any:
     match kind:
-        case Number(letter):
-            return _number(letter, dice)
+        case Number(form):
+            return _number(form.format[-1], dice)
         case Grown(grown, older, newer):
             return _value(newer if minor >= grown else older, minor, dice, seen=seen)
         case Text():

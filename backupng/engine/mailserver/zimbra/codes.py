@@ -120,6 +120,9 @@ SERVER_LETTERS: Mapping[str, Flag] = MappingProxyType(
 )
 """What the server computes from the content."""
 
+_LETTERS_BY_BIT: Final = tuple((letter, int(flag)) for letter, flag in CLIENT_LETTERS.items())
+"""Plain numbers: `&` of two flags takes ten times as long."""
+
 CLIENT_BITS: Final = sum(CLIENT_LETTERS.values())
 SERVER_BITS: Final = sum(SERVER_LETTERS.values()) | (
     Flag.COPIED | Flag.INDEXING_DEFERRED | Flag.IN_DUMPSTER | Flag.UNCACHED
@@ -159,7 +162,8 @@ UNREAD_TAG_ID: Final = -10
 
 def letters_of(bits: int) -> str:
     """Return the letters of the flags that a client can set, in ascending bit order."""
-    return "".join(letter for letter, flag in CLIENT_LETTERS.items() if bits & flag)
+    plain = int(bits)
+    return "".join([letter for letter, bit in _LETTERS_BY_BIT if plain & bit])
 
 
 def bits_of(letters: str) -> int:

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from backupng.engine.mailserver.zimbra.parsing import utf16
 from backupng.engine.mailserver.zimbra.parsing.addresses import parse_address, parse_addresses
 from backupng.engine.mailserver.zimbra.parsing.fragment import html_to_text, make_fragment
-from backupng.engine.mailserver.zimbra.parsing.headers import Headers, decode_words
+from backupng.engine.mailserver.zimbra.parsing.headers import (
+    Headers,
+    decode_words,
+    split_headers,
+)
 from backupng.engine.mailserver.zimbra.parsing.parts import (
     Part,
     body_parts,
@@ -22,13 +26,12 @@ _ADDRESS_UNITS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageFacts:
-    """What a message says about itself.
+class Heading:
+    """What lists show of a message.
 
     `sender` and `to` are header values, unfolded, encoded words left as they are, as the metadata
     keeps them; the columns hold what lists sort by. `prefix` and `raw_subject` lead from
-    `subject_column` back to `subject`. Message ids carry no angle brackets. `priority` is -1 for
-    low, 1 for high.
+    `subject_column` back to `subject`.
     """
 
     subject: str
@@ -39,6 +42,23 @@ class MessageFacts:
     sender_column: str | None
     to: str | None
     recipients_column: str | None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata map of a row, so far as it is of these (`zimbra-store.md` §8.6)."""
+        optional = {"t": self.to, "p": self.prefix, "r": self.raw_subject}
+        return {"s": self.sender} | {
+            key: text for key, text in optional.items() if text is not None
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFacts(Heading):
+    """What a message says about itself.
+
+    Message ids carry no angle brackets. `priority` is -1 for low, 1 for high.
+    """
+
     fragment: str
     has_attachment: bool
     priority: int
@@ -50,20 +70,9 @@ def describe(raw: bytes) -> MessageFacts:
     """Describe a message; any bytes are one, garbage is a message without headers."""
     root = read_parts(raw)
     headers = root.headers
-    subject = headers.first("subject")
-    described = describe_subject(decode_words(subject) if subject is not None else None)
-    sender = _sender(headers)
-    to = ", ".join(headers.all("to")) if headers.first("to") is not None else None
-    recipients = ", ".join(address.sort_text for address in parse_addresses(to or ""))
+    heading = _heading(headers)
     return MessageFacts(
-        subject=described.full,
-        subject_column=described.column,
-        prefix=described.prefix,
-        raw_subject=described.raw,
-        sender=sender,
-        sender_column=utf16.column(parse_address(sender).sort_text, _ADDRESS_UNITS) or None,
-        to=to,
-        recipients_column=utf16.column(recipients, _ADDRESS_UNITS) or None,
+        **{name: getattr(heading, name) for name in Heading.__slots__},
         fragment=_fragment(raw, root),
         has_attachment=has_attachment(root),
         priority=_priority(headers),
@@ -72,11 +81,33 @@ def describe(raw: bytes) -> MessageFacts:
     )
 
 
+def read_heading(raw: bytes) -> Heading:
+    """Describe a message by its headers alone; `raw` may end where they do."""
+    headers, _ = split_headers(raw, 0, len(raw))
+    return _heading(headers)
+
+
 def message_metadata(facts: MessageFacts) -> dict[str, str]:
     """Return the metadata map of a message or chat at its delivery (`zimbra-store.md` §8.6)."""
-    metadata = {"f": facts.fragment, "s": facts.sender}
-    optional = {"t": facts.to, "p": facts.prefix, "r": facts.raw_subject}
-    return metadata | {key: text for key, text in optional.items() if text is not None}
+    return {"f": facts.fragment, **facts.metadata}
+
+
+def _heading(headers: Headers) -> Heading:
+    subject = headers.first("subject")
+    described = describe_subject(decode_words(subject) if subject is not None else None)
+    sender = _sender(headers)
+    to = ", ".join(headers.all("to")) if headers.first("to") is not None else None
+    recipients = ", ".join(address.sort_text for address in parse_addresses(to or ""))
+    return Heading(
+        subject=described.full,
+        subject_column=described.column,
+        prefix=described.prefix,
+        raw_subject=described.raw,
+        sender=sender,
+        sender_column=utf16.column(parse_address(sender).sort_text, _ADDRESS_UNITS) or None,
+        to=to,
+        recipients_column=utf16.column(recipients, _ADDRESS_UNITS) or None,
+    )
 
 
 def _sender(headers: Headers) -> str:
