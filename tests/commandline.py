@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE_S = 120
+_DATABASE = "db.sqlite3"
+_CLOSED = 0o750
+"""The mode of a data folder."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,10 @@ class ForkingCommandLine(CommandLine):
     def __call__(self, *words: object, stdin: bytes = b"", cwd: Path | None = None) -> Answer:
         """Run one command line, which reads no input, and wait for its end."""
         assert not stdin
-        return _forks().call(list(map(str, words)), cwd or Path.cwd(), self.data)
+        forks = _forks()
+        if not (self.data / _DATABASE).exists():
+            forks.furnish(self.data)
+        return forks.call(list(map(str, words)), cwd or Path.cwd(), self.data)
 
 
 class _Forks:
@@ -103,6 +110,15 @@ class _Forks:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def furnish(self, data: Path) -> None:
+        """Put a database into a new data folder: what a first command makes is the same in each."""
+        made = Path(self._folder.name, "data", _DATABASE)
+        if not made.exists():
+            # It fails for want of a server, and has made the database.
+            self.call(["getProperty"], Path.cwd(), made.parent)
+        data.mkdir(mode=_CLOSED, parents=True, exist_ok=True)
+        shutil.copy(made, data)
 
     def call(self, words: Sequence[str], cwd: Path, data: Path) -> Answer:
         """Have one command run to its end."""

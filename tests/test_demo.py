@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commandline import CommandLine
+from tests.commandline import ForkingCommandLine
 from tests.processes import DEADLINE_S, own_port, until, with_data
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ class Demo:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.backupng = CommandLine(data)
+        self.backupng = ForkingCommandLine(data)
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
 

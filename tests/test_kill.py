@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -17,8 +18,6 @@ from backupng.engine.model import EntryKind
 from tests.commandline import CommandLine, comparable, forking
 from tests.processes import DEADLINE_S
 
-KILLS = 4
-
 
 @pytest.fixture
 def backupng(tmp_path: Path) -> Iterator[CommandLine]:
@@ -26,34 +25,57 @@ def backupng(tmp_path: Path) -> Iterator[CommandLine]:
         yield made
 
 
-def test_a_scan_killed_at_random_moments_is_completed_by_the_next(backupng: CommandLine) -> None:
+@pytest.fixture(scope="module")
+def made_twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """Return the command line of two servers that were made with the same arguments."""
+    with forking(tmp_path_factory.mktemp("twins") / "data") as made:
+        for name in ("mail1", "mail2"):
+            made.json("sandbox", "createServer", name, "accounts", 3, "items", 60)
+        yield made
+
+
+@pytest.fixture
+def twins(made_twice: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
+    """Return a copy of them for one test."""
+    with forking(tmp_path / "data") as copy:
+        shutil.copytree(made_twice.data, copy.data)
+        yield copy
+
+
+def start_scan(backupng: CommandLine, server: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        backupng.arguments("--sync", "--host", server, "doSmartScan"),
+        env=backupng.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.proofs)])
+def test_a_scan_killed_at_random_moments_is_completed_by_the_next(
+    twins: CommandLine, kills: int
+) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")  # noqa: T201  # a failure shows it, and can be repeated
     moments = random.Random(seed)  # noqa: S311  # moments, not secrets
-    made = backupng.json("sandbox", "createServer", "mail1", "accounts", 3, "items", 80)
     whole = time.monotonic()
-    other = backupng.json("sandbox", "createServer", "mail2", "accounts", 3, "items", 80)
-    backupng.json("--sync", "--host", "mail2", "doSmartScan")
+    assert start_scan(twins, "mail2").wait(DEADLINE_S) == 0
     whole = time.monotonic() - whole
 
-    for _ in range(KILLS):
-        scan = subprocess.Popen(
-            backupng.arguments("--sync", "--host", "mail1", "doSmartScan"),
-            env=backupng.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    for _ in range(kills):
+        scan = start_scan(twins, "mail1")
         try:
             scan.wait(moments.uniform(0.2, 1.0) * whole)
         except subprocess.TimeoutExpired:
             os.kill(scan.pid, signal.SIGKILL)
             scan.wait(DEADLINE_S)
-    done = backupng.json("--sync", "--host", "mail1", "doSmartScan")
+    done = twins.json("--sync", "--host", "mail1", "doSmartScan")
 
     assert done["counters"]["read_errors"] == 0
-    assert states(Path(made["backup_path"])) == states(Path(other["backup_path"]))
-    again = backupng.json("--sync", "--host", "mail1", "doSmartScan", "deep", "true")
+    paths = twins.data / "backup"
+    assert states(paths / "mail1") == states(paths / "mail2")
+    again = twins.json("--sync", "--host", "mail1", "doSmartScan", "deep", "true")
     assert again["counters"]["items_new"] == again["counters"]["items_updated"] == 0
 
 
@@ -92,10 +114,10 @@ def test_a_killed_creation_of_a_server_leaves_nothing_that_counts(backupng: Comm
     assert not making.parent.exists()
 
 
-def test_the_same_arguments_make_equal_servers(backupng: CommandLine) -> None:
-    for name in ("one", "two"):
-        backupng.json("sandbox", "createServer", name, "accounts", 2, "items", 40, "seed", 7)
-    listings = [backupng.json("sandbox", "list", name, "a2@example.com") for name in ("one", "two")]
+def test_the_same_arguments_make_equal_servers(made_twice: CommandLine) -> None:
+    listings = [
+        made_twice.json("sandbox", "list", name, "a2@example.com") for name in ("mail1", "mail2")
+    ]
 
     first, second = ({**each, "account": each["account"]["name"]} for each in listings)
 
@@ -105,16 +127,14 @@ def test_the_same_arguments_make_equal_servers(backupng: CommandLine) -> None:
     }
 
 
-def test_a_seeded_mailbox_comes_back_equal(backupng: CommandLine) -> None:
-    backupng.json("sandbox", "createServer", "mail1", "accounts", 2, "items", 60)
-    backupng.json("--sync", "doSmartScan")
+def test_a_seeded_mailbox_comes_back_equal(twins: CommandLine) -> None:
+    twins.json("--sync", "--host", "mail1", "doSmartScan")
 
-    done = backupng.json(
-        "--sync", "doRestoreOnNewAccount", "a1@example.com", "copy@example.com", "last"
-    )
+    words = ("doRestoreOnNewAccount", "a1@example.com", "copy@example.com", "last")
+    done = twins.json("--sync", "--host", "mail1", *words)
 
     counters = done["counters"]
     assert counters["planned"] == counters["restored"]
-    before = backupng.json("sandbox", "list", "mail1", "a1@example.com")
-    after = backupng.json("sandbox", "list", "mail1", "copy@example.com")
+    before = twins.json("sandbox", "list", "mail1", "a1@example.com")
+    after = twins.json("sandbox", "list", "mail1", "copy@example.com")
     assert comparable(after) == comparable(before)

@@ -42,7 +42,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     SmartScans only run when a test asks for them.
     """
     with forking(tmp_path_factory.mktemp("console")) as cli:
-        cli.json("sandbox", "createServer", "mail1", "accounts", 3, "items", 60, "seed", 7)
+        cli.json("sandbox", "createServer", "mail1", "accounts", 3, "items", 30, "seed", 7)
         cli.json("sandbox", "createAccount", "mail1", ADDRESS)
         for name, value in NOT_BY_ITSELF.items():
             cli.json("setProperty", name, value)

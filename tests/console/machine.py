@@ -66,18 +66,6 @@ class Machine:
         self.started.append(process)
         return process
 
-    def run_command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run the command `backupng` to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "console.cli", *words],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-
     def ask(self, deed: str, *words: object) -> Any:
         """Have the hand do something and return what it found. Raises Away."""
         if self._hand is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -29,6 +30,14 @@ def as_role(client: Client, role: str) -> Client:
 
 
 @pytest.fixture
+def server(prototype: tuple[Path, dict[str, Any]], data: Path, db: None) -> Server:
+    """Return a server that never was scanned; no process but this one looks at its row."""
+    folder, row = prototype
+    shutil.copytree(folder, data, dirs_exist_ok=True)
+    return Server.objects.create(**row)
+
+
+@pytest.fixture
 def operator(client: Client, server: Server) -> Client:
     """Return a browser of an operator."""
     roles.keep()
@@ -36,15 +45,20 @@ def operator(client: Client, server: Server) -> Client:
 
 
 @pytest.fixture
-def scanned(server: Server) -> Server:
+def scanned(server: Server, scanned_prototype: tuple[Path, dict[str, Any]], data: Path) -> Server:
     """Return the server after a SmartScan that its queue knows of."""
-    scan(server)
+    shutil.copytree(scanned_prototype[0], data, dirs_exist_ok=True)
+    note_scan(server)
     return server
 
 
 def scan(server: Server) -> None:
     with connect.context(server) as ctx:
         SmartScan().run(ctx)
+    note_scan(server)
+
+
+def note_scan(server: Server) -> None:
     seq = QueuedOperation.objects.count() + 1
     QueuedOperation.objects.create(
         server=server, seq=seq, command="doSmartScan", state=State.SUCCESSFUL

@@ -49,9 +49,10 @@ class Shop:
         )
 
     def run(self, *words: str) -> tuple[int, str, str]:
-        process = self.start(*words)
-        out, err = process.communicate(timeout=DEADLINE_S)
-        return process.returncode, out, err
+        """Run a command to its end; where it is no matter that it is a process of its own."""
+        with forking(self.data) as backupng:
+            answer = backupng(*words)
+        return answer.exit_status, answer.out.decode(), answer.err
 
     def response(self, *words: str) -> dict[str, Any]:
         _, out, _ = self.run("--json", *words)
@@ -74,7 +75,9 @@ class Shop:
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, tuple[int, str, str]]:
     """Return an empty data folder's first command, which makes a sandbox, and how it ended."""
     shop = Shop(tmp_path_factory.mktemp("first") / "data")
-    return shop, shop.run("sandbox", "createServer", "mail1", "accounts", "2", "items", "0")
+    process = shop.start("sandbox", "createServer", "mail1", "accounts", "2", "items", "0")
+    out, err = process.communicate(timeout=DEADLINE_S)
+    return shop, (process.returncode, out, err)
 
 
 def scan_and_change(backupng: CommandLine) -> None:

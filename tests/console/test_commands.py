@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from backupng.engine.operations.smart_scan import SmartScan
-from console import connect, hosting, queue
+from console import connect, hosting
 from console.cli import program
 from console.connect import SandboxRequest
 from console.models import AuditEntry, QueuedOperation, Server
@@ -69,10 +69,9 @@ def second(server: Server) -> Server:
 
 
 @pytest.fixture
-def scanned(server: Server) -> Server:
+def scanned(server: Server, scanned_prototype: tuple[Path, dict[str, Any]], data: Path) -> Server:
     """Return the server with a first SmartScan done."""
-    queue.submit(server, SmartScan())
-    queue.drain(server)
+    shutil.copytree(scanned_prototype[0], data, dirs_exist_ok=True)
     return server
 
 
@@ -133,7 +132,7 @@ def test_what_is_asked_for_and_set_on_the_command_line_is_in_the_audit_log(
 def test_what_the_check_refuses_is_not_queued(run: Run, scanned: Server) -> None:
     ended = run("--json", "doRestoreOnNewAccount", "nobody", "new@example.com", "last")
     assert (ended.status, ended.error()["code"]) == (64, "no_such_account")
-    assert QueuedOperation.objects.count() == 1
+    assert not QueuedOperation.objects.exists()
 
 
 def test_a_value_of_the_wrong_type_is_named(run: Run) -> None:
@@ -231,6 +230,19 @@ def test_with_all_servers_the_highest_status_counts(run: Run, second: Server) ->
     Server.objects.filter(name="mail1").update(identity="another host")
     ended = run("--json", "--host", "all_servers", "doSmartScan")
     assert (ended.status, ended.envelope()["mail2"]["ok"]) == (69, True)
+
+
+def test_a_worker_serves_one_and_the_servers_are_named(run: Run, second: Server) -> None:
+    refused = run("worker")
+    assert refused.status == 64
+    assert "There are several servers, and a worker serves one." in refused.err
+    assert "Name one with --host: mail1, mail2. `backupng run` serves all." in refused.err
+
+
+def test_all_are_served_and_none_of_them_named(run: Run, second: Server) -> None:
+    refused = run("--host", "mail1", "run")
+    assert refused.status == 64
+    assert "run serves all servers of this host" in refused.err
 
 
 def test_without_any_server_the_way_to_one_is_shown(run: Run, server: Server) -> None:

@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from pytest_django import Settings
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data", "quick_passwords")]
 
 ANNA = ("anna", "anna@example.com")
+
+
+@pytest.fixture
+def quick_passwords(settings: Settings) -> None:
+    """Hash passwords at little cost: that Django keeps them well is not tested here."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def password_of(*words: str) -> str:
