@@ -14,7 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from backupng.engine.backuppath import disk
+from backupng.engine.backuppath.disk import Room
 from backupng.engine.backuppath.store import BackupPath, Owner
+from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.mailserver.sandbox.client import SandboxClient
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.server import Sandbox
@@ -35,6 +38,8 @@ class Office:
     now: datetime = NOON
     settings: Settings = field(default_factory=Settings)
     log_lines: list[str] = field(default_factory=list)
+    catalog_file: Path | None = None
+    """Where the catalog is kept, if a test wants one that stays."""
     opened: ExitStack = field(default_factory=ExitStack)
     """The Backup Paths that were opened, for the end of the test."""
 
@@ -66,9 +71,25 @@ class Office:
     def owned_path(self) -> BackupPath:
         """The Backup Path, made if it is not there."""
         path = BackupPath.open_or_create(self.backup_path, self.owner, now=self.now)
+        path.tell = self.log
+        if self.catalog_file is not None:
+            path.listener = self.opened.enter_context(Catalog(path, self.catalog_file)).take
         return self.opened.enter_context(path)
 
-    def check_owned_path(self) -> int:
+    @property
+    def catalog(self) -> Catalog:
+        """The index of the Backup Path, opened."""
+        return self.opened.enter_context(Catalog(self.path, self.catalog_file))
+
+    @contextmanager
+    def another(self) -> Iterator[tuple[Any, BackupPath]]:
+        """Mail server and Backup Path opened once more."""
+        with Sandbox.open(self.sandbox.folder) as sandbox:
+            path = BackupPath.open_or_create(self.backup_path, self.owner, now=self.now)
+            with path:
+                yield sandbox.source(), path
+
+    def check_owned_path(self) -> Room:
         """Refuse what `owned_path` would refuse."""
         return BackupPath.check_writable(self.backup_path, self.owner)
 
@@ -136,6 +157,17 @@ def message(subject: str, *, body: str = "Hello.", sender: str = "Eve <eve@examp
 
 
 @contextmanager
+def _up_since(office: Office) -> Iterator[None]:
+    """Have the host be up for as long as the clock of the office goes on."""
+    real = disk.since_boot_ms
+    disk.since_boot_ms = lambda: (office.now - NOON) // timedelta(milliseconds=1)
+    try:
+        yield
+    finally:
+        disk.since_boot_ms = real
+
+
+@contextmanager
 def office(folder: Path) -> Iterator[Office]:
     """Open the office in an empty folder: four accounts, nothing delivered, nothing scanned."""
     with (
@@ -145,6 +177,7 @@ def office(folder: Path) -> Iterator[Office]:
         (folder / "backup").mkdir()
         made = Office(folder, sandbox)
         stack.push(made.opened)
+        stack.enter_context(_up_since(made))
         made.client.set_cos_notes("staff", f"no backup {BACKUP_DISABLED}")
         for address, cos in ((ALICE, ""), (BOB, ""), (CAROL, "staff"), (DAVE, "")):
             made.client.create_account(address, cos=cos)

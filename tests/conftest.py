@@ -11,6 +11,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  
 
 from tests.cast import Office, office
 from tests.mariadb import MariaDB
+from tests.proofs.told import table
 from tests.slapd import Slapd
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest files come first."""
     order = {file: number for number, file in enumerate(_LONGEST)}
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print what the proofs have tried, where they were asked for."""
+    if "proofs" in config.option.markexpr and "not" not in config.option.markexpr:
+        terminalreporter.section("proofs")
+        for row in table(terminalreporter.stats.get("passed", ())):
+            terminalreporter.line(row)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ BackupError                    hint: what the admin can do; code: the word of `c
 │   ├── MailServerError        MailServerUnreachable (transient), MailServerRefused
 │   └── Stopped                an admin asked; not a failure
 └── ItemError                  skips one item, counted in the Report with its cause
-    ├── ReadError              metadata or blob cannot be read
-    ├── BrokenItem             read, but corrupted
+    ├── ReadError              metadata or blob cannot be read; LostBlob
+    ├── BrokenItem             read, but corrupted; DamagedBackup
     └── InvalidItem            intact, but the server refuses it
 """
 
@@ -114,6 +114,14 @@ class BrokenItem(ItemError):
     """Metadata or blob was read and is not what it claims to be."""
 
     cause = "broken item"
+
+
+class DamagedBackup(BrokenItem):
+    """What the Backup Path holds of it is damaged: a Coherency Check is due."""
+
+
+class LostBlob(ReadError):
+    """A blob that its metadata name is not in the Backup Path: a Coherency Check is due."""
 
 
 class InvalidItem(ItemError):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import BinaryIO
 
 import zstandard
@@ -20,10 +21,10 @@ from backupng.engine.model import Digest, spell_digest
 
 CHUNK = 1 << 17
 LARGEST_BLOB = 2 << 30
-_WIDEST_WINDOW = 8 << 20
+WIDEST_WINDOW = 8 << 20
 _BITE = 1 << 10
 """Packed bytes unpacked at once: no block of them, however hostile, becomes more than 32 MiB."""
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -44,6 +45,12 @@ class Packer:
 
     codec: BlobCodec = BlobCodec.ZSTD
     level: int = 3
+    _zstd: zstandard.ZstdCompressor = field(init=False, repr=False, compare=False)
+    """Made once: its tables are large, and most blobs are small."""
+
+    def __post_init__(self) -> None:
+        level = self.level if self.codec is BlobCodec.ZSTD else 0
+        self._zstd = zstandard.ZstdCompressor(level=level, write_checksum=True)
 
     def pack(self, plain: Iterable[bytes], write: Callable[[bytes], object]) -> tuple[Digest, int]:
         """Hand `plain` compressed to `write`; return its digest and length in plain bytes.
@@ -51,8 +58,10 @@ class Packer:
         Raises InvalidItem for more than a reader would take.
         """
         digest, length = hashlib.sha256(), 0
-        packing = self._compressor()
-        for chunk in plain:
+        chunks = iter(plain)
+        first, second = next(chunks, b""), next(chunks, b"")
+        packing = self._compressor(-1 if second else len(first))
+        for chunk in chain((first, second), chunks):
             length += len(chunk)
             if length > LARGEST_BLOB:
                 raise InvalidItem(f"its content is larger than {LARGEST_BLOB} bytes")
@@ -61,10 +70,11 @@ class Packer:
         write(packing.flush())
         return spell_digest(digest.digest()), length
 
-    def _compressor(self) -> zlib._Compress | zstandard.ZstdCompressionObj:
+    def _compressor(self, length: int) -> zlib._Compress | zstandard.ZstdCompressionObj:
+        """Return a compressor of so many plain bytes; -1: nobody knows how many."""
         if self.codec is BlobCodec.GZIP:
             return zlib.compressobj(self.level, zlib.DEFLATED, 31)
-        return zstandard.ZstdCompressor(level=self.level, write_checksum=True).compressobj()
+        return self._zstd.compressobj(size=length)
 
 
 def codec_of(file: BinaryIO, digest: Digest) -> BlobCodec:
@@ -74,7 +84,7 @@ def codec_of(file: BinaryIO, digest: Digest) -> BlobCodec:
     """
     magic = file.read(4)
     file.seek(0)
-    if magic == _ZSTD_MAGIC:
+    if magic == ZSTD_MAGIC:
         return BlobCodec.ZSTD
     if magic[:2] == _GZIP_MAGIC:
         return BlobCodec.GZIP
@@ -107,7 +117,7 @@ def unpack(file: BinaryIO, digest: Digest) -> Iterator[bytes]:
 
 def _unzstd(file: BinaryIO) -> Iterator[bytes]:
     # Not stream_reader, which passes over whatever follows the frame.
-    unpacking = zstandard.ZstdDecompressor(max_window_size=_WIDEST_WINDOW).decompressobj()
+    unpacking = zstandard.ZstdDecompressor(max_window_size=WIDEST_WINDOW).decompressobj()
     while not unpacking.eof and (data := file.read(_BITE)):
         yield unpacking.decompress(data)
     if not unpacking.eof or unpacking.unused_data or file.read(1):

@@ -1,4 +1,7 @@
-"""The disk below the tree: its refusals as our errors, and what its `syncfs` is worth."""
+"""The disk below the tree: descriptors, its refusals as our errors, what its `syncfs` is worth.
+
+Beside `fsio`, which opens and names, nothing else touches the tree.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,18 @@ import os
 import platform
 import re
 import stat
+import time
 from contextlib import suppress
-from pathlib import Path, PurePath
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO
 
 from backupng.engine.errors import (
     BackupPathBusy,
     BackupPathUnwritable,
+    BadRequest,
     NotABackupPath,
     ReadError,
 )
@@ -24,7 +32,9 @@ from backupng.engine.errors import (
 _REPORTING = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x2FC12FC1, 0x01021994})
 """Superblock magics of ext, XFS, btrfs, ZFS and tmpfs: there `syncfs` tells of its errors."""
 
+FILE_MODE, FOLDER_MODE = 0o640, 0o750
 _HERE = PurePath()
+LONGEST_NOTE = 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -88,6 +98,21 @@ def sync_whole(descriptor: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
+def opened_root(root: Path) -> int:
+    """Open the folder of a tree. Raises BadRequest (path_missing, path_not_readable)."""
+    try:
+        return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise BadRequest(
+            f"The folder {root} does not exist.",
+            code="path_missing",
+            hint="Make it, or set another one: setProperty ZxBackup_DestPath.",
+        ) from error
+    except OSError as error:
+        message = f"{root} cannot be opened: {reason(error)}."
+        raise BadRequest(message, code="path_not_readable") from error
+
+
 def opened(descriptor: int) -> BinaryIO:
     """Return what a descriptor of a regular file reads. Raises OSError, the descriptor closed."""
     try:
@@ -97,6 +122,30 @@ def opened(descriptor: int) -> BinaryIO:
     except OSError:
         os.close(descriptor)
         raise
+
+
+def mark_of(found: os.stat_result) -> tuple[int, ...]:
+    """Return what differs once a file is written to or replaced."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
+
+
+def contents(descriptor: int, *, limit: int) -> bytes | None:
+    """Read a regular file as long as it is now, and close it; None if it is longer than `limit`.
+
+    Raises OSError.
+    """
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if found.st_size > limit:
+            return None
+        data = os.read(descriptor, found.st_size)
+        while len(data) < found.st_size and (more := os.read(descriptor, found.st_size)):
+            data += more
+        return data[: found.st_size]
+    finally:
+        os.close(descriptor)
 
 
 def lock(descriptor: int, how: int, *, root: Path) -> None:
@@ -109,6 +158,16 @@ def lock(descriptor: int, how: int, *, root: Path) -> None:
         ) from error
 
 
+def require_writable(descriptor: int, *, root: Path) -> None:
+    """Raise BadRequest (path_not_writable) if this user cannot write in a folder."""
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True):
+        raise BadRequest(
+            f"{root} cannot be written by the user with the number {os.geteuid()}.",
+            code="path_not_writable",
+            hint="Make that user its owner, or mount its disk for writing.",
+        )
+
+
 def require_in_place(descriptor: int, *, root: Path) -> None:
     """Raise NotABackupPath if the folder at `root` is not the one that is open."""
     with suppress(OSError):
@@ -119,3 +178,142 @@ def require_in_place(descriptor: int, *, root: Path) -> None:
         " it was moved or replaced, or another disk was mounted over it.",
         hint="Put it back in its place; or name the new one: setProperty ZxBackup_DestPath.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may still be written to a file system: bytes, and the share of files in percent."""
+
+    bytes: int
+    files_percent: float
+
+
+def room_at(descriptor: int) -> Room:
+    """Return the room of the file system of a descriptor. Raises OSError."""
+    free = os.fstatvfs(descriptor)
+    # Some file systems have no fixed number of files: they tell 0.
+    share = 100 * free.f_favail / free.f_files if free.f_files else 100.0
+    return Room(free.f_bavail * free.f_frsize, share)
+
+
+def allocate(descriptor: int, length: int) -> None:
+    """Have the file system set aside so many bytes for a new file. Raises OSError."""
+    os.posix_fallocate(descriptor, 0, length)
+
+
+@cache
+def boot_id() -> str:
+    """Return what changes whenever this host starts anew; `unknown` where the kernel hides it."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return "unknown"
+
+
+def since_boot_ms() -> int:
+    """Return how long ago this host started, in ms, the time it slept included."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def noted(descriptor: int) -> bytes:
+    """Return what a small file says. Raises OSError."""
+    return os.pread(descriptor, LONGEST_NOTE, 0)
+
+
+def note(descriptor: int, text: bytes, *, durably: bool) -> None:
+    """Write what a small file says, in place; the same length each time. Raises OSError."""
+    os.ftruncate(descriptor, len(text))
+    os.pwrite(descriptor, text, 0)
+    if durably:
+        os.fdatasync(descriptor)
+
+
+@dataclass(slots=True)
+class StagedFile:
+    """A new file below `.staging` while it is written, and its length in bytes so far."""
+
+    path: PurePosixPath
+    descriptor: int
+    root: Path
+    length: int = 0
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        with writing(self.root, self.path):
+            while data:
+                written = os.write(self.descriptor, data)
+                self.length += written
+                data = data[written:]
+
+
+class Kind(StrEnum):
+    """What a name in a folder stands for."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"
+    """A link, a pipe, a socket, a device: no tree holds any."""
+
+
+def listed(descriptor: int) -> list[tuple[str, Kind]]:
+    """List an open folder with what each name stands for, sorted. Raises OSError."""
+    with os.scandir(descriptor) as found:
+        return sorted((each.name, _kind_of(each)) for each in found)
+
+
+def _kind_of(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_file(follow_symlinks=False):
+        return Kind.FILE
+    return Kind.FOLDER if entry.is_dir(follow_symlinks=False) else Kind.OTHER
+
+
+def append_whole(descriptor: int, data: bytes, cut_to: int) -> None:
+    """Append all of `data` behind `cut_to` bytes, cutting off what lies there. Raises OSError."""
+    length = os.fstat(descriptor).st_size
+    if length < cut_to:
+        raise OSError(errno.EIO, "it is shorter than it was a moment ago")
+    if length > cut_to:
+        os.ftruncate(descriptor, cut_to)
+    if cut_to == 0:
+        set_mode(descriptor, FILE_MODE)
+    if os.write(descriptor, data) != len(data):
+        os.ftruncate(descriptor, cut_to)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def set_mode(descriptor: int, mode: int) -> None:
+    """Give what was just made its mode, whatever the umask; some file systems know no modes."""
+    with suppress(OSError):
+        if os.fstat(descriptor).st_mode & 0o777 != mode:
+            os.fchmod(descriptor, mode)
+
+
+def new_stamp(folder: int) -> tuple[int, int]:
+    """Give a locked folder a later time than it had; return both, in ns; equal where it cannot.
+
+    Clocks and file systems are coarse, and clocks run backwards: then it is a step later.
+    """
+    before = after = os.fstat(folder).st_mtime_ns
+    with suppress(OSError):
+        os.utime(folder)
+        for step in (0, 1_000, 1_000_000_000):
+            if step:
+                os.utime(folder, ns=(before + step, before + step))
+            after = os.fstat(folder).st_mtime_ns
+            if after > before:
+                break
+    return before, max(before, after)
+
+
+def stamp_of(folder: int) -> int:
+    """Return the time of a folder, in ns. Raises OSError."""
+    return os.fstat(folder).st_mtime_ns
+
+
+def sweep(folder: int) -> None:
+    """Delete what lies in a folder if nobody else holds its lock."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    for name in os.listdir(folder):
+        os.unlink(name, dir_fd=folder)

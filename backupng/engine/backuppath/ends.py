@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final, Generic
 
-from backupng.engine.backuppath import histories, metadata, values
+from backupng.engine.backuppath import histories, layout, metadata, values
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.histories import Parse, State
 from backupng.engine.errors import InvalidItem
@@ -49,6 +49,9 @@ class Ends:
         if met is not None and met[0] == mark:
             self._met.move_to_end(path)
             return met[1]
+        if not mark:
+            # Never written, or removed by a purge. What is not there is not remembered either.
+            return End(0, 0, metadata.first_digits(layout.chain_seed(path)), None)
         lines = histories.intact_lines(self._tree, path)
         count = len(lines.bodies)
         states = histories.states_of(self._tree, lines.bodies[-1:], parse, first=count)
@@ -56,9 +59,13 @@ class Ends:
         self._meet(path, mark, end)
         return end
 
-    def grown(self, path: PurePosixPath, end: End[Any]) -> None:
-        """Take note of where a history ends now; the caller holds its lock."""
-        self._meet(path, self._tree.mark(path), end)
+    def grown(self, path: PurePosixPath, mark: tuple[int, ...], end: End[Any]) -> None:
+        """Take note of where a history ends now, and of its mark; the caller holds its lock."""
+        self._meet(path, mark, end)
+
+    def mark_of(self, path: PurePosixPath) -> tuple[int, ...]:
+        """Return what `Tree.mark` said of a history when its end was last met."""
+        return self._met[path][0]
 
     def forget(self) -> None:
         """Forget all: what was written is not certain to stay."""
@@ -112,8 +119,8 @@ class Growing(Generic[State]):
         """Append the lines to the file, all with one write."""
         if self._new:
             begin, data = self._begin, b"".join(self._new)
-            self._tree.append(self._path, data, cut_to=begin.length, named=begin.is_ours)
-            self._ends.grown(self._path, self._end)
+            mark = self._tree.append(self._path, data, cut_to=begin.length, named=begin.is_ours)
+            self._ends.grown(self._path, mark, self._end)
         elif self._end.count:
             # Another writer's lines, perhaps not synced yet, are why ours are none.
             self._tree.rely_on(self._path)

@@ -12,26 +12,38 @@ import errno
 import fcntl
 import os
 import resource
-import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from backupng.engine.backuppath import sharing
 from backupng.engine.backuppath.disk import (
+    FILE_MODE,
+    FOLDER_MODE,
+    Kind,
+    Room,
+    StagedFile,
+    append_whole,
     can_sync_whole,
-    lock,
+    contents,
+    listed,
+    mark_of,
+    new_stamp,
     opened,
+    opened_root,
     reading,
-    reason,
     require_in_place,
+    require_writable,
+    room_at,
+    set_mode,
+    sweep,
     sync_whole,
     writing,
 )
-from backupng.engine.backuppath.layout import LOCK, STAGING, lock_folder
-from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable, BadRequest, ReadError
+from backupng.engine.backuppath.layout import ACCOUNTS, LOCK, STAGING, folder_of, lock_folder
+from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable, ReadError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -39,28 +51,9 @@ _WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _APPEND = _WRITE | os.O_APPEND | os.O_CREAT
 _STAGE = _WRITE | os.O_EXCL | os.O_CREAT
 _LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT
-_FILE_MODE, _FOLDER_MODE = 0o640, 0o750
 FOLDERS_KEPT_OPEN = max(256, min(2048, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 _ONE_BY_ONE = 64
 """Up to so many files and folders are synced singly, more of them by one `syncfs`."""
-
-
-@dataclass(slots=True)
-class StagedFile:
-    """A new file below `.staging` while it is written, and its length in bytes so far."""
-
-    path: PurePosixPath
-    descriptor: int
-    root: Path
-    length: int = 0
-
-    def write(self, data: bytes) -> None:
-        """Write all of `data`."""
-        with writing(self.root, self.path):
-            while data:
-                written = os.write(self.descriptor, data)
-                self.length += written
-                data = data[written:]
 
 
 class Tree:
@@ -69,22 +62,16 @@ class Tree:
     def __init__(self, root: Path) -> None:
         """Open the folder. Raises BadRequest (path_missing, path_not_readable)."""
         self.root = root
-        try:
-            self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-            raise BadRequest(
-                f"The folder {root} does not exist.",
-                code="path_missing",
-                hint="Make it, or set another one: setProperty ZxBackup_DestPath.",
-            ) from error
-        except OSError as error:
-            message = f"{root} cannot be opened: {reason(error)}."
-            raise BadRequest(message, code="path_not_readable") from error
+        self._root_fd = opened_root(root)
         self._folders: dict[PurePosixPath, int] = {}
         self._dirty_files: set[PurePosixPath] = set()
         self._dirty_folders: set[PurePosixPath] = set()
         self._appended: dict[PurePosixPath, tuple[int, int]] = {}
+        self.is_unsettled = False
+        """Lines were cut back that the disk may still have."""
         self._whole_sync = can_sync_whole(self._root_fd)
+        self.stamped = (0, 0)
+        """The times in ns that the account's folder locked last had, and was given."""
 
     def close(self) -> None:
         """Close every descriptor; once more is harmless."""
@@ -97,12 +84,7 @@ class Tree:
 
     def require_writable(self) -> None:
         """Raise BadRequest (path_not_writable) if this user cannot write here, or nobody can."""
-        if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._root_fd, effective_ids=True):
-            raise BadRequest(
-                f"{self.root} cannot be written by the user with the number {os.geteuid()}.",
-                code="path_not_writable",
-                hint="Make that user its owner, or mount its disk for writing.",
-            )
+        require_writable(self._root_fd, root=self.root)
 
     def require_in_place(self) -> None:
         """Raise NotABackupPath if the folder at the root is not the one that was opened."""
@@ -112,70 +94,82 @@ class Tree:
 
     def names(self, folder: PurePosixPath) -> list[str]:
         """List a folder, sorted; a folder that is not there is empty. Raises ReadError."""
-        with reading(self.root, folder):
-            try:
-                return sorted(os.listdir(self._folder(folder)))
-            except FileNotFoundError:
-                return []
+        with reading(self.root, folder), suppress(FileNotFoundError):
+            return sorted(os.listdir(self._folder(folder)))
+        return []
+
+    def entries(self, folder: PurePosixPath) -> list[tuple[str, Kind]]:
+        """List a folder with what each name is, sorted; an absent one is empty. Raises ReadError.
+
+        What is none of our files or folders is told of, never opened.
+        """
+        with reading(self.root, folder), suppress(FileNotFoundError):
+            return listed(self._folder(folder))
+        return []
 
     def open(self, path: PurePosixPath) -> BinaryIO | None:
         """Open a regular file for reading; None if it is not there.
 
         Raises ReadError, with the path, for anything that is there and cannot be read.
         """
-        with reading(self.root, path):
-            try:
-                descriptor = os.open(path.name, _READ, dir_fd=self._folder(path.parent))
-            except FileNotFoundError:
-                return None
-            return opened(descriptor)
+        with reading(self.root, path), suppress(FileNotFoundError):
+            return opened(os.open(path.name, _READ, dir_fd=self._folder(folder_of(path))))
+        return None
 
     def read(self, path: PurePosixPath, *, limit: int) -> bytes | None:
         """Read a file as long as it is now; None if not there. Raises ReadError above `limit`."""
-        file = self.open(path)
-        if file is None:
-            return None
-        with file, reading(self.root, path):
-            length = os.fstat(file.fileno()).st_size
-            if length > limit:
+        with reading(self.root, path), suppress(FileNotFoundError):
+            descriptor = os.open(path.name, _READ, dir_fd=self._folder(folder_of(path)))
+            found = contents(descriptor, limit=limit)
+            if found is None:
                 raise ReadError(f"{self.root / path} is larger than {limit} bytes.")
-            return file.read(length)
+            return found
+        return None
 
     def mark(self, path: PurePosixPath) -> tuple[int, ...]:
         """Return what differs once a file is written to or replaced. Raises ReadError."""
         with reading(self.root, path), suppress(FileNotFoundError):
             # Only ever compared: what is opened is looked for folder by folder.
             found = os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
-            return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
+            return mark_of(found)
         return ()
 
-    def free_bytes(self) -> int:
-        """Return how many bytes may still be written to the file system below the tree."""
+    def stamp(self, folder: PurePosixPath) -> int:
+        """Return a folder's time in ns, 0 if it is not there. Raises ReadError."""
+        with reading(self.root, folder), suppress(FileNotFoundError):
+            return os.stat(folder, dir_fd=self._root_fd, follow_symlinks=False).st_mtime_ns
+        return 0
+
+    def room(self) -> Room:
+        """Return what may still be written to the file system below the tree."""
         with writing(self.root):
-            free = os.fstatvfs(self._root_fd)
-        return free.f_bavail * free.f_frsize
+            return room_at(self._root_fd)
 
     # Writing
 
-    def append(self, path: PurePosixPath, data: bytes, *, cut_to: int, named: bool = False) -> None:
+    def append(
+        self, path: PurePosixPath, data: bytes, *, cut_to: int, named: bool = False
+    ) -> tuple[int, ...]:
         """Append `data` to the history at `path` in one write, first cutting it to `cut_to` bytes.
 
-        The caller holds the history's lock and has read it: only a torn tail may lie behind
-        `cut_to`. A short write is undone and raises BackupPathUnwritable. A group appends to each
-        history once. `named`: it is there, and its name is durable already.
+        Returns its `mark`. The caller holds the history's lock and has read it: only a torn tail
+        may lie behind `cut_to`. A short write is undone and raises BackupPathUnwritable. A group
+        appends to each history once. `named`: it is there, and its name is durable already.
         """
         with writing(self.root, path):
-            self._made_folder(path.parent)
+            self._made_folder(folder_of(path))
             with self._opened(path, _WRITE | os.O_APPEND if named else _APPEND) as descriptor:
-                _append_whole(descriptor, data, cut_to)
+                append_whole(descriptor, data, cut_to)
+                mark = mark_of(os.fstat(descriptor))
         self._appended[path] = (cut_to, cut_to + len(data))
         self.rely_on(path, named=named)
+        return mark
 
     def rely_on(self, path: PurePosixPath, *, named: bool = False) -> None:
         """Have the next `sync` cover a file that may be there only in memory, whoever wrote it."""
         self._dirty_files.add(path)
         if not named:
-            self._dirty_folders.add(path.parent)
+            self._dirty_folders.add(folder_of(path))
 
     @contextmanager
     def stage(self, role: str) -> Iterator[StagedFile]:
@@ -185,9 +179,9 @@ class Tree:
         """
         path = STAGING / role / uuid.uuid4().hex
         with writing(self.root, path):
-            folder = self._made_folder(path.parent)
-            descriptor = os.open(path.name, _STAGE, _FILE_MODE, dir_fd=folder)
-            _set_mode(descriptor, _FILE_MODE)
+            folder = self._made_folder(folder_of(path))
+            descriptor = os.open(path.name, _STAGE, FILE_MODE, dir_fd=folder)
+            set_mode(descriptor, FILE_MODE)
         self._dirty_files.add(path)
         try:
             try:
@@ -205,9 +199,21 @@ class Tree:
             if staged in self._dirty_files:
                 self._sync_file(staged)
                 self._dirty_files.remove(staged)
-            source, target = self._folder(staged.parent), self._made_folder(path.parent)
-            os.rename(staged.name, path.name, src_dir_fd=source, dst_dir_fd=target)
-        self._dirty_folders.add(path.parent)
+            source, target = self._folder(folder_of(staged)), self._made_folder(folder_of(path))
+            sharing.renamed(source, staged.name, target, path.name)
+        self._dirty_folders.add(folder_of(path))
+
+    def move(self, path: PurePosixPath, target: PurePosixPath) -> None:
+        """Rename a file or folder, of whatever kind, to where nothing is; durable with `sync`.
+
+        Its time is kept. The caller sees to it that nobody writes there.
+        """
+        with writing(self.root, path):
+            if self.mark(target):
+                raise FileExistsError(errno.EEXIST, f"{target} is there already")
+            source, into = self._folder(folder_of(path)), self._made_folder(target.parent)
+            os.rename(path.name, target.name, src_dir_fd=source, dst_dir_fd=into)
+        self._dirty_folders |= {folder_of(path), target.parent}
 
     def replace(self, path: PurePosixPath, data: bytes, *, role: str) -> None:
         """Replace a small file as a whole and durably: new file, sync, rename, sync."""
@@ -217,26 +223,27 @@ class Tree:
         self.sync()
 
     def touch(self, path: PurePosixPath) -> bool:
-        """Refresh the time of an existing, non-empty file; False if there is none.
-
-        A purge spares files younger than its start, so the touch comes before the second look.
-        """
+        """Refresh the time of an existing, non-empty file; False if there is none (`sharing`)."""
         with writing(self.root, path):
             try:
-                folder = self._folder(path.parent)
-                os.utime(path.name, dir_fd=folder, follow_symlinks=False)
-                found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+                found = sharing.refreshed(self._folder(folder_of(path)), path.name)
             except FileNotFoundError:
                 return False
         # Its writer may have been killed between the rename and the sync of the folder.
-        self._dirty_folders.add(path.parent)
-        return stat.S_ISREG(found.st_mode) and found.st_size > 0
+        self._dirty_folders.add(folder_of(path))
+        return found
+
+    def rescue(self, path: PurePosixPath) -> None:
+        """Take a blob out of the trash again, if it lies there."""
+        with writing(self.root, path):
+            sharing.rescue(self._root_fd, path.name, self._made_folder(folder_of(path)))
+        self._dirty_folders.add(folder_of(path))
 
     def discard(self, staged: PurePosixPath) -> None:
         """Delete a staged file that is not wanted after all, if it is still there."""
         self._dirty_files.discard(staged)
         with writing(self.root, staged), suppress(FileNotFoundError):
-            os.unlink(staged.name, dir_fd=self._folder(staged.parent))
+            os.unlink(staged.name, dir_fd=self._folder(folder_of(staged)))
 
     def sync(self) -> None:
         """Make everything written since the last call durable, files before the folders."""
@@ -258,6 +265,7 @@ class Tree:
         After a failed sync the kernel shows lines that the disk does not have: a later writer would
         believe them.
         """
+        self.is_unsettled |= bool(self._appended)
         for path, (start, end) in self._appended.items():
             with suppress(BackupPathUnwritable), self.locked(lock_folder(path)):
                 self._cut(path, start, end)
@@ -268,20 +276,32 @@ class Tree:
 
     @contextmanager
     def locked(self, path: PurePosixPath, how: int = fcntl.LOCK_EX) -> Iterator[int]:
-        """Hold the lock of a folder, or of `.lock`; waits for its holder; yields its descriptor."""
-        with writing(self.root, path):
-            # A descriptor of its own: flock belongs to the open description, and ours are shared.
-            if path == LOCK:
-                descriptor = os.open(path.name, _LOCK, _FILE_MODE, dir_fd=self._root_fd)
-                _set_mode(descriptor, _FILE_MODE)
-            else:
-                descriptor = os.open(".", _FOLDER, dir_fd=self._made_folder(path))
+        """Hold the lock of a folder, or of `.lock`; waits for its holder; yields its descriptor.
+
+        An account's folder that is locked to write gets a new stamp (`telling`).
+        """
+        descriptor = self._lock(path, how)
         try:
             with writing(self.root, path):
-                lock(descriptor, how, root=self.root)
+                if how == fcntl.LOCK_EX and folder_of(path) == ACCOUNTS:
+                    self.stamped = new_stamp(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _lock(self, path: PurePosixPath, how: int) -> int:
+        with writing(self.root, path):
+            while True:
+                # One of its own: flock belongs to the open description, and ours are shared.
+                if path == LOCK:
+                    descriptor = os.open(path.name, _LOCK, FILE_MODE, dir_fd=self._root_fd)
+                    set_mode(descriptor, FILE_MODE)
+                else:
+                    descriptor = os.open(".", _FOLDER, dir_fd=self._made_folder(path))
+                above = self._folder(folder_of(path))
+                if sharing.locked(descriptor, how, above, self.root / path):
+                    return descriptor
+                self._forget(path)
 
     def locked_for_writing(self) -> AbstractContextManager[int]:
         """Hold the tree's `.lock` shared, as every writer does for its life.
@@ -295,22 +315,25 @@ class Tree:
         return self.locked(LOCK)
 
     @contextmanager
-    def staging(self, role: str) -> Iterator[None]:
+    def staging(self, role: str) -> Iterator[sharing.Pulse]:
         """Hold the staging folder of a role shared, as each of its writers does for its life.
 
+        Yields the writer's pulse, which it has to keep.
         What is left in it is deleted before and after, unless another writer of the role lives.
         """
         folder = STAGING / role
         with self.locked(folder, fcntl.LOCK_SH) as descriptor:
             with writing(self.root, folder):
-                _sweep(descriptor)
+                sweep(descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
+                pulse = sharing.Pulse(self._root_fd)
             try:
-                yield
+                yield pulse
             finally:
+                pulse.end()
                 self._dirty_files -= {path for path in self._dirty_files if path.parent == folder}
                 with suppress(OSError):
-                    _sweep(descriptor)
+                    sweep(descriptor)
 
     def is_staging(self, role: str) -> bool:
         """Say whether a writer of the role lives: then its staging folder is locked."""
@@ -331,30 +354,35 @@ class Tree:
             return self._root_fd
         if folder.name in ("", ".."):
             raise OSError(errno.EINVAL, "it leads out of the tree")
-        descriptor = os.open(folder.name, _FOLDER, dir_fd=self._folder(folder.parent))
+        descriptor = os.open(folder.name, _FOLDER, dir_fd=self._folder(folder_of(folder)))
         if len(self._folders) >= FOLDERS_KEPT_OPEN:
             oldest = next(iter(self._folders))
             os.close(self._folders.pop(oldest))
         self._folders[folder] = descriptor
         return descriptor
 
+    def _forget(self, folder: PurePosixPath) -> None:
+        """Close what is open of a folder that is not in its place any more."""
+        for each in [each for each in self._folders if each.is_relative_to(folder)]:
+            os.close(self._folders.pop(each))
+
     def _made_folder(self, folder: PurePosixPath) -> int:
         """Return a descriptor of the folder, made if it is not there. Raises OSError."""
         with suppress(FileNotFoundError):
             return self._folder(folder)
-        parent = self._made_folder(folder.parent)
-        self._dirty_folders.add(folder.parent)
+        parent = self._made_folder(folder_of(folder))
+        self._dirty_folders.add(folder_of(folder))
         try:
-            os.mkdir(folder.name, _FOLDER_MODE, dir_fd=parent)
+            os.mkdir(folder.name, FOLDER_MODE, dir_fd=parent)
         except FileExistsError:
             return self._folder(folder)
         descriptor = self._folder(folder)
-        _set_mode(descriptor, _FOLDER_MODE)
+        set_mode(descriptor, FOLDER_MODE)
         return descriptor
 
     @contextmanager
     def _opened(self, path: PurePosixPath, flags: int) -> Iterator[int]:
-        descriptor = os.open(path.name, flags, _FILE_MODE, dir_fd=self._folder(path.parent))
+        descriptor = os.open(path.name, flags, FILE_MODE, dir_fd=self._folder(folder_of(path)))
         try:
             yield descriptor
         finally:
@@ -368,33 +396,3 @@ class Tree:
         with writing(self.root, path), self._opened(path, _WRITE) as descriptor:
             if os.fstat(descriptor).st_size == end:
                 os.ftruncate(descriptor, start)
-
-
-def _append_whole(descriptor: int, data: bytes, cut_to: int) -> None:
-    length = os.fstat(descriptor).st_size
-    if length < cut_to:
-        raise OSError(errno.EIO, "it is shorter than it was a moment ago")
-    if length > cut_to:
-        os.ftruncate(descriptor, cut_to)
-    if cut_to == 0:
-        _set_mode(descriptor, _FILE_MODE)
-    if os.write(descriptor, data) != len(data):
-        os.ftruncate(descriptor, cut_to)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _set_mode(descriptor: int, mode: int) -> None:
-    """Give what was just made its mode, whatever the umask; some file systems know no modes."""
-    with suppress(OSError):
-        if os.fstat(descriptor).st_mode & 0o777 != mode:
-            os.fchmod(descriptor, mode)
-
-
-def _sweep(folder: int) -> None:
-    """Delete what lies in a folder if nobody else holds its lock."""
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    for name in os.listdir(folder):
-        os.unlink(name, dir_fd=folder)

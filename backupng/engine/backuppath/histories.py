@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from backupng.engine.backuppath import blobs, layout, metadata, values
 from backupng.engine.backuppath.fsio import Tree
-from backupng.engine.errors import BrokenItem, ReadError
+from backupng.engine.errors import BrokenItem, DamagedBackup, LostBlob
 from backupng.engine.model import Digest, EntryState, ItemState, MailboxState
 
 State = TypeVar("State", ItemState, EntryState, MailboxState)
@@ -25,7 +25,7 @@ def read_states(tree: Tree, path: PurePosixPath, parse: Parse[State]) -> tuple[S
     try:
         return tuple(states_of(tree, lines.bodies, parse))
     except BrokenItem as error:
-        raise BrokenItem(f"{tree.root / path} is damaged: {error}.") from error
+        raise DamagedBackup(f"{tree.root / path} is damaged: {error}.") from error
 
 
 def intact_lines(tree: Tree, path: PurePosixPath) -> metadata.Lines:
@@ -35,7 +35,7 @@ def intact_lines(tree: Tree, path: PurePosixPath) -> metadata.Lines:
         # A writer may have cut a torn tail, and written there, while we were reading.
         lines = _lines(tree, path)
     if lines.damage:
-        raise BrokenItem(f"{tree.root / path} is damaged: {lines.damage}.")
+        raise DamagedBackup(f"{tree.root / path} is damaged: {lines.damage}.")
     return lines
 
 
@@ -61,13 +61,35 @@ def states_of(
         yield state
 
 
+def digests_of(state: ItemState) -> frozenset[Digest]:
+    """Return the digests of all blobs that a state refers to, its older versions included.
+
+    The blob that a long body keeps its bulk in is its line's, not the state's: `bulk_of`.
+    """
+    named = {state.digest, *state.kept_as.values()}
+    named.update(row.get("blob_digest") for row in state.side_rows.get("revision", ()))
+    # A SHA-1 of an old row names no blob here: `kept_as` has the name instead.
+    return frozenset(each for each in named if each is not None and layout.is_digest(each))
+
+
+def bulk_of(body: bytes) -> Digest | None:
+    """Return the digest of the blob that a body keeps its bulk in. Raises BrokenItem."""
+    if b'"more":' not in body:
+        return None
+    named = values.load_body(body).get(values.MORE)
+    return Digest(values.text(named)) if layout.is_digest(named) else None
+
+
 def read_blob(tree: Tree, digest: Digest) -> Iterator[bytes]:
     """Yield a blob's plain bytes; verified, see `blobs.unpack`. Raises ReadError if missing."""
     # A digest may come from a row that somebody else wrote: it must not lead anywhere else.
     file = tree.open(layout.blob_file(digest)) if layout.is_digest(digest) else None
     if file is None:
-        raise ReadError(f"the blob {digest} is missing from {tree.root}")
-    yield from blobs.unpack(file, digest)
+        raise LostBlob(f"the blob {digest} is missing from {tree.root}")
+    try:
+        yield from blobs.unpack(file, digest)
+    except BrokenItem as error:
+        raise DamagedBackup(str(error)) from error
 
 
 def _lines(tree: Tree, path: PurePosixPath) -> metadata.Lines:

@@ -12,10 +12,13 @@ from backupng.engine.model import AccountId, Digest, EntryKind, ItemId
 FORMAT = PurePosixPath("format")
 LOCK = PurePosixPath(".lock")
 STAGING = PurePosixPath(".staging")
+TRASH = PurePosixPath(".trash")
 ACCOUNTS = PurePosixPath("accounts")
 SERVER = PurePosixPath("server")
 BLOBS = PurePosixPath("items")
 CHECKPOINT = PurePosixPath("checkpoint")
+RESERVE = PurePosixPath(".reserve")
+QUARANTINE = PurePosixPath("quarantine")
 
 ENTRY_FOLDERS = {
     EntryKind.DOMAIN: SERVER / "domains",
@@ -31,6 +34,14 @@ _ITEM_BUCKET = re.compile(r"[0-9]{2}")
 _DIGEST = re.compile(r"[A-Za-z0-9+,]{43}=")
 _BLOB_BUCKET = re.compile(r"[A-Za-z0-9+,]{2}")
 _BIGGEST_ITEM = 2**31 - 1
+_KEPT = 4_000
+"""Paths met last: a path that is there already is told from others much faster than a new one."""
+
+
+@lru_cache(maxsize=2 * _KEPT)
+def folder_of(path: PurePosixPath) -> PurePosixPath:
+    """Return the folder that a path lies in."""
+    return path.parent
 
 
 def id_name(entry_id: str) -> str:
@@ -65,6 +76,7 @@ def items_folder(account: AccountId) -> PurePosixPath:
     return account_folder(account) / "items"
 
 
+@lru_cache(maxsize=_KEPT)
 def item_file(account: AccountId, item: ItemId) -> PurePosixPath:
     """Return an item's history: item 2057 lies at `items/57/2057`, item 5 at `items/05/5`."""
     return _item_bucket(account, item % 100) / str(item)
@@ -94,6 +106,7 @@ def entry_file(kind: EntryKind, entry_id: str) -> PurePosixPath:
     return ENTRY_FOLDERS[kind] / id_name(entry_id)
 
 
+@lru_cache(maxsize=_KEPT)
 def blob_file(digest: Digest) -> PurePosixPath:
     """Return where the blob of that SHA-256 digest lies."""
     return _blob_bucket(digest[:2]) / digest

@@ -20,7 +20,7 @@ from backupng.engine.backuppath.layout import is_digest
 from backupng.engine.errors import BrokenItem
 from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, to_ms
 
-_SEAL_LENGTH = len(" #00000000")
+SEAL_LENGTH = len(" #00000000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def read_lines(data: bytes, seed: str) -> Lines:
 
 def _unseal(line: bytes, digits: str) -> tuple[bytes | None, str]:
     """Return the body of a line without its break, None if it fails its sum, and its digits."""
-    body = line[:-_SEAL_LENGTH]
+    body = line[:-SEAL_LENGTH]
     sealed, own = seal(digits, body)
     return (body if sealed[:-1] == line else None), own
 

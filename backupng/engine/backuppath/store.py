@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,13 +12,17 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from backupng.engine.backuppath import histories, layout, metadata, provisioning, values
+from backupng.engine.backuppath import gate, histories, layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import BlobCodec, Packer, codec_of
-from backupng.engine.backuppath.disk import reading
+from backupng.engine.backuppath.clock import seen_by
+from backupng.engine.backuppath.disk import Room, reading
 from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.recovery import Recovered, Recovery
+from backupng.engine.backuppath.telling import Listener
 from backupng.engine.backuppath.writer import Writer
 from backupng.engine.errors import (
     BackupPathBusy,
+    BackupPathUnwritable,
     BadRequest,
     NotABackupPath,
     ReadError,
@@ -41,11 +46,15 @@ _OF_A_NEW_FILE_SYSTEM = "lost+found"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Whose tree it is to be; `tree_id` if it is known which tree was there before."""
+    """Whose tree it is to be; `tree_id` if it is known which tree was there before.
+
+    `host` is the identity of the host that may write there; empty: whichever.
+    """
 
     server_id: str
     server_name: str
     tree_id: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,16 @@ class BackupPath:
     def __init__(self, tree: Tree, form: provisioning.Format) -> None:
         self.tree = tree
         self.form = form
+        self.listener: Listener | None = None
+        """Told by writers what each group appended."""
+        self.host = ""
+        self.opened = form.created
+        self.least_free_bytes = 0
+        """With less than that nothing more is stored."""
+        self.recovered: Recovered | None = None
+        """What a power loss had left, once a writer has put it right."""
+        self.tell: Callable[[str], None] = lambda _line: None
+        """Told in one sentence what was recovered."""
 
     @classmethod
     def open(cls, root: Path) -> BackupPath:
@@ -98,6 +117,7 @@ class BackupPath:
         finally:
             tree.close()
         path = cls.open(root)
+        path.host, path.opened = owner.host, now
         try:
             _require_owner(path, owner)
         except BaseException:
@@ -106,24 +126,30 @@ class BackupPath:
         return path
 
     @classmethod
-    def check_writable(cls, root: Path, owner: Owner) -> int:
+    def check_writable(cls, root: Path, owner: Owner) -> Room:
         """Refuse what `open_or_create` and a writer would refuse, and change nothing.
 
-        Returns how many bytes are free below the tree. Raises also BadRequest (path_not_writable).
+        Returns what is free below the tree. Raises also BadRequest (path_not_writable).
         """
         tree = Tree(root)
         try:
             tree.require_writable()
-            free, empty = tree.free_bytes(), _is_empty(tree)
+            room, empty = tree.room(), _is_empty(tree)
         finally:
             tree.close()
         if empty:
             _refuse_vanished(root, owner)
-            return free
+            return room
         with cls.open(root) as path:
             _require_owner(path, owner)
             _require_known_features(path)
-        return free
+            with _as_a_whole():
+                gate.require_own(path.tree, owner.host)
+        return room
+
+    def confirm_host(self) -> None:
+        """Let this host write here although another one did: a person says that it does no more."""
+        gate.confirm(self.tree)
 
     def require_in_place(self) -> None:
         """Refuse to go on in a tree that does not lie at its root any more.
@@ -173,6 +199,10 @@ class BackupPath:
         history = self.history(account, item)
         return history[-1] if history else None
 
+    def stamp(self, account: AccountId) -> int:
+        """Return the stamp of an account's folder (`telling`), 0 if there is none."""
+        return self.tree.stamp(layout.account_folder(account))
+
     def entry_ids(self, kind: EntryKind) -> list[str]:
         """List the ids of all entries of a kind, sorted."""
         if kind is EntryKind.ACCOUNT:
@@ -213,6 +243,16 @@ class BackupPath:
             names = (name for each in buckets for name in self.tree.names(layout.BLOBS / each))
             return sum(layout.is_digest(name) for name in names)
 
+    def measure_blobs(self) -> tuple[int, int]:
+        """Return how many blobs the tree holds, and how many bytes their files have."""
+        count = length = 0
+        with _as_a_whole():
+            for bucket in filter(layout.is_blob_bucket, self.tree.names(layout.BLOBS)):
+                for name in filter(layout.is_digest, self.tree.names(layout.BLOBS / bucket)):
+                    mark = self.tree.mark(layout.BLOBS / bucket / name)
+                    count, length = count + bool(mark), length + (mark[2] if mark else 0)
+        return count, length
+
     def checkpoint(self) -> Mapping[str, Any]:
         """Return what the server's checkpoint says; empty before the first scan has ended."""
         return self._said(
@@ -226,6 +266,23 @@ class BackupPath:
     def is_writing(self, role: str) -> bool:
         """Say whether a writer of that role is at work now: its lock tells, which dies with it."""
         return self.tree.is_staging(role)
+
+    def has_writers(self) -> bool:
+        """Say whether anybody writes to the tree now, under whatever role; True if in doubt."""
+        if not (self.tree.mark(layout.LOCK) and self.tree.mark(layout.STAGING)):
+            return False
+        try:
+            # As every writer does at its start: none of them meets this look and gives up.
+            with self.tree.locked(layout.STAGING), self.repairing():
+                return False
+        except (BackupPathBusy, BackupPathUnwritable):
+            return True
+
+    @contextmanager
+    def repairing(self) -> Iterator[None]:
+        """Keep every writer out. Raises BackupPathBusy at once if there is one."""
+        with self.tree.locked(layout.LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            yield
 
     def _said(self, path: PurePosixPath, *, limit: int) -> Mapping[str, Any]:
         with _as_a_whole():
@@ -245,7 +302,7 @@ class BackupPath:
         that is left in `Writer.refused`: what nobody has taken note of does not pass silently.
         """
         _require_known_features(self)
-        with self.tree.locked_for_writing(), self.tree.staging(role):
+        with gate.passed(self.tree, self.host, self._recover), self.tree.staging(role) as pulse:
             if _read_format(self.tree) != self.form:
                 raise BackupPathBusy(
                     f"{self.tree.root} was migrated or replaced a moment ago.", hint="Run it again."
@@ -253,9 +310,18 @@ class BackupPath:
             writer = Writer(
                 self.tree, server_id=self.form.server_id, role=role, packer=packer or Packer()
             )
+            writer.pulse = pulse
+            writer.listener = self.listener
+            writer.space.least_free_bytes = self.least_free_bytes
+            writer.clock.latest = seen_by(self)
             yield writer
         for _, _, error in writer.refused:
             raise error
+
+    def _recover(self, past: gate.Past) -> None:
+        self.recovered = Recovery(self, past, now=self.opened).run()
+        if past is gate.Past.POWER_LOSS or self.recovered.cut:
+            self.tell(str(self.recovered))
 
 
 def _require_owner(path: BackupPath, owner: Owner) -> None:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from backupng.engine.backuppath import layout, metadata, provisioning, values
+from backupng.engine.backuppath import disk, histories, layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import Packer
+from backupng.engine.backuppath.clock import Reading, Seen
 from backupng.engine.backuppath.ends import Ends, Growing
 from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.sharing import Pulse
+from backupng.engine.backuppath.space import Space
+from backupng.engine.backuppath.telling import (
+    NOTHING,
+    UNKNOWN,
+    Batch,
+    Grown,
+    ItemLine,
+    Listener,
+)
 from backupng.engine.errors import ItemError
 from backupng.engine.model import (
     AccountId,
@@ -22,6 +34,7 @@ from backupng.engine.model import (
     ItemId,
     ItemState,
     MailboxState,
+    to_ms,
 )
 
 NO_ITEM = ItemId(0)
@@ -36,6 +49,19 @@ class _Group:
     items: dict[AccountId, dict[ItemId, list[ItemState]]] = field(default_factory=dict)
     entries: dict[tuple[EntryKind, str], list[EntryState]] = field(default_factory=dict)
     mailboxes: dict[AccountId, MailboxState] = field(default_factory=dict)
+    length: int = 0
+    """Bytes of its blobs as they lie on the disk."""
+    relied_on: set[Digest] = field(default_factory=set)
+    """Blobs that were there already, and got a new time."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.blobs or self.items or self.entries or self.mailboxes)
+
+    def names(self, digest: Digest) -> bool:
+        """Say whether a blob is the group's, or got its new time for it."""
+        return digest in self.relied_on or digest in self.blobs
 
 
 class Writer:
@@ -50,7 +76,16 @@ class Writer:
         self._role = role
         self._packer = packer
         self._group = _Group()
+        self._written = self._group
+        self.pulse: Pulse | None = None
+        """Tells purges up to when this writer has written all that it began (`sharing`)."""
         self._ends = Ends(tree)
+        self._met: set[AccountId] = set()
+        self._batches: list[Batch] = []
+        self.listener: Listener | None = None
+        """Told what each group appended, after its last sync."""
+        self.space = Space(tree, role)
+        self.clock = Seen()
         self.refused: list[tuple[AccountId, ItemId, ItemError]] = []
         """States that could not be kept, with why, for the Report; who takes them, clears it."""
 
@@ -71,16 +106,20 @@ class Writer:
         """Say whether the blob is already kept or waits in this group; refreshes its age."""
         if digest in self._group.blobs:
             return True
-        return layout.is_digest(digest) and self._tree.touch(layout.blob_file(digest))
+        is_there = layout.is_digest(digest) and self._tree.touch(layout.blob_file(digest))
+        if is_there:
+            self._group.relied_on.add(digest)
+        return is_there
 
     def add_blob(self, plain: Iterable[bytes]) -> tuple[Digest, int, int]:
         """Keep plain bytes once; return digest, plain length and bytes newly written (0: known)."""
-        with self._tree.stage(self._role) as file:
+        with self.space.guarded(), self._tree.stage(self._role) as file:
             digest, length = self._packer.pack(plain, file.write)
         if self.has_blob(digest):
             self._tree.discard(file.path)
             return digest, length, 0
         self._group.blobs[digest] = file.path
+        self._group.length += file.length
         return digest, length, file.length
 
     def add_states(self, account: AccountId, states: Iterable[ItemState]) -> None:
@@ -106,25 +145,39 @@ class Writer:
         BackupPathUnwritable; then nothing of the group counts.
         """
         group, self._group = self._group, _Group()
+        self._written = group
+        self._batches = []
         try:
-            return self._write(group)
+            with self.space.guarded():
+                if not group.is_empty:
+                    self.space.require()
+                news = self._write(group)
         except BaseException:
             self._ends.forget()
             self._tree.undo()
             for staged in group.blobs.values():
                 self._tree.discard(staged)
             raise
+        if self.pulse is not None:
+            self.pulse.beat()
+        return news
 
     def set_checkpoint(self, said: Mapping[str, Any]) -> None:
         """Replace the server's checkpoint, durably; comes after the commit it speaks of."""
         path = layout.checkpoint_file(self._server_id)
-        self._tree.replace(path, provisioning.spell_checkpoint(said), role=self._role)
+        data = provisioning.spell_checkpoint(self.clock.noted(said))
+        self._tree.replace(path, data, role=self._role)
 
     def set_scanner(self, said: Mapping[str, Any]) -> None:
         """Replace what the Real-Time Scanner says of itself, after the commit it speaks of."""
         path = layout.scanner_file(self._server_id)
+        said = self.clock.noted(said)
         data = provisioning.spell_checkpoint(said, longest=values.LONGEST_SCANNER)
         self._tree.replace(path, data, role=self._role)
+
+    def trust_clock(self, now: datetime) -> None:
+        """Let the next checkpoint tell that the clock shows `now`: a person says it is right."""
+        self.clock.latest = Reading.of(to_ms(now))
 
     def _write(self, group: _Group) -> int:
         if group.blobs:
@@ -133,52 +186,110 @@ class Writer:
             self._tree.publish(staged, layout.blob_file(digest))
         news = 0
         for account in sorted(group.items):
-            with self._tree.locked(layout.account_folder(account)):
+            with self._batch(account) as batch:
                 for item, states in group.items[account].items():
-                    news += self._append_item(account, item, states)
+                    news += self._append_item(batch, item, states)
         for (kind, entry_id), found in group.entries.items():
             self._append_entry(kind, entry_id, found)
         for account in sorted(group.mailboxes):
             self._append_mailbox(account, group.mailboxes[account])
         self._tree.sync()
+        self.space.wrote(group.length)
+        if self.listener is not None and self._batches:
+            self.listener(self._batches)
         return news
 
-    def _append_item(self, account: AccountId, item: ItemId, states: Sequence[ItemState]) -> int:
+    @contextmanager
+    def _batch(self, account: AccountId) -> Iterator[Batch]:
+        """Hold an account's lock, and note what is appended meanwhile."""
+        folder = layout.account_folder(account)
+        with self._tree.locked(folder) as descriptor:
+            before, after = self._tree.stamped
+            if account not in self._met:
+                self._met.add(account)
+                before = before if self._tree.names(folder) else NOTHING
+            batch = Batch(account, before, NOTHING if before < after else UNKNOWN)
+            yield batch
+            if batch.after != UNKNOWN:
+                # Names that were made in the folder have changed its time once more.
+                batch.after = disk.stamp_of(descriptor)
+        self._batches.append(batch)
+
+    def _append_item(self, batch: Batch, item: ItemId, states: Sequence[ItemState]) -> int:
+        account = batch.account
         path, news = layout.item_file(account, item), 0
+        lines: list[ItemLine] = []
         with self._refusing(account, item):
             history = Growing(self._tree, self._ends, path, partial(metadata.parse_state, item))
             for state in states:
                 if _is_news(history.last, state):
                     try:
-                        self._add(history, metadata.spell_state(state, history.next_number))
+                        number = history.next_number
+                        self._rely_on_blobs(history.last, state)
+                        bulk = self._add(history, metadata.spell_state(state, number))
+                        lines.append(ItemLine(number, history.last or state, bulk))
                         news += 1
                     except ItemError as error:
                         self.refused.append((account, item, error))
-            history.append()
+            with _telling(batch):
+                history.append()
+            if lines:
+                batch.items.append(Grown(item, self._ends.mark_of(path), lines))
         return news
+
+    def _rely_on_blobs(self, last: ItemState | None, state: ItemState) -> None:
+        """Give the blobs a new time that a state names, and that its item did not name before.
+
+        A copy, or an item that is back, names those of another history, which a purge may be about
+        to remove.
+        """
+        named = histories.digests_of(state)
+        if last is not None and not last.deleted:
+            named -= histories.digests_of(last)
+        for digest in named:
+            path = layout.blob_file(digest)
+            if not self._written.names(digest) and not self._tree.touch(path):
+                # It was there when the state was made.
+                self._tree.rescue(path)
 
     def _append_entry(self, kind: EntryKind, entry_id: str, states: Sequence[EntryState]) -> None:
         path = layout.entry_file(kind, entry_id)
         parse = partial(provisioning.parse_entry, kind, entry_id)
-        with self._tree.locked(layout.lock_folder(path)), self._refusing(entry_id):
+        if kind is EntryKind.ACCOUNT:
+            locked: AbstractContextManager[Batch | int] = self._batch(AccountId(entry_id))
+        else:
+            locked = self._tree.locked(layout.lock_folder(path))
+        with locked as batch, self._refusing(entry_id):
             history = Growing(self._tree, self._ends, path, parse)
+            lines: list[tuple[int, EntryState]] = []
             for state in states:
                 with self._refusing(entry_id):
-                    self._add(history, provisioning.spell_entry(state, history.next_number))
-            history.append()
+                    number = history.next_number
+                    self._add(history, provisioning.spell_entry(state, number))
+                    lines.append((number, history.last or state))
+            with _telling(batch):
+                history.append()
+            if isinstance(batch, Batch):
+                batch.entries += lines
 
     def _append_mailbox(self, account: AccountId, state: MailboxState) -> None:
         path = layout.mailbox_file(account)
         parse = partial(provisioning.parse_mailbox, account)
-        with self._tree.locked(layout.lock_folder(path)), self._refusing(account):
+        with self._batch(account) as batch, self._refusing(account):
             history = Growing(self._tree, self._ends, path, parse)
+            lines: list[tuple[int, MailboxState]] = []
             if not _is_begun(history.last, state):
-                self._add(history, provisioning.spell_mailbox(state, history.next_number))
-            history.append()
+                number = history.next_number
+                self._add(history, provisioning.spell_mailbox(state, number))
+                lines.append((number, history.last or state))
+            with _telling(batch):
+                history.append()
+            batch.mailboxes += lines
 
-    def _add(self, history: Growing[Any], body: dict[str, Any]) -> None:
-        """Add a body to a history, its bulk moved into a blob if it is too long."""
+    def _add(self, history: Growing[Any], body: dict[str, Any]) -> Digest | None:
+        """Add a body to a history; return the blob that its bulk moved into if it is too long."""
         data = values.dump_body(body)
+        digest: Digest | None = None
         if len(data) > values.LONGEST_BODY:
             head, bulk = values.split_bulk(body)
             digest, _, _ = self.add_blob([values.dump_body(bulk)])
@@ -186,6 +297,7 @@ class Writer:
                 self._tree.publish(self._group.blobs.pop(digest), layout.blob_file(digest))
             data = values.dump_body(head | {values.MORE: digest})
         history.add(data)
+        return digest
 
     @contextmanager
     def _refusing(self, account: str, item: ItemId = NO_ITEM) -> Iterator[None]:
@@ -193,6 +305,17 @@ class Writer:
             yield
         except ItemError as error:
             self.refused.append((AccountId(account), item, error))
+
+
+@contextmanager
+def _telling(batch: Batch | int) -> Iterator[None]:
+    """Have nobody rely on a batch of which perhaps more was written than it tells."""
+    try:
+        yield
+    except ItemError:
+        if isinstance(batch, Batch):
+            batch.after = UNKNOWN
+        raise
 
 
 def _is_begun(last: MailboxState | None, state: MailboxState) -> bool:

@@ -45,6 +45,19 @@ class DeletedMailbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """A mailbox counted: how many live items and user tags, and a text that stands for their set.
+
+    An equal `mark` means that no item came or went and none has another change number. Every change
+    gives an item a number above all others, and one that only goes makes them fewer; sums tell of
+    what neither does, a database put back from a copy.
+    """
+
+    count: int
+    mark: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where the ids that an item refers to have gone: the pipeline's rename step.
 
@@ -90,6 +103,9 @@ class Source(Protocol):
 
     def deleted_mailbox(self, mailbox_id: int) -> DeletedMailbox | None:
         """Return whose a mailbox that is gone was, as long as the server remembers."""
+
+    def census(self, mailbox: Mailbox) -> Census:
+        """Count a mailbox, by its indexes alone."""
 
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""

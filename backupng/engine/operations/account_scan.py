@@ -56,6 +56,7 @@ class DoAccountScan(Operation):
         if scanned.failures:
             found = [(item, error.cause) for item, error in scanned.failures]
             report.unreadable[entry.name] = found
+            report.suspect(entry.name, scanned.failures)
         report.notes.append(f"{scanned.identity}; asked for by hand.")
         return report
 
@@ -141,6 +142,7 @@ def settle(ctx: Context, account: AccountId, doubt: Uncertain, report: Report) -
         f"{counts.items_deleted} deleted."
     )
     _log_failures(ctx, scanned)
+    report.suspect(scanned.entry.name, scanned.failures)
     report.notes.append(f"{scanned.identity}: an Account Scan ran before the restore, as {why}.")
 
 

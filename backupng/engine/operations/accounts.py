@@ -183,7 +183,11 @@ def expected(ctx: Context, account: str, moment: Moment) -> Expected:
 
 def created_of(entry: DirectoryEntry) -> datetime | None:
     """Return when the mail server made an entry, None if that is not said."""
-    text = entry.first("zimbraCreateTimestamp")
+    return timestamp(entry.first("zimbraCreateTimestamp"))
+
+
+def timestamp(text: str) -> datetime | None:
+    """Return the moment that a directory spells so, None for what is none."""
     for form in _TIMESTAMPS:
         with suppress(ValueError):
             return datetime.strptime(text, form).replace(tzinfo=UTC)

@@ -8,7 +8,8 @@ wizard and mail are all derived from these dataclasses.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, get_type_hints
 
 from backupng.engine.backuppath.blobs import Packer
+from backupng.engine.backuppath.disk import Room
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BackupError
+from backupng.engine.catalog.catalog import Catalog
+from backupng.engine.errors import BackupError, DamagedBackup, ItemError, LostBlob
 from backupng.engine.mailserver.port import Destination, Source
 from backupng.engine.model import ItemId
 
@@ -30,6 +33,14 @@ class Settings:
     packer: Packer = field(default_factory=Packer)
     skip_lists: bool = False
     space_threshold_mb: int = 2048
+    retention_days: int = 30
+    accounts_retention_days: int = 30
+    """How long deleted items, and deleted accounts, are kept; 0: for ever."""
+
+    @property
+    def least_free_bytes(self) -> int:
+        """With less free space than that on the Backup Path nothing more is stored."""
+        return self.space_threshold_mb << 20
 
 
 class Level(StrEnum):
@@ -62,14 +73,21 @@ class Context(Protocol):
     def path(self) -> BackupPath:
         """The server's Backup Path, opened. Raises BadRequest or BackupPathError."""
 
-    def check_owned_path(self) -> int:
-        """Refuse what `owned_path` and writing there would refuse; returns the bytes free there.
+    @property
+    def catalog(self) -> Catalog:
+        """The index of `path`: it answers what would take long to read there."""
+
+    def check_owned_path(self) -> Room:
+        """Refuse what `owned_path` and writing there would refuse; returns what is free there.
 
         Changes nothing.
         """
 
     def owned_path(self) -> BackupPath:
         """Return the server's Backup Path for a scan: made if its folder is empty."""
+
+    def another(self) -> AbstractContextManager[tuple[Source, BackupPath]]:
+        """Open mail server and Backup Path once more, for a process of its own."""
 
     def tick(
         self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
@@ -100,8 +118,16 @@ class Report:
     unreadable: dict[str, list[tuple[ItemId, str]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    suspected: dict[str, list[ItemId]] = field(default_factory=lambda: defaultdict(list))
+    """Items whose backup was found damaged, by account: a Coherency Check is due."""
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def suspect(self, account: str, failures: Iterable[tuple[ItemId, ItemError]]) -> None:
+        """Take in what of these failures is a damage of the Backup Path."""
+        found = [item for item, error in failures if isinstance(error, DamagedBackup | LostBlob)]
+        if found:
+            self.suspected[account] += sorted(found)
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a counter."""
@@ -119,6 +145,7 @@ class Report:
             "counters": dict.fromkeys(ALWAYS_COUNTED, 0) | self.counters,
             "unrestored": {name: list(items) for name, items in self.unrestored.items()},
             "unreadable": {name: list(items) for name, items in self.unreadable.items()},
+            "suspected": {name: list(items) for name, items in self.suspected.items()},
             "notes": self.notes,
             "warnings": self.warnings,
         }
@@ -154,7 +181,8 @@ class Command:
     """One command of the command line: its parameters are its fields.
 
     `command` is its name, `title` its name in words, `summary` the first line of its help page,
-    `examples` are whole lines as an admin types them.
+    `examples` are whole lines as an admin types them. Parameters are typed by their `aliases`;
+    `other_names` are understood, too.
     """
 
     command: ClassVar[str]
@@ -162,6 +190,7 @@ class Command:
     summary: ClassVar[str]
     examples: ClassVar[tuple[str, ...]]
     aliases: ClassVar[Mapping[str, str]] = {}
+    other_names: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
@@ -235,6 +264,15 @@ class BackupPathLookup(Lookup):
             return self.look(ctx.path, ctx)
         with BackupPath.open(self.backup_path) as path:
             return self.look(path, ctx)
+
+    @contextmanager
+    def catalog(self, path: BackupPath, ctx: Context) -> Iterator[Catalog]:
+        """Return the catalog of what is looked at; a copy elsewhere has none, and needs none."""
+        if self.backup_path is None:
+            yield ctx.catalog
+            return
+        with Catalog(path) as temporary:
+            yield temporary
 
     def look(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         """Return the `response` of the JSON envelope. Raises IncompleteAnswer."""

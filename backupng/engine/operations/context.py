@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from backupng.engine.backuppath.blobs import BlobCodec, Packer
+from backupng.engine.backuppath.disk import Room
 from backupng.engine.backuppath.store import BackupPath, Owner
+from backupng.engine.backuppath.telling import Batch
+from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.errors import BackupError, MailServerError
 from backupng.engine.mailserver.port import Destination, Source
-from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.mailserver.zimbra import door
 from backupng.engine.operations.base import Level, Settings
 
 _COMMAND = re.compile(r"\bbackupng (?:--host \S+ )?backup\b")
+
+_SANDBOX_DESTINATION = "backupng.engine.mailserver.sandbox.destination"
+"""Loaded by whoever writes there: a scan, which never does, starts in half the time without."""
 
 Clock = Callable[[], datetime]
 """Tells the moment, aware, UTC."""
@@ -40,15 +46,18 @@ class ServerContext:
     """What the line names: mail server, Backup Path, properties; a context manager that closes it.
 
     The line is a dict of JSON values:
-    `server` (name, kind, connection, backup_path, tree_id), `settings` (zone, blob_codec,
-    compression_level, skip_lists, space_threshold_mb), and for an operation's process also
-    `operation` (id, command, parameters as texts) and `parent` (process id).
+    `server` (name, kind, connection, backup_path, tree_id, host, catalog: the folder of catalogs),
+    `settings` (zone, blob_codec, compression_level, skip_lists, space_threshold_mb,
+    retention_days, accounts_retention_days), and for an
+    operation's process also `operation` (id, command, parameters as texts) and `parent` (process
+    id).
 
     Server and Backup Path are opened at their first use: a question to the Backup Path is answered
     while the mail server is down. Nobody watches: `tick` and `log` do nothing here.
     """
 
     def __init__(self, line: Mapping[str, Any], *, clock: Clock) -> None:
+        self._line = line
         self._server = line["server"]
         self._clock = clock
         self._stack = ExitStack()
@@ -90,7 +99,10 @@ class ServerContext:
                 "This version cannot write to a Zimbra server yet.",
                 hint="Scans of it work; restores go to a sandbox server only.",
             )
-        return SandboxDestination(self._mail_server, self._clock)
+        made: Destination = import_module(_SANDBOX_DESTINATION).SandboxDestination(
+            self._mail_server, self._clock
+        )
+        return made
 
     @property
     def path(self) -> BackupPath:
@@ -99,16 +111,32 @@ class ServerContext:
             self._path = self._stack.enter_context(BackupPath.open(self._root))
         return self._path
 
-    def check_owned_path(self) -> int:
-        """Refuse what `owned_path` and writing there would refuse; returns the bytes free there."""
+    def check_owned_path(self) -> Room:
+        """Refuse what `owned_path` and writing there would refuse; returns what is free there."""
         return BackupPath.check_writable(self._root, self._owner)
 
     def owned_path(self) -> BackupPath:
         """Return the server's Backup Path for a scan: made if its folder is empty."""
         if self._path is None or not self._owned:
             path = BackupPath.open_or_create(self._root, self._owner, now=self.now)
+            path.least_free_bytes = self.settings.least_free_bytes
+            path.tell = lambda line: self.log(line, level=Level.WARNING)
+            path.listener = self._tell_catalog
             self._path, self._owned = self._stack.enter_context(path), True
         return self._path
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The index of the Backup Path, in the folder that the line names; else a temporary one."""
+        folder = self._server.get("catalog")
+        file = Path(folder, f"{self._server['name']}.sqlite3") if folder else None
+        return self._stack.enter_context(Catalog(self.path, file))
+
+    @contextmanager
+    def another(self) -> Iterator[tuple[Source, BackupPath]]:
+        """Open mail server and Backup Path once more, for a process of its own."""
+        with ServerContext(self._line, clock=self._clock) as other:
+            yield other.source, other.owned_path()
 
     def tick(
         self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
@@ -117,6 +145,10 @@ class ServerContext:
 
     def log(self, line: str, *, level: Level = Level.INFO) -> None:
         """Add an entry to the operation's log."""
+
+    def _tell_catalog(self, batches: Sequence[Batch]) -> None:
+        if self._server.get("catalog"):
+            self.catalog.take(batches)
 
     @cached_property
     def _mail_server(self) -> MailServer:
@@ -128,6 +160,7 @@ class ServerContext:
             server_id=self.source.server_id,
             server_name=self.source.server_name,
             tree_id=self._server.get("tree_id", ""),
+            host=self._server.get("host", ""),
         )
 
     @property
@@ -160,4 +193,6 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         packer=Packer(BlobCodec(values["blob_codec"]), values["compression_level"]),
         skip_lists=values["skip_lists"],
         space_threshold_mb=values["space_threshold_mb"],
+        retention_days=values.get("retention_days", 30),
+        accounts_retention_days=values.get("accounts_retention_days", 30),
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.catalog.answers import EntryLine
 from backupng.engine.errors import BadRequest
-from backupng.engine.model import AccountId, EntryState, to_ms
-from backupng.engine.operations.accounts import created_of
+from backupng.engine.model import AccountId, to_ms
+from backupng.engine.operations.accounts import timestamp
 from backupng.engine.operations.base import BackupPathLookup, Context
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.words import ALL_DOMAINS, LAST, Domains, Moment
-from backupng.engine.restore.select import account_histories, state_at
+from backupng.engine.restore.select import state_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +35,21 @@ class GetAvailableAccounts(BackupPathLookup):
     def look(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         """Return the accounts known at the date, by address."""
         before = before_of(self.date, ctx.now)
-        self._require_domains(path)
+        with self.catalog(path, ctx) as catalog:
+            known = {account: catalog.entries(account) for account in path.accounts()}
+        # One damaged entry does not hide the others; a scan names it, and so does a look at its id.
+        histories = {account: history for account, history in known.items() if history}
+        self._require_domains(histories.values())
         found = [
             _shown(path, account, history, state)
-            for account, history in account_histories(path)
+            for account, history in histories.items()
             if (state := state_at(history, before)) is not None and self._wanted(state)
         ]
         return {"accounts": sorted(found, key=lambda each: (each["name"], each["created"]))}
 
-    def _require_domains(self, path: BackupPath) -> None:
+    def _require_domains(self, histories: Iterable[Sequence[EntryLine]]) -> None:
         """Refuse a domain that the Backup Path has no account of. Raises BadRequest."""
-        known = {history[-1].entry.name.partition("@")[2] for _, history in account_histories(path)}
+        known = {history[-1].name.partition("@")[2] for history in histories}
         for domain in self.domains:
             if domain.lower() not in known:
                 raise BadRequest(
@@ -53,21 +58,21 @@ class GetAvailableAccounts(BackupPathLookup):
                     hint=f"There are: {', '.join(sorted(known))}.",
                 )
 
-    def _wanted(self, state: EntryState) -> bool:
-        domain = state.entry.name.partition("@")[2]
+    def _wanted(self, state: EntryLine) -> bool:
+        domain = state.name.partition("@")[2]
         return not (self.hide_deleted and state.deleted) and (
             not self.domains or domain in {each.lower() for each in self.domains}
         )
 
 
 def _shown(
-    path: BackupPath, account: AccountId, history: Sequence[EntryState], state: EntryState
+    path: BackupPath, account: AccountId, history: Sequence[EntryLine], state: EntryLine
 ) -> dict[str, Any]:
     return {
-        "name": state.entry.name,
+        "name": state.name,
         "id": account,
-        "server": state.entry.first("zimbraMailHost", path.form.server_name),
-        "status": state.entry.first("zimbraAccountStatus", "active"),
-        "created": to_ms(created_of(state.entry) or history[0].start),
+        "server": path.form.server_name if state.host is None else state.host,
+        "status": state.status,
+        "created": to_ms(timestamp(state.created) or history[0].start),
         "deleted": to_ms(state.start) if state.deleted else None,
     }

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from backupng.engine.backuppath.provisioning import FORMAT_MAJOR
 from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.catalog.answers import Totals
+from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.model import EntryKind, to_ms
 from backupng.engine.operations.base import BackupPathLookup, Context
-from backupng.engine.restore.select import account_histories
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +24,20 @@ class GetBackupInfo(BackupPathLookup):
         "backupng backup getBackupInfo backup_path /mnt/import/",
     )
 
-    def look(self, path: BackupPath, _ctx: Context) -> dict[str, Any]:
+    def look(self, path: BackupPath, ctx: Context) -> dict[str, Any]:
         """Return format, server, last scan and numbers of what is there."""
-        return _outline(path)
+        with self.catalog(path, ctx) as catalog:
+            return _outline(path, catalog)
 
 
-def _outline(path: BackupPath) -> dict[str, Any]:
-    histories = list(account_histories(path))
+def _outline(path: BackupPath, catalog: Catalog) -> dict[str, Any]:
+    # An account whose entry cannot be read is none that could be restored.
+    entries = {account: catalog.entries(account) for account in path.accounts()}
+    accounts = {account: history[-1] for account, history in entries.items() if history}
+    totals = sum((catalog.totals(account) for account in accounts), Totals())
     last = path.checkpoint().get("smartscan", {})
-    items = {account: sum(1 for _ in path.items(account)) for account, _ in histories}
-    scans = [path.mailbox_history(account) for account, _ in histories]
-    firsts = [to_ms(scan[0].start) for scan in scans if scan]
+    scans = [scan for account in accounts for scan in catalog.scans(account)[:1]]
+    blobs, blob_bytes = path.measure_blobs()
     return {
         "path": str(path.tree.root),
         "format": f"{FORMAT_MAJOR}.{path.form.minor}",
@@ -42,13 +46,17 @@ def _outline(path: BackupPath) -> dict[str, Any]:
         "server_name": path.form.server_name,
         "created": to_ms(path.form.created),
         "initialised": bool(last),
-        "first_moment": min(firsts, default=None),
+        "first_moment": min((to_ms(start) for start, _ in scans), default=None),
+        "last_moment": to_ms(totals.last) if totals.last else None,
         "last_smartscan_started": last.get("started"),
         "last_smartscan_ended": last.get("ended"),
         "domains": len(path.entry_ids(EntryKind.DOMAIN)),
-        "accounts": sum(not history[-1].deleted for _, history in histories),
-        "accounts_deleted": sum(history[-1].deleted for _, history in histories),
-        "items": sum(items.values()),
-        "blobs": path.count_blobs(),
-        "free_bytes": path.tree.free_bytes(),
+        "accounts": sum(not entry.deleted for entry in accounts.values()),
+        "accounts_deleted": sum(entry.deleted for entry in accounts.values()),
+        "items": totals.items,
+        "states": totals.states,
+        "items_unreadable": totals.unreadable,
+        "blobs": blobs,
+        "size_bytes": totals.history_bytes + blob_bytes,
+        "free_bytes": path.tree.room().bytes,
     }

@@ -4,10 +4,11 @@ It reads the line of an operation, without an operation in it, and writes to sta
 `{"event": "standing", "sequence", "offset", "behind_bytes", "last_change_ms", "lag_ms", "events",
 "uncertain", "captured_ms"}` at most once a second when anything of it has changed, and every few
 seconds as a sign of life; `{"event": "log", "line", "level"}`; `{"event": "gap", "after", "until",
-"reason", "since_ms", "before_ms"}`; `{"event": "halted", "code", "reason", "hint", "since_ms"}`
-when what it needs does not answer and `{"event": "resumed"}` when it does again; at last one
-`{"event": "end", "error"}`. `captured_ms` is the moment up to which everything is saved. It lives
-no longer than the process that started it.
+"reason", "since_ms", "before_ms"}`; `{"event": "suspicion", "account", "item"}` once for an item
+whose backup is damaged; `{"event": "halted", "code", "reason", "hint", "since_ms"}` when what it
+needs does not answer and `{"event": "resumed"}` when it does again; at last one `{"event": "end",
+"error"}`. `captured_ms` is the moment up to which everything is saved. It lives no longer than the
+process that started it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Teller:
         self._told_at = 0.0
         self._captured_ms: int | None = None
         self._halted = False
+        self._suspected: set[tuple[str, int]] = set()
 
     def captured(self, moment_ms: int) -> None:
         """Note that everything up to a moment is saved."""
@@ -80,6 +82,12 @@ class Teller:
         if self._halted:
             self._halted = False
             self._channel.write("resumed")
+
+    def suspect(self, account: str, item: int) -> None:
+        """Tell, once, of an item whose backup is damaged."""
+        if (account, item) not in self._suspected:
+            self._suspected.add((account, item))
+            self._channel.write("suspicion", account=account, item=item)
 
     def gap(self, gap: Gap) -> None:
         """Tell what the redo log lacks."""
@@ -127,14 +135,18 @@ class ScannerProcess:
 
     @contextmanager
     def _scanner(self, ctx: ServerContext) -> Iterator[RealTimeScanner]:
+        path = ctx.owned_path()
+        path.tell = self._teller.log
         scanner = RealTimeScanner(
             ctx.source,
-            ctx.owned_path(),
+            path,
             packer=ctx.settings.packer,
             clock=_clock,
             log=self._teller.log,
             gap=self._teller.gap,
+            suspect=self._teller.suspect,
             skip_lists=ctx.settings.skip_lists,
+            catalog=ctx.catalog,
         )
         with closing(scanner):
             yield scanner

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.mailserver.port import Destination
-from backupng.engine.model import AccountId, DirectoryEntry, EntryKind
+from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, ItemId
 from backupng.engine.operations.account_scan import settle
 from backupng.engine.operations.base import Context, Level, Operation, Report
 from backupng.engine.operations.moments import (
@@ -86,8 +86,7 @@ class RestoreOnNewAccount(Operation):
                 ),
             )
             injection.run(plan)
-        for item, error in (*selection.unreadable, *injection.errors):
-            ctx.log(f"{prepared.entry.name}, item {item}: {error}", level=Level.WARNING)
+        _tell(ctx, report, prepared, [*selection.unreadable, *injection.errors])
         unrestored = [(item, error.cause) for item, error in selection.unreadable]
         unrestored += injection.unrestored
         if unrestored:
@@ -100,6 +99,7 @@ class RestoreOnNewAccount(Operation):
             "tags": len(plan.tags),
             "mountpoints_not_carried": len(plan.shares),
             "grants_not_carried": injection.grants_lost,
+            **({"pending": len(selection.pending)} if selection.pending else {}),
         }
         if outdated := [(item, OLDER_STATE) for item in sorted(selection.outdated)]:
             report.unreadable[prepared.entry.name] += outdated
@@ -171,6 +171,15 @@ class _Prepared:
     before: datetime
     settings_of: datetime
     name: str
+
+
+def _tell(
+    ctx: Context, report: Report, prepared: _Prepared, failures: list[tuple[ItemId, ItemError]]
+) -> None:
+    """Log what was not restored, and why; a damaged backup is suspected."""
+    for item, error in failures:
+        ctx.log(f"{prepared.entry.name}, item {item}: {error}", level=Level.WARNING)
+    report.suspect(prepared.entry.name, failures)
 
 
 def _known(ctx: Context, prepared: _Prepared) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from backupng.engine.backuppath.space import shortage
 from backupng.engine.errors import BadRequest
 from backupng.engine.model import EntryKind
+from backupng.engine.operations import tether
 from backupng.engine.operations.base import Context, Level, Operation, Report
+from backupng.engine.operations.catching_up import catch_up
 from backupng.engine.operations.words import NO_ADDRESSES, Addresses
 from backupng.engine.scan import smartscan
 
-_MEGABYTE = 1 << 20
 _NAMED = 10
+_MOST_PROCESSES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +37,9 @@ class SmartScan(Operation):
 
     def check(self, ctx: Context) -> None:
         """Refuse when the Backup Path cannot be used or its disk is nearly full."""
-        free, threshold = ctx.check_owned_path(), ctx.settings.space_threshold_mb
-        if free < threshold * _MEGABYTE:
-            raise BadRequest(
-                f"Only {free // _MEGABYTE} MB are free on the disk of the Backup Path.",
-                code="no_space",
-                hint=f"Make room: ZxBackup_SpaceThreshold asks for {threshold} MB.",
-            )
+        short = shortage(ctx.check_owned_path(), ctx.settings.least_free_bytes)
+        if short:
+            raise BadRequest(short[0], code="no_space", hint=short[1])
 
     def run(self, ctx: Context) -> Report:
         """Scan all accounts, then the directory."""
@@ -55,13 +55,20 @@ class SmartScan(Operation):
             deep=self.deep,
             most_errors=self.read_error_threshold,
             skip_lists=ctx.settings.skip_lists,
+            crew=smartscan.CrewPlan(_processes(), ctx.another, tether.die_with_parent),
         )
         try:
-            return _report(scan.run(now=lambda: ctx.now))
+            report = _report(scan.run(now=lambda: ctx.now))
+            catch_up(ctx)
+            return report
         finally:
             for account, failures in sorted(scan.result.unreadable.items()):
                 for item, error in failures:
                     ctx.log(f"{account}, item {item}: {error}", level=Level.WARNING)
+
+
+def _processes() -> int:
+    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
 
 
 def _counts(result: smartscan.ScanResult) -> dict[str, int]:
@@ -85,6 +92,7 @@ def _report(result: smartscan.ScanResult) -> Report:
     report, counts = Report(), result.counts
     for account, failures in sorted(result.unreadable.items()):
         report.unreadable[account] = [(item, error.cause) for item, error in failures]
+        report.suspect(account, failures)
     if result.directory.accounts_dropped:
         report.warnings.append(_dropped(sorted(result.directory.accounts_dropped)))
     report.counters = {

@@ -18,12 +18,15 @@ from backupng.engine.errors import BadRequest
 
 AccountName = NewType("AccountName", str)
 AccountNameOrId = NewType("AccountNameOrId", str)
+AccountNames = NewType("AccountNames", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
 Addresses = NewType("Addresses", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
 Uuid = NewType("Uuid", str)
 """The id of an operation, or its beginning."""
 Text = NewType("Text", str)
 """Any text, an empty one and one of several lines too."""
 Words = NewType("Words", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
+Days = NewType("Days", int)
+"""A whole number of days, 0 for ever; the manual calls it a String."""
 Domains = NewType("Domains", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
 NO_ADDRESSES = Addresses(())
 ALL_DOMAINS = Domains(())
@@ -149,6 +152,12 @@ def _parse_integer(text: str, _zone: ZoneInfo) -> int:
     return int(text)
 
 
+def _parse_days(text: str, _zone: ZoneInfo) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        raise ValueError("no whole number of days from 0 to 99999")
+    return int(text)
+
+
 def _parse_text(text: str, _zone: ZoneInfo) -> str:
     if not text or any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or _is_half(c) for c in text):
         raise ValueError("empty, or with control characters or bytes that are no text")
@@ -207,7 +216,9 @@ def _joined(value: Any, _zone: ZoneInfo) -> str:
 WORDS: dict[Any, Word] = {
     AccountName: Word("Account Name", _parse_text, _plain),
     AccountNameOrId: Word("Account Name/ID", _parse_text, _plain),
+    AccountNames: Word("Account Name/ID[,..]", _parse_domains, _joined, "john@example.com"),
     Addresses: Word("Email Address[,..]", _parse_addresses, _joined, "john@example.com"),
+    Days: Word("String", _parse_days, _plain, "30"),
     Domains: Word("Domain Name[,..]", _parse_domains, _joined),
     Moment: Word("Date", _parse_moment, _spell_moment, '"28/09/2021 10:15:10"'),
     Path: Word("Path", _parse_path, _plain, "/mnt/import"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
+from backupng.engine.backuppath.pending import Frontier, settled_history
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, BrokenItem, ItemError, ReadError
 from backupng.engine.model import AccountId, EntryKind, EntryState, ItemId, ItemState
@@ -31,11 +32,14 @@ class Selection:
 
     `unreadable` are items whose history cannot be read, or that the last scan before the moment
     could not save; `outdated` are selected states that such a scan could not bring up to date.
+    `pending` are items with states whose content a copy of a running backup has not got any more:
+    the states before those are selected.
     """
 
     states: list[ItemState] = field(default_factory=list)
     unreadable: list[tuple[ItemId, ItemError]] = field(default_factory=list)
     outdated: list[ItemId] = field(default_factory=list)
+    pending: list[ItemId] = field(default_factory=list)
 
 
 def end_of_second(moment: datetime) -> datetime:
@@ -71,17 +75,20 @@ def first_moment(path: BackupPath, account: AccountId, history: Sequence[EntrySt
 def select_account(path: BackupPath, account: AccountId, before: datetime) -> Selection:
     """Return every item of the account that was alive just before that moment."""
     selection = Selection()
+    frontier = Frontier.of(path, account)
     for item in path.items(account):
         try:
-            history = path.history(account, item)
-            state = living_at(history, before)
-            state = None if state is None else dressed(history, state)
+            settled = settled_history(path, frontier, account, item)
+            state = living_at(settled.states, before)
+            state = None if state is None else dressed(settled.states, state)
         except ItemError as error:
             selection.unreadable.append((item, error))
             continue
+        if settled.pending:
+            selection.pending.append(item)
         if state is not None:
             selection.states.append(state)
-        elif not history:
+        elif not (settled.states or settled.pending):
             selection.unreadable.append((item, BrokenItem(f"the history of item {item} is empty")))
     _add_unsaved(path, account, before, selection)
     return selection

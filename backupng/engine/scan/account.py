@@ -7,16 +7,16 @@ a scan that was killed, or ran beside another producer, simply finds less to do 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Final
 
+from backupng.engine.backuppath.histories import digests_of
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
-from backupng.engine.mailserver.port import Source
+from backupng.engine.mailserver.port import Census, Source
 from backupng.engine.model import (
     AccountId,
     DirectoryEntry,
@@ -33,6 +33,8 @@ from backupng.engine.scan.era import Numbered, begins_anew, era_base
 from backupng.engine.scan.uncertainty import uncertain
 
 _AT_ONCE: Final = 500
+_NO_END: Final = 2**62
+"""Above every change number."""
 
 
 @dataclass(slots=True)
@@ -52,39 +54,63 @@ class AccountScan:
         """Scan the account; commits on the way, at its end all of it is durable.
 
         `deep` compares every item even where nothing seems to have changed, and reads lost blobs
-        again; an uncertain account is always compared.
+        again; an uncertain account is always compared so.
         """
         account_id = AccountId(account.entry_id)
+        heads: Mapping[ItemId, int] = {}
         with self.source.snapshot():
-            mailbox = self.source.mailbox(account_id)
-            heads = self.source.heads(mailbox) if mailbox else {}
-        if mailbox is None:
-            return AccountResult(changed=False, failures=[])
-        if begins_anew(self._last_scan(account_id), mailbox):
+            glance = self._look(account_id, deep=deep)
+            if glance.mailbox and not glance.settled:
+                heads = self.source.heads(glance.mailbox)
+        counts.items_checked += glance.census.count
+        mailbox = glance.mailbox
+        if mailbox is None or glance.settled:
+            return AccountResult(changed=False, failures=[], mailbox=mailbox)
+        if begins_anew(glance.last, mailbox):
             # The scanner first writes all that it still has to say of the mailbox before.
             self.beside.wait(lambda: self.tick(0, len(heads)))
         base = era_base(self.path, self.writer, mailbox)
-        heads = {item: mod + base for item, mod in heads.items()}
-        scan = replace(self, source=Numbered(self.source, base))
-        return scan._run(mailbox, heads, counts, base=base, deep=deep)
+        if base:
+            heads = {item: mod + base for item, mod in heads.items()}
+            scan = replace(self, source=Numbered(self.source, base))
+            return scan._run(mailbox, heads, glance.census.mark, counts, base=base, deep=deep)
+        return self._run(mailbox, heads, glance.census.mark, counts, base=base, deep=deep)
+
+    def glance(self, account: DirectoryEntry, *, deep: bool = False) -> Glance:
+        """Look, without reading any item, whether there is anything to do for a scan."""
+        with self.source.snapshot():
+            return self._look(AccountId(account.entry_id), deep=deep)
+
+    def _look(self, account: AccountId, *, deep: bool) -> Glance:
+        mailbox = self.source.mailbox(account)
+        if mailbox is None:
+            return Glance(None, Census(count=0, mark=""), None, news=0, settled=True)
+        census, last = self.source.census(mailbox), self._last_scan(account)
+        if last is None or deep or begins_anew(last, mailbox):
+            return Glance(mailbox, census, last, news=census.count, settled=False)
+        if _unchanged(last, census.mark, mailbox) and uncertain(self.path, account) is None:
+            return Glance(mailbox, census, last, news=0, settled=True)
+        news = len(self.source.changed(mailbox, last.mod - last.base + 1, _NO_END))
+        return Glance(mailbox, census, last, news=news, settled=False)
 
     def _run(
         self,
         mailbox: Mailbox,
         heads: Mapping[ItemId, int],
+        mark: str,
         counts: ScanCounts,
         *,
         base: int,
         deep: bool,
     ) -> AccountResult:
         account_id = mailbox.account_id
-        mark, last = _mark(heads), self._last_scan(account_id)
-        counts.items_checked += len(heads)
-        settled = not deep and uncertain(self.path, account_id) is None
-        if last and settled and _unchanged(last, mark, mailbox):
-            return AccountResult(changed=False, failures=[], mailbox=mailbox)
+        last = self._last_scan(account_id)
         beside = self.beside.wait(lambda: self.tick(0, len(heads)))
-        found = self._compare(account_id, heads, deep=deep)
+        doubtful = uncertain(self.path, account_id) is not None
+        found = None
+        if last and last.mark and not (deep or doubtful or begins_anew(last, mailbox)):
+            found = self._compare_changed(last, mark, heads)
+        found = found or self._compare(account_id, heads, deep=deep or doubtful)
         seen = _Seen(
             mailbox=mailbox, heads=heads, known=found.known, since=last.start if last else None
         )
@@ -105,11 +131,39 @@ class AccountScan:
         changed = not (last and _unchanged(last, mark, mailbox)) or bool(found.news)
         return AccountResult(changed=changed, failures=failures, mailbox=mailbox)
 
+    def _compare_changed(
+        self, last: MailboxState, mark: str, heads: Mapping[ItemId, int]
+    ) -> _Comparison | None:
+        """Compare what can have changed since the last scan, which has compared all the rest.
+
+        None if that does not tell why the account has another mark now.
+        """
+        account = last.mailbox.account_id
+        kept = set(self.path.items(account))
+        suspects = {item for item, mod in heads.items() if mod > last.mod or item not in kept}
+        suspects |= (kept - heads.keys()) | set(last.unread)
+        known, unreadable = self._known(account, sorted(suspects & kept))
+        present = {item: heads[item] for item in suspects if item in heads}
+        found = self._news(present, known, unreadable, deep=False)
+        gone = any(not state.deleted and item not in heads for item, state in known.items())
+        is_explained = bool(found.news or unreadable or gone or last.mark == mark)
+        return found if is_explained else None
+
     def _compare(
         self, account: AccountId, heads: Mapping[ItemId, int], *, deep: bool
     ) -> _Comparison:
         """Say which items are to be read: newer than the backup's, without row, without blob."""
-        known, unreadable = self._known(account)
+        known, unreadable = self._known(account, self.path.items(account))
+        return self._news(heads, known, unreadable, deep=deep)
+
+    def _news(
+        self,
+        heads: Mapping[ItemId, int],
+        known: dict[ItemId, ItemState],
+        unreadable: list[tuple[ItemId, ItemError]],
+        *,
+        deep: bool,
+    ) -> _Comparison:
         unscanned = {item for item, _ in unreadable}
         news = sorted(
             item
@@ -126,8 +180,7 @@ class AccountScan:
         return not last.row or (deep and self._lacks_blob(last))
 
     def _lacks_blob(self, state: ItemState) -> bool:
-        needed = {state.digest, *state.kept_as.values()} - {None}
-        return not all(self.writer.has_blob(digest) for digest in needed if digest)
+        return not all(map(self.writer.has_blob, digests_of(state)))
 
     def _last_scan(self, account: AccountId) -> MailboxState | None:
         """Return what the last scan found; None also if that history cannot be read.
@@ -149,12 +202,12 @@ class AccountScan:
         return refused
 
     def _known(
-        self, account: AccountId
+        self, account: AccountId, items: Iterable[ItemId]
     ) -> tuple[dict[ItemId, ItemState], list[tuple[ItemId, ItemError]]]:
-        """Return the last state of every item in the backup, and the histories not readable."""
+        """Return the last states of items in the backup, and the histories not readable."""
         known: dict[ItemId, ItemState] = {}
         failures: list[tuple[ItemId, ItemError]] = []
-        for item in self.path.items(account):
+        for item in items:
             try:
                 state = self.path.last_state(account, item)
             except ItemError as error:
@@ -280,6 +333,20 @@ class AccountScan:
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """A mailbox counted beside what the last scan found; None of an account never opened.
+
+    `settled`: there is nothing to do. `news` is about how many items are new or changed.
+    """
+
+    mailbox: Mailbox | None
+    census: Census
+    last: MailboxState | None
+    news: int
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AccountResult:
     """Whether the account had changed, and which of its items could not be saved.
 
@@ -318,12 +385,6 @@ def _require(found: ItemState | ItemError) -> ItemState:
 
 def _unchanged(last: MailboxState, mark: str, mailbox: Mailbox) -> bool:
     return last.mark == mark and not last.unread and last.mailbox.sections == mailbox.sections
-
-
-def _mark(heads: Mapping[ItemId, int]) -> str:
-    """Return a short text that stands for the set of (id, change number)."""
-    text = ",".join(f"{item}:{mod}" for item, mod in sorted(heads.items()))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _batches(items: list[ItemId]) -> Iterator[list[ItemId]]:

@@ -33,6 +33,8 @@ class BlobKeeper:
             reference.digest: self._keep(mailbox, reference)
             for reference in self.source.blobs_of(state)
         }
+        if all(old == new for old, new in kept.items()):
+            return state
         return replace(
             state,
             digest=None if state.digest is None else kept[state.digest],

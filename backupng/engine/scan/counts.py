@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 
 @dataclass(slots=True)
@@ -16,3 +16,9 @@ class ScanCounts:
     blobs_new: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+
+    def __add__(self, other: ScanCounts) -> ScanCounts:
+        return ScanCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: ScanCounts) -> ScanCounts:
+        return ScanCounts(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))

@@ -14,7 +14,7 @@ from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
-from backupng.engine.mailserver.port import BlobReference, DeletedMailbox, Source
+from backupng.engine.mailserver.port import BlobReference, Census, DeletedMailbox, Source
 from backupng.engine.model import (
     AccountId,
     DirectoryEntry,
@@ -131,6 +131,10 @@ class Numbered:
     def deleted_mailbox(self, mailbox_id: int) -> DeletedMailbox | None:
         """As the source."""
         return self.source.deleted_mailbox(mailbox_id)
+
+    def census(self, mailbox: Mailbox) -> Census:
+        """As the source: a mark holds within its era."""
+        return self.source.census(mailbox)
 
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """As the source, the base added."""

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath, Writer
+from backupng.engine.catalog.answers import Line
+from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.errors import ItemError
 from backupng.engine.model import (
     CONVERSATION,
@@ -49,6 +51,11 @@ class Brief:
         folder, parent = state.folder_id, parent_of(state)
         return cls(state.kind, folder, parent, state.tags, "x" in state.flags)
 
+    @classmethod
+    def known_by(cls, line: Line) -> Brief:
+        """Return the same of what the catalog knows of a state."""
+        return cls(line.kind, line.folder, line.parent, line.tags, "x" in line.flags)
+
 
 class Index:
     """All living items of an account, found by what they belong to."""
@@ -69,9 +76,13 @@ class Index:
             for places in self._places(old):
                 places.discard(item)
         if not state.deleted:
-            brief = self.briefs[item] = Brief.of(state)
-            for places in self._places(brief):
-                places.add(item)
+            self.add(item, Brief.of(state))
+
+    def add(self, item: ItemId, brief: Brief) -> None:
+        """Take in an item that is not in yet."""
+        self.briefs[item] = brief
+        for places in self._places(brief):
+            places.add(item)
 
     def join(self, item: ItemId, parent: ItemId) -> None:
         """Note the conversation of an item whose state does not tell it."""
@@ -111,8 +122,15 @@ class Index:
 class Known:
     """Last states of an account's items, those that wait to be written included."""
 
-    def __init__(self, path: BackupPath, writer: Writer, account: AccountId) -> None:
+    def __init__(
+        self,
+        path: BackupPath,
+        writer: Writer,
+        account: AccountId,
+        catalog: Catalog | None = None,
+    ) -> None:
         self._path = path
+        self._catalog = catalog
         self._writer = writer
         self.account = account
         self.ahead: Set[ItemId] = _NOTHING
@@ -120,9 +138,11 @@ class Known:
         """Items whose last state here is not what it was when the next record came; deleted so."""
         self.joined: dict[ItemId, ItemId] = {}
         """Conversations that such items have joined meanwhile."""
-        self.marked: Set[ItemId] = _NOTHING
-        """Such items that IMAP has marked as deleted meanwhile."""
+        self.marked: dict[ItemId, bool] = {}
+        """Whether IMAP has marked such items as deleted meanwhile, where a record told."""
         self._waiting: dict[ItemId, ItemState] = {}
+        self._ended: dict[ItemId, ItemState] = {}
+        """What such items were last that came and went while they wait to be written."""
         self._read: OrderedDict[ItemId, ItemState | None] = OrderedDict()
         self._index: Index | None = None
         self._scanned: datetime | None = None
@@ -143,6 +163,7 @@ class Known:
     def committed(self) -> None:
         """Let go of states that are in the Backup Path now."""
         self._waiting.clear()
+        self._ended.clear()
         self._read.clear()
 
     @property
@@ -179,6 +200,8 @@ class Known:
         last = self.last(item)
         if last is None or not last.deleted:
             return last
+        if item in self._ended:
+            return self._ended[item]
         try:
             history = self._path.history(self.account, item)
         except ItemError:
@@ -187,6 +210,9 @@ class Known:
 
     def note(self, state: ItemState) -> None:
         """Take note of a state that is about to be written."""
+        before = self._waiting.get(state.item_id)
+        if state.deleted and before is not None and not before.deleted:
+            self._ended[state.item_id] = before
         self._waiting[state.item_id] = state
         if self._index is not None:
             self._index.put(state)
@@ -199,10 +225,10 @@ class Known:
 
     @property
     def index(self) -> Index:
-        """All living items; the first look reads every history of the account."""
+        """All living items; the first look asks the catalog, or reads all histories there are."""
         if self._index is None:
             index = Index()
-            for item in self._path.items(self.account):
+            for item in self._to_read(index):
                 state = self.last(item)
                 if state is not None:
                     index.put(state)
@@ -212,6 +238,17 @@ class Known:
                 index.join(item, parent)
             self._index = index
         return self._index
+
+    def _to_read(self, index: Index) -> Iterator[ItemId]:
+        """Take in what the catalog knows; yield the items whose histories are to be read."""
+        if self._catalog is None:
+            yield from self._path.items(self.account)
+            return
+        for line in self._catalog.living(self.account):
+            index.add(line.item, Brief.known_by(line))
+        for item, _ in self._catalog.unreadable(self.account):
+            # The last line may be one that can be read.
+            yield item
 
     def below(self, folder: ItemId) -> set[ItemId]:
         """Return everything living in a folder and in the folders below it, itself left out."""

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import ItemError
+from backupng.engine.catalog.catalog import Catalog
+from backupng.engine.errors import DamagedBackup, ItemError, LostBlob
 from backupng.engine.mailserver.port import Source
 from backupng.engine.model import AccountId, ItemId, Mailbox, from_ms, to_ms
 from backupng.engine.redolog.follow import (
@@ -80,8 +81,9 @@ class _Asked:
 class RealTimeScanner:
     """Follows the redo log of one mail server into its Backup Path; the only one of its role.
 
-    Raises MailServerError and BackupPathError; after one that is transient a new one goes on where
-    this one was.
+    `suspect` hears of items whose backup is damaged; `catalog` is that of the path. Raises
+    MailServerError and BackupPathError; after one that is transient a new one goes on where this
+    one was.
     """
 
     def __init__(
@@ -93,10 +95,12 @@ class RealTimeScanner:
         clock: Callable[[], datetime],
         log: Callable[[str], None],
         gap: Callable[[Gap], None],
+        suspect: Callable[[AccountId, ItemId], None] = lambda _account, _item: None,
         skip_lists: bool = False,
+        catalog: Catalog | None = None,
     ) -> None:
-        self._source, self._path = source, path
-        self._clock, self._log, self._tell_gap = clock, log, gap
+        self._source, self._path, self._catalog = source, path, catalog
+        self._clock, self._log, self._tell_gap, self._suspect = clock, log, gap, suspect
         said = path.scanner()
         self._uncertainty = Uncertainty(path, said.get("uncertain", {}))
         self._pending = {
@@ -302,7 +306,7 @@ class RealTimeScanner:
             fields=record.fields,
             mod=_numbered(envelope.change_id, base),
             start=from_ms(began_ms),
-            source=f"log:{self._follower.position.sequence}:{record.offset}",
+            source=f"log:{event.log.header.sequence}:{record.offset}",
             content=content,
         )
 
@@ -315,7 +319,8 @@ class RealTimeScanner:
             return None
 
     def _replay(self, account: AccountId, base: int = 0) -> Replay:
-        known = self._known.pop(account, None) or Known(self._path, self._writer, account)
+        known = self._known.pop(account, None)
+        known = known or Known(self._path, self._writer, account, self._catalog)
         # Moved to the end: those used last are the last to go.
         self._known[account] = known
         return Replay(
@@ -335,6 +340,8 @@ class RealTimeScanner:
         self._forget_least_used()
         for account, item, error in self._writer.refused:
             self._log(f"{account}, item {item}: {error}")
+            if isinstance(error, DamagedBackup | LostBlob):
+                self._suspect(account, item)
             self._uncertainty.add(account, self._clock(), f"item {item} cannot be saved: {error}")
         self._writer.refused.clear()
         self._save_position()

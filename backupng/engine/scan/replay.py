@@ -58,14 +58,15 @@ class Pending:
     """What of one account waits for later records.
 
     `stale` are deleted items whose last content was not settled: no copy is made of it. `joined`
-    are the conversations of items that are ahead, `marked` those of them that IMAP will purge.
+    are the conversations of items that are ahead, `marked` says of them whether IMAP will purge
+    them, where a record told.
     """
 
     ahead: set[ItemId] = field(default_factory=set)
     doomed: dict[ItemId, Doom] = field(default_factory=dict)
     stale: set[ItemId] = field(default_factory=set)
     joined: dict[ItemId, ItemId] = field(default_factory=dict)
-    marked: set[ItemId] = field(default_factory=set)
+    marked: dict[ItemId, bool] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as values of JSON."""
@@ -77,7 +78,7 @@ class Pending:
             "ahead": sorted(self.ahead),
             "doomed": doomed,
             "stale": sorted(self.stale),
-            "marked": sorted(self.marked),
+            "marked": {str(item): each for item, each in self.marked.items()},
             "joined": {str(item): parent for item, parent in self.joined.items()},
         }
 
@@ -87,7 +88,7 @@ class Pending:
         return cls(
             ahead={ItemId(item) for item in said["ahead"]},
             stale={ItemId(item) for item in said["stale"]},
-            marked={ItemId(item) for item in said["marked"]},
+            marked={ItemId(int(item)): bool(each) for item, each in said["marked"].items()},
             joined={ItemId(int(item)): ItemId(each) for item, each in said["joined"].items()},
             doomed={
                 ItemId(int(item)): Doom(mod, from_ms(start), weak)
@@ -251,9 +252,16 @@ class Replay:
             self.pending.doomed.pop(item, None)
             if parent := parent_of(state):
                 self.known.join(item, parent)
-            (self.pending.marked.add if "x" in state.flags else self.pending.marked.discard)(item)
+            self._note_mark(state)
             return
         self._add(state)
+
+    def _note_mark(self, state: ItemState) -> None:
+        """Note whether IMAP will purge an item that is ahead, if this state can tell."""
+        item, is_marked = state.item_id, "x" in state.flags
+        last = self.known.living(item)
+        if item in self.pending.marked or (last and is_marked != ("x" in last.flags)):
+            self.pending.marked[item] = is_marked
 
     def _add_row(self, mailbox: Mailbox | None, op: Operation, row: ItemState) -> bool:
         """Write a row as the state of an item; False if its blob could not be kept."""
@@ -316,7 +324,7 @@ class Replay:
         if state.row or state.deleted:
             self.pending.ahead.discard(item)
             self.pending.joined.pop(item, None)
-            self.pending.marked.discard(item)
+            self.pending.marked.pop(item, None)
         self.writer.add_states(self.account, [state])
         self.known.note(state)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from itertools import takewhile
 from typing import Final
 
 from backupng.engine.backuppath.blobs import Packer
@@ -17,10 +20,11 @@ from backupng.engine.model import (
     ItemId,
     to_ms,
 )
-from backupng.engine.scan.account import AccountScan
-from backupng.engine.scan.beside import Beside
+from backupng.engine.scan.account import AccountResult
 from backupng.engine.scan.counts import ScanCounts
+from backupng.engine.scan.crew import Crew, Done, Work
 from backupng.engine.scan.directory import DirectoryResult, DirectoryScan
+from backupng.engine.scan.hands import Hands, Scanned
 from backupng.engine.scan.patience import Patience
 
 ROLE: Final = "scan"
@@ -40,6 +44,31 @@ class ScanResult:
     unreadable: dict[str, list[tuple[ItemId, ItemError]]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class CrewPlan:
+    """How to share accounts among processes, at most `most`, if `least_news` items are to be read.
+
+    `begin` opens the mail server and the Backup Path once more, in the process that calls it; `tie`
+    ties that process to its parent.
+    """
+
+    most: int
+    begin: Callable[[], AbstractContextManager[tuple[Source, BackupPath]]]
+    tie: Callable[[], None]
+    least_news: int = 500
+
+
+@dataclass(slots=True)
+class _Job:
+    """An account to scan: how much there seems to be to read, and what came of it."""
+
+    account: DirectoryEntry
+    news: int
+    known: bool
+    counts: ScanCounts = field(default_factory=ScanCounts)
+    found: AccountResult | None = None
+
+
 @dataclass(slots=True)
 class SmartScan:
     """One SmartScan of one mail server into its Backup Path."""
@@ -57,15 +86,11 @@ class SmartScan:
     result: ScanResult = field(default_factory=ScanResult)
     first_pause_s: float = 1.0
     """How long it waits for a mail server that does not answer, the first time."""
-    beside: Beside = field(init=False)
-    patience: Patience = field(init=False)
+    crew: CrewPlan | None = None
+    """How to share the accounts among processes; None: this one does all of them."""
     _place: tuple[int, int, str] = (0, 0, "")
-
-    def __post_init__(self) -> None:
-        self.beside = Beside(self.source, self.path, log=self.log)
-        self.patience = Patience(
-            log=self.log, pause=lambda: self.tick(*self._place), first_s=self.first_pause_s
-        )
+    _jobs: dict[int, _Job] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
 
     def run(self, *, now: Callable[[], datetime]) -> ScanResult:
         """Scan. What cannot be read is counted and listed, and the scan goes on."""
@@ -73,11 +98,14 @@ class SmartScan:
             directory = DirectoryScan(
                 self.source, self.path, writer, started=self.started, skip_lists=self.skip_lists
             )
-            reading = self.patience.run(directory.read)
-            kept = reading.accounts
-            for number, account in enumerate(kept):
-                self._scan_account(writer, account, number, len(kept))
-                self._require_readable()
+            patience = Patience(log=self.log, pause=self._pause, first_s=self.first_pause_s)
+            reading = patience.run(directory.read)
+            hands = self._hands(self.source, self.path, writer)
+            self._plan(reading.accounts, hands)
+            try:
+                self._scan(hands)
+            finally:
+                self._tell_finished(all_of_them=True)
             self.result.directory = directory.save(reading)
             writer.commit()
             for entry_id, item, error in writer.refused:
@@ -91,29 +119,96 @@ class SmartScan:
             writer.set_checkpoint({**self.path.checkpoint(), "smartscan": ended})
         return self.result
 
-    def _scan_account(
-        self, writer: Writer, account: DirectoryEntry, number: int, total: int
-    ) -> None:
-        self._place = (number, total, account.name)
+    # What is to be done, and by whom
+
+    def _plan(self, accounts: Sequence[DirectoryEntry], hands: Hands) -> None:
+        """Look at every account; one that has not changed is done with that."""
+        for number, account in enumerate(accounts):
+            self._place = (self.result.accounts_scanned, len(accounts), account.name)
+            self._pause()
+            glance = hands.glance(account, self._take_glance)
+            if glance is not None and glance.settled:
+                self.result.counts.items_checked += glance.census.count
+                self.result.accounts_scanned += 1
+                continue
+            known = glance is None or glance.last is not None or self._knows(account)
+            self._jobs[number] = _Job(account, glance.news if glance else 0, known)
+
+    def _scan(self, hands: Hands) -> None:
+        plan, jobs = self.crew, self._jobs
+        count = min(plan.most, len(jobs)) if plan else 1
+        if plan is None or count < 2 or sum(job.news for job in jobs.values()) < plan.least_news:
+            for number, job in list(jobs.items()):
+                self._take_done(number, hands.scan(job.account, partial(self._take, number)))
+            return
+        # Largest first, or it would be the one that all wait for in the end.
+        order = sorted(jobs, key=lambda number: -jobs[number].news)
+        with Crew(count, partial(self._begin, plan), plan.tie) as crew:
+            for said in crew.run(order, self._pause):
+                if isinstance(said, Done):
+                    self._take_done(said.job, said.result)
+                else:
+                    self._take(said.job, said.what)
+
+    @contextmanager
+    def _begin(self, plan: CrewPlan) -> Iterator[Work]:
+        """Open what a worker works with, in its own process."""
+        with plan.begin() as (source, path), path.writer(ROLE, packer=self.packer) as writer:
+            hands = self._hands(source, path, writer)
+            path.tell = hands.log
+            yield lambda number, tell: hands.scan(self._jobs[number].account, tell)
+
+    def _hands(self, source: Source, path: BackupPath, writer: Writer) -> Hands:
+        return Hands(source, path, writer, self.started, self.deep, self.first_pause_s)
+
+    # What came of it
+
+    def _pause(self) -> None:
         self.tick(*self._place)
-        known = self._knows(account)
-        before = replace(self.result.counts)
-        scan = AccountScan(
-            self.source,
-            self.path,
-            writer,
-            self.started,
-            lambda _done, _all: self.tick(*self._place),
-            self.beside,
-        )
-        found = self.patience.run(lambda: scan.run(account, self.result.counts, deep=self.deep))
+
+    def _take_glance(self, said: ScanCounts | str) -> None:
+        if isinstance(said, str):
+            self.log(said)
+        self._pause()
+
+    def _take(self, number: int, said: ScanCounts | str) -> None:
+        """Take what is told of an account while it is scanned."""
+        job = self._jobs[number]
+        if isinstance(said, ScanCounts):
+            self._count(job, said)
+        elif said not in self._said:
+            # Two processes see the same trouble; it is told once.
+            self._said.add(said)
+            self.log(said)
+        self._place = (self.result.accounts_scanned, self._place[1], job.account.name)
+        self._pause()
+
+    def _take_done(self, number: int, scanned: Scanned) -> None:
+        job = self._jobs[number]
+        self._count(job, scanned.counts)
+        job.found = scanned.result
         self.result.accounts_scanned += 1
-        if found.failures:
-            self.result.unreadable[account.name] = found.failures
-        if found.changed:
-            self.result.accounts_new += not known
-            self.result.accounts_updated += known
-            self.log(f"{account.name}: {_difference(before, self.result.counts)}")
+        if scanned.result.failures:
+            self.result.unreadable[job.account.name] = scanned.result.failures
+        self._tell_finished()
+        self._require_readable()
+
+    def _count(self, job: _Job, counts: ScanCounts) -> None:
+        """Add to the counts of the whole scan what has been counted for an account since."""
+        self.result.counts += counts - job.counts
+        job.counts = counts
+
+    def _tell_finished(self, *, all_of_them: bool = False) -> None:
+        """Log what was found, in the order of the accounts, whoever is done first."""
+        for number in list(self._jobs) if all_of_them else self._first_finished():
+            job = self._jobs.pop(number)
+            if job.found is not None and job.found.changed:
+                self.result.accounts_new += not job.known
+                self.result.accounts_updated += job.known
+                self.log(f"{job.account.name}: {_spelled(job.counts)}")
+
+    def _first_finished(self) -> list[int]:
+        return list(takewhile(lambda number: self._jobs[number].found is not None, self._jobs))
 
     def _require_readable(self) -> None:
         errors = sum(map(len, self.result.unreadable.values()))
@@ -131,9 +226,5 @@ class SmartScan:
             return True
 
 
-def _difference(before: ScanCounts, after: ScanCounts) -> str:
-    """Spell what one account added to the counts."""
-    new = after.items_new - before.items_new
-    updated = after.items_updated - before.items_updated
-    deleted = after.items_deleted - before.items_deleted
-    return f"{new} new, {updated} updated, {deleted} deleted"
+def _spelled(counts: ScanCounts) -> str:
+    return f"{counts.items_new} new, {counts.items_updated} updated, {counts.items_deleted} deleted"

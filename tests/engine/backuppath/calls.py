@@ -14,12 +14,12 @@ from typing import Any
 from backupng.engine.backuppath import disk
 
 NAMES = (
-    *("open", "write", "rename", "mkdir", "ftruncate", "unlink", "utime", "fchmod"),
+    *("open", "write", "pwrite", "rename", "mkdir", "ftruncate", "unlink", "utime", "fchmod"),
     *("fdatasync", "fsync"),
 )
 REAL = {name: getattr(os, name) for name in NAMES}
 
-Before = Callable[[str, tuple[Any, ...]], None]
+Before = Callable[[str, tuple[Any, ...]], tuple[Any, ...] | None]
 After = Callable[[str, tuple[Any, ...], dict[str, Any], Any], None]
 
 
@@ -27,7 +27,8 @@ After = Callable[[str, tuple[Any, ...], dict[str, Any], Any], None]
 def watched(before: Before | None = None, after: After | None = None) -> Iterator[None]:
     """Have `before` see name and arguments of each call, and `after` also its result.
 
-    Opening counts where it may make a file; `flock` and `syncfs` count too.
+    What `before` returns stands in for the arguments. Opening counts where it may make a file;
+    `flock` and `syncfs` count too.
     """
     places: list[tuple[Any, str]] = [(os, name) for name in NAMES]
     places += [(fcntl, "flock"), (disk._libc, "syncfs")]
@@ -45,7 +46,7 @@ def _wrapped(name: str, real: Any, before: Before | None, after: After | None) -
     def call(*args: Any, **named: Any) -> Any:
         counts = name != "open" or args[1] & os.O_CREAT
         if before and counts:
-            before(name, args)
+            args = before(name, args) or args
         result = real(*args, **named)
         if after and counts:
             after(name, args, named, result)
@@ -69,6 +70,22 @@ class Countdown:
         if self.left == 0 and not self.failed:
             self.failed = name
             raise OSError(self.error, os.strerror(self.error))
+
+
+@dataclass
+class ShortWrite:
+    """Has the write number `left` write half of what it is given; `failed` says that it did."""
+
+    left: int
+    failed: bool = False
+
+    def __call__(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Count one write."""
+        self.left -= name == "write"
+        if self.left != 0 or self.failed or name != "write":
+            return None
+        self.failed = True
+        return args[0], args[1][: len(args[1]) // 2]
 
 
 @dataclass

@@ -306,7 +306,7 @@ def test_a_touch_makes_a_file_young_and_finds_only_files_with_content(tree: Tree
 def test_free_bytes_are_those_of_the_file_system(tree: Tree) -> None:
     found = os.statvfs(tree.root)
 
-    assert 0 < tree.free_bytes() <= found.f_blocks * found.f_frsize
+    assert 0 < tree.room().bytes <= found.f_blocks * found.f_frsize
 
 
 # --- descriptors

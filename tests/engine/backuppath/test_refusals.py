@@ -16,6 +16,7 @@ from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import (
     BackupPathUnwritable,
     BrokenItem,
+    DamagedBackup,
     InvalidItem,
     ItemError,
     ReadError,
@@ -151,7 +152,7 @@ def _with_free_pages(root: Path, pages: int) -> str:
         write(path, message(mod=11))
         filler = root.parent / "filler"
         filler.write_bytes(
-            bytes(max(0, path.tree.free_bytes() - pages * os.sysconf("SC_PAGE_SIZE")))
+            bytes(max(0, path.tree.room().bytes - pages * os.sysconf("SC_PAGE_SIZE")))
         )
         try:
             _fill(path)
@@ -233,7 +234,7 @@ def _odd_history(path: BackupPath, item: int = 257) -> Path:
 def damaged(path: BackupPath) -> type[ItemError]:
     write(path, message(mod=11))
     item_file(path).write_bytes(item_file(path).read_bytes().replace(b"Ordine", b"0rdine"))
-    return BrokenItem
+    return DamagedBackup
 
 
 def fifo(path: BackupPath) -> type[ItemError]:

@@ -302,4 +302,4 @@ def test_a_checkpoint_too_large_to_be_read_is_not_written(path: BackupPath) -> N
         with pytest.raises(BackupPathUnwritable, match="longer than the"):
             writer.set_checkpoint({"text": "x" * (64 << 10)})
 
-    assert (path.scanner(), path.checkpoint()) == ({"at": 1}, {})
+    assert (path.scanner()["at"], path.checkpoint()) == (1, {})

@@ -27,7 +27,7 @@ from backupng.engine.scan.realtime import RealTimeScanner
 
 VISIBLE = (
     *("kind", "mod", "start", "deleted", "folder_id", "name", "subject", "flags", "unread"),
-    *("tags", "color", "size", "digest"),
+    *("tags", "color", "size", "digest", "date"),
 )
 """What a person can see of a state, with its change number and time."""
 

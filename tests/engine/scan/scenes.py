@@ -14,7 +14,7 @@ from backupng.engine.model import ItemId
 from tests.cast import ALICE, CAROL, Office, message
 from tests.engine.scan.scanners import Scanner, rows_of, settled, shown
 
-MESSAGE, CONVERSATION, TAG = 5, 4, 3
+FOLDER, TAG, CONVERSATION, MESSAGE, NOTE = 1, 3, 4, 5, 9
 
 
 @dataclass

@@ -13,6 +13,7 @@ import pytest
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import MailServerUnreachable
+from backupng.engine.mailserver.sandbox import arrivals
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.model import BACKUP_DISABLED, AccountId, EntryKind, ItemKind
 from backupng.engine.redolog.header import SIZE, FileHeader
@@ -20,6 +21,7 @@ from backupng.engine.scan import realtime
 from backupng.engine.scan.realtime import RealTimeScanner
 from tests.cast import ALICE, BOB, CAROL, NOON, Office, message
 from tests.engine.scan.scanners import Scanner
+from tests.engine.scan.scenes import FOLDER, log_items
 
 EVENT = b"""BEGIN:VCALENDAR\r
 VERSION:2.0\r
@@ -232,6 +234,24 @@ def test_a_lost_log_is_told_and_makes_every_account_uncertain(
     assert len(follower.gaps) == 1
 
 
+def test_a_state_names_the_log_that_told_it_even_before_a_rollover(
+    mail: Office, follower: Scanner
+) -> None:
+    with mail.sandbox.locked():
+        limits = {"RolloverHardMaxFileSizeKB": b"1", "DeleteOnRollover": b"FALSE"}
+        values = {f"zimbraRedoLog{name}": (value,) for name, value in limits.items()}
+        mail.sandbox.directory.modify(mail.sandbox.server(), values)
+    items = [
+        mail.client.deliver(ALICE, message(subject, body="B" * 2000), folder="/Inbox")
+        for subject in ("Lunch", "Dinner")
+    ]
+
+    follower.catch_up()
+
+    told = [mail.history(ALICE, item)[-1].source.split(":") for item in items]
+    assert [int(sequence) for _, sequence, _ in told] == [0, 1]
+
+
 def test_a_record_whose_bytes_are_damaged_gives_way_to_the_row(
     mail: Office, follower: Scanner
 ) -> None:
@@ -279,6 +299,37 @@ def test_it_is_uncertain_no_more_once_a_scan_has_begun_later(
     with follower.running() as again:
         settle(again)
         assert again.standing.uncertain == 0
+
+
+def test_what_a_scan_has_found_meanwhile_goes_with_its_folder(
+    mail: Office, running: RealTimeScanner
+) -> None:
+    for path in ("/First", "/Second"):
+        mail.client.create_folder(ALICE, path)
+    delete_with_content(mail, "/First")
+    settle(running)
+    switch_log(mail, b"FALSE")
+    item = mail.client.deliver(ALICE, message("Unlogged"), folder="/Second")
+    switch_log(mail, b"TRUE")
+    mail.scan()
+    delete_with_content(mail, "/Second")
+    settle(running)
+
+    assert [state.deleted for state in mail.history(ALICE, item)] == [False, True]
+
+
+def switch_log(mail: Office, value: bytes) -> None:
+    """Let the server write a redo log, or not."""
+    directory = mail.sandbox.directory
+    directory.modify(mail.sandbox.server(), {"zimbraRedoLogEnabled": (value,)})
+
+
+def delete_with_content(mail: Office, path: str) -> None:
+    """Delete a folder with all that is in it by one record, which names it alone."""
+    with mail.client._on(ALICE).change() as change:
+        folder = arrivals.folder_id(change, path)
+        log_items(change, "DeleteItem", [folder], FOLDER)
+        change.delete([*change.rows("folder_id = ?", folder), change.row(folder)])
 
 
 def newest(mail: Office, address: str) -> list[int]:

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import pytest
 
-from backupng.engine.mailserver.sandbox import redo
+from backupng.engine.mailserver.sandbox import arrivals, redo
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.threads import follow_members
 from backupng.engine.mailserver.zimbra.codes import Flag
 from backupng.engine.model import Digest, EntryKind, ItemId, ItemKind
 from tests.cast import ALICE, BOB, message
-from tests.engine.scan.scenes import CONVERSATION, MESSAGE, TAG, Scene, ends, log_items
+from tests.engine.scan.scenes import (
+    CONVERSATION,
+    MESSAGE,
+    NOTE,
+    TAG,
+    Scene,
+    ends,
+    log_items,
+)
 
 # Conversations
 
@@ -140,7 +148,51 @@ def test_a_purge_that_tombstones_tell_of_leaves_nothing_uncertain(scene: Scene) 
     assert scene.doubts(scene.late) == {}
 
 
+def test_the_dumpster_has_the_last_content_of_what_nobody_saw(scene: Scene) -> None:
+    note = scene.change(lambda change: arrivals.add_note(change, "Buy milk", folder=2))
+
+    def dump(change: Change) -> None:
+        row = change.row(note)
+        columns = row | {"mod_metadata": change.number, "change_date": change.date}
+        del columns["mailbox_id"]
+        change.insert_side("mail_item_dumpster", **columns)
+        log_items(change, "DeleteItem", [note], NOTE)
+        change.delete([row])
+
+    scene.change(dump)
+    scene.end()
+
+    assert [(state[5], state[2]) for state in scene.history(note)] == [
+        ("Buy milk", False),
+        (None, True),
+    ]
+    assert scene.history(note) == scene.history(note, of=scene.live)
+
+
 # Tags
+
+
+def test_what_came_went_and_was_recovered_unseen_is_told_exactly(scene: Scene) -> None:
+    item = scene.deliver("Lunch")
+    (row,) = scene.rows(f"id = {item}")
+
+    def recover(change: Change) -> ItemId:
+        taken = ("date", "unread", "sender", "subject", "metadata")
+        columns = {name: row[name] for name in taken} | {"flags": 0}
+        new = change.new_id()
+        columns |= change.put_blob(new, message("Lunch"))
+        change.insert(ItemKind.MESSAGE, id=new, folder=2, **columns)
+        fields = {"copies": redo.copies([(item, new, None)]), "fromDumpster": True}
+        change.log("RecoverItem", type=MESSAGE, destFolderId=2, **fields)
+        return new
+
+    scene.act(lambda: scene.mail.client.delete(ALICE, item))
+    new = scene.change(recover)
+    scene.act(lambda: scene.mail.client.flag(ALICE, new, ["+flagged"]))
+    scene.act(lambda: scene.mail.client.delete(ALICE, new))
+    scene.end()
+
+    assert scene.history(new) == scene.history(new, of=scene.live)
 
 
 def test_a_tag_is_found_in_any_case(scene: Scene) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from backupng.engine.errors import ItemError
-from backupng.engine.mailserver.port import DeletedMailbox
+from backupng.engine.mailserver.port import Census, DeletedMailbox
 from backupng.engine.mailserver.zimbra.rows import (
     TAG_TABLE,
     ZIMBRA,
@@ -21,6 +21,8 @@ from backupng.engine.mailserver.zimbra.rows import (
 from backupng.engine.model import AccountId, ItemId, ItemState, Mailbox
 
 _AT_ONCE: Final = 500
+_SUMMED: Final = 0xFFFFFFFF
+"""Of a number so many bits are summed: no sum of them leaves 64 bits."""
 
 
 class ChangeReader:
@@ -45,6 +47,29 @@ class ChangeReader:
         if row is None:
             return None
         return DeletedMailbox(account_id=AccountId(row["account_id"]), name=row["email"])
+
+    def census(self, mailbox: Mailbox) -> Census:
+        """Count a mailbox; each question is answered from one index of the table."""
+        items, tags = self._table(mailbox, "mail_item"), self._table(mailbox, TAG_TABLE)
+        found = [
+            self._one(
+                f"SELECT COUNT(*) AS n, SUM(id) AS s, SUM({_squared('id')}) AS q"
+                f" FROM {items} WHERE mailbox_id = ?",
+                mailbox.mailbox_id,
+            ),
+            self._one(
+                f"SELECT MAX(mod_metadata) AS m, SUM(mod_metadata & {_SUMMED}) AS s,"
+                f" SUM({_squared('mod_metadata')}) AS q FROM {items} WHERE mailbox_id = ?",
+                mailbox.mailbox_id,
+            ),
+            self._one(
+                f"SELECT COUNT(*) AS n, MAX(sequence) AS m, SUM(sequence & {_SUMMED}) AS s,"
+                f" SUM(id) AS i FROM {tags} WHERE mailbox_id = ? AND id > 0",
+                mailbox.mailbox_id,
+            ),
+        ]
+        mark = ";".join(",".join(str(value or 0) for value in row.values()) for row in found)
+        return Census(count=found[0]["n"] + found[2]["n"], mark=mark)
 
     def living(self, mailbox: Mailbox, items: Iterable[ItemId]) -> set[ItemId]:
         """Return which of these ids exist as an item or a user tag."""
@@ -121,5 +146,12 @@ class ChangeReader:
         for row in rows:
             yield read_row(row)
 
+    def _one(self, sql: str, *parameters: Any) -> dict[str, Any]:
+        return next(self._db.rows(sql, *parameters))
+
     def _table(self, mailbox: Mailbox, name: str) -> str:
         return self._db.table(f"mboxgroup{mailbox.group_id}", name)
+
+
+def _squared(column: str) -> str:
+    return f"({column} & {0xFFFFF}) * ({column} & {0xFFFFF})"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from backupng.engine.errors import ItemError, ReadError
-from backupng.engine.mailserver.port import BlobReference, DeletedMailbox
+from backupng.engine.mailserver.port import BlobReference, Census, DeletedMailbox
 from backupng.engine.mailserver.zimbra import volumes
 from backupng.engine.mailserver.zimbra.changes import ChangeReader
 from backupng.engine.mailserver.zimbra.rows import Database, MailboxReader, blob_references
@@ -85,6 +85,10 @@ class MailServerSource:
         """Return whose a mailbox that is gone was, as long as the server remembers."""
         return self._changes.deleted_mailbox(mailbox_id)
 
+    def census(self, mailbox: Mailbox) -> Census:
+        """Count a mailbox, by its indexes alone."""
+        return self._changes.census(mailbox)
+
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""
         return self._reader.heads(mailbox)
@@ -120,6 +124,16 @@ class MailServerSource:
     def blob(self, mailbox: Mailbox, reference: BlobReference) -> Iterator[bytes]:
         """Yield the plain bytes of a blob. Raises ReadError or BrokenItem."""
         volume = self._volume(volumes.volume_id_of(reference.locator))
+        plain = volumes.read_plain(
+            volume,
+            mailbox.mailbox_id,
+            item_id=reference.item_id,
+            mod_content=reference.mod_content,
+            size_bytes=reference.size,
+        )
+        if plain is not None:
+            yield plain
+            return
         path = volumes.find_blob(
             volume,
             mailbox.mailbox_id,

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK_BYTES: Final = 64 * 1024
+SMALL_BYTES: Final = 4 << 20
+"""A blob of up to so many bytes is read at once."""
 
 _HASH_OF_LENGTH: Final = {44: "sha256", 28: "sha1"}
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -68,6 +70,11 @@ class Volume:
     compression_threshold_bytes: int = 4096
     external: bool = False
     server_folder: str = ""
+
+    @property
+    def root(self) -> Path:
+        """The folder that its numbered folders lie in."""
+        return self.path / self.server_folder if self.server_folder else self.path
 
     def __post_init__(self) -> None:
         bits = (
@@ -122,8 +129,7 @@ def blob_path(volume: Volume, mailbox_id: int, *, item_id: int, mod_content: int
     mailbox_folder = (mailbox_id >> volume.mailbox_bits) & ((1 << volume.mailbox_group_bits) - 1)
     file_folder = (item_id >> volume.file_bits) & ((1 << volume.file_group_bits) - 1)
     name = f"{item_id}.msg" if mod_content is None else f"{item_id}-{mod_content}.msg"
-    root = volume.path / volume.server_folder
-    return root / str(mailbox_folder) / str(mailbox_id) / "msg" / str(file_folder) / name
+    return volume.root / str(mailbox_folder) / str(mailbox_id) / "msg" / str(file_folder) / name
 
 
 def find_blob(volume: Volume, mailbox_id: int, *, item_id: int, mod_content: int) -> Path:
@@ -131,6 +137,34 @@ def find_blob(volume: Volume, mailbox_id: int, *, item_id: int, mod_content: int
     path = blob_path(volume, mailbox_id, item_id=item_id, mod_content=mod_content)
     old_path = blob_path(volume, mailbox_id, item_id=item_id, mod_content=None)
     return old_path if not os.path.lexists(path) and os.path.lexists(old_path) else path
+
+
+def read_plain(
+    volume: Volume, mailbox_id: int, *, item_id: int, mod_content: int, size_bytes: int
+) -> bytes | None:
+    """Return the bytes of a small blob that is stored plain, under its name; most are.
+
+    None for every other, what cannot be read included: `find_blob` and `open_blob` look closer.
+    """
+    if volume.external or not 0 <= size_bytes <= SMALL_BYTES:
+        return None
+    mailbox_folder = (mailbox_id >> volume.mailbox_bits) & ((1 << volume.mailbox_group_bits) - 1)
+    file_folder = (item_id >> volume.file_bits) & ((1 << volume.file_group_bits) - 1)
+    inside = f"{mailbox_folder}/{mailbox_id}/msg/{file_folder}/{item_id}-{mod_content}.msg"
+    try:
+        descriptor = _open_descriptor(f"{volume.root}/{inside}", os.O_RDONLY)
+    except (OSError, ValueError):
+        return None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size_bytes:
+            return None
+        data = os.read(descriptor, size_bytes)
+        return data if len(data) == size_bytes else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def open_blob(path: Path, size_bytes: int) -> BinaryIO:

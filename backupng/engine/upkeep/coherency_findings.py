@@ -1,0 +1,78 @@
+"""What a Coherency Check finds: flaws, each with its file and its class, and what it counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Final
+
+from backupng.engine.model import AccountId, ItemId
+
+MOST_LISTED: Final = 50_000
+"""Findings that are kept one by one; more are counted, and told to the log."""
+NO_ITEM: Final = ItemId(0)
+"""Stands for the directory entry or the mailbox of an account as a whole."""
+
+
+class Flaw(StrEnum):
+    """The classes of findings, in the words of the report."""
+
+    BROKEN_METADATA = "broken metadata"
+    MISSING_BLOB = "missing blob"
+    WRONG_DIGEST = "wrong digest"
+    WRONG_SIZE = "wrong size"
+    COMPRESSED_TWICE = "compressed twice"
+    ORPHAN = "orphan"
+    READ_ERROR = "read error"
+    WRONG_TYPE = "no regular file"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One flaw: of which class, in which file of the tree, why; whose, if it is an account's.
+
+    The file of a missing or wrong blob is the blob's; `account` and `item` say who refers to it.
+    """
+
+    flaw: Flaw
+    path: PurePosixPath
+    why: str
+    account: AccountId | None = None
+    item: ItemId = NO_ITEM
+    is_current: bool = False
+    """True of a blob that the item's last living state refers to: the mail server may have it."""
+
+    def __str__(self) -> str:
+        return f"{self.flaw}: {self.path}: {self.why}"
+
+
+@dataclass(slots=True)
+class Findings:
+    """All that was found, in the order it was; `tell` hears of each at once."""
+
+    tell: Callable[[Finding], None] = lambda _: None
+    found: list[Finding] = field(default_factory=list)
+    flaws: Counter[Flaw] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    """accounts, metadata_files, states, blobs, bytes_read, torn_tails, pending, foreign_names;
+    of blobs that nobody refers to, on_their_way and unjudged."""
+
+    def add(self, finding: Finding) -> None:
+        """Take a finding in."""
+        self.flaws[finding.flaw] += 1
+        self.tell(finding)
+        if len(self.found) < MOST_LISTED:
+            self.found.append(finding)
+
+    @property
+    def total(self) -> int:
+        """How many findings there are."""
+        return self.flaws.total()
+
+    @property
+    def left_out(self) -> int:
+        """How many are counted only."""
+        return self.total - len(self.found)

@@ -1,0 +1,327 @@
+"""The metadata of a tree, history by history: what is wrong with each, and what it refers to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from backupng.engine.backuppath import histories, layout, metadata, provisioning, values
+from backupng.engine.backuppath.disk import Kind
+from backupng.engine.backuppath.pending import Frontier
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import (
+    BackupPathBroken,
+    BrokenItem,
+    ItemError,
+    OperationError,
+    ReadError,
+)
+from backupng.engine.model import (
+    AccountId,
+    Digest,
+    EntryKind,
+    ItemId,
+    ItemKind,
+    ItemState,
+)
+from backupng.engine.upkeep.coherency_findings import NO_ITEM, Finding, Findings, Flaw
+from backupng.engine.upkeep.coherency_references import Reference
+
+_DIGEST: Final = re.compile(rb"[A-Za-z0-9+,]{43}=")
+_PARTS_OF_ITEM: Final = 5
+_SEAL: Final = len(" #00000000\n")
+_SIZED: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT, ItemKind.DOCUMENT})
+"""Kinds of items whose size is that of their blob."""
+
+Pause = Callable[[str], None]
+"""Called with the name of what comes next; may raise Stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One history of the tree: its file, how its bodies read, whose it is."""
+
+    path: PurePosixPath
+    parse: histories.Parse[Any]
+    account: AccountId | None = None
+    item: ItemId = NO_ITEM
+
+
+@dataclass(slots=True)
+class Examined:
+    """What one history holds: its states up to the first flaw, and which flaw.
+
+    `good` is the length in bytes of the lines of those states; `bulk` are the blobs that those and
+    the flawed line keep their bulk in; `raw` is the whole file if it is flawed. `is_pending`: what
+    follows `good` lacks its bulk because a copy was made before it was there.
+    """
+
+    states: list[Any] = field(default_factory=list)
+    good: int = 0
+    bulk: list[tuple[Digest, bool]] = field(default_factory=list)
+    flaw: Flaw | None = None
+    why: str = ""
+    raw: bytes = b""
+    is_torn: bool = False
+    is_pending: bool = False
+    length: int = 0
+
+
+def histories_of(path: BackupPath, account: AccountId, findings: Findings) -> Iterator[History]:
+    """Yield the histories of an account; what else lies in its folder goes to the findings."""
+    folder = layout.account_folder(account)
+    known = _of_account(account)
+    for name, kind in _entries(path, folder, findings):
+        if name in known:
+            if _is_file(folder / name, kind, findings, account=account):
+                yield known[name]
+        elif name != "items":
+            findings.counts["foreign_names"] += 1
+    items = layout.items_folder(account)
+    for name, kind in _entries(path, items, findings):
+        if layout.is_item_bucket(name) and _is_folder(items / name, kind, findings):
+            yield from _items(path, account, name, findings)
+        elif not layout.is_item_bucket(name):
+            findings.counts["foreign_names"] += 1
+
+
+def entries_of(path: BackupPath, findings: Findings) -> Iterator[History]:
+    """Yield the histories of all directory entries that are no account's."""
+    known = {folder.name for folder in layout.ENTRY_FOLDERS.values()}
+    for name, _ in _entries(path, layout.SERVER, findings):
+        findings.counts["foreign_names"] += name not in known
+    for kind, folder in layout.ENTRY_FOLDERS.items():
+        for name, found in _entries(path, folder, findings):
+            entry_id = layout.id_of(name)
+            if entry_id is None:
+                findings.counts["foreign_names"] += 1
+            elif _is_file(folder / name, found, findings):
+                yield History(folder / name, partial(provisioning.parse_entry, kind, entry_id))
+
+
+def history_at(file: PurePosixPath) -> History | None:
+    """Return the history that lies in a file; None for a path where none can lie."""
+    parts = file.parts
+    account = AccountId(layout.id_of(parts[1]) or "") if len(parts) > 1 else None
+    is_account = parts[0] == layout.ACCOUNTS.name and account
+    if account and is_account and file.parent == layout.account_folder(account):
+        return _of_account(account).get(file.name)
+    if account and is_account and len(parts) == _PARTS_OF_ITEM:
+        item = layout.item_of(parts[3], file.name)
+        return None if item is None else _of_item(account, item)
+    for kind, folder in layout.ENTRY_FOLDERS.items():
+        if file.parent == folder and (entry_id := layout.id_of(file.name)):
+            return History(file, partial(provisioning.parse_entry, kind, entry_id))
+    return None
+
+
+def accounts_of(path: BackupPath, findings: Findings) -> Iterator[AccountId]:
+    """Yield the accounts that the tree has a folder of."""
+    for name, kind in _entries(path, layout.ACCOUNTS, findings):
+        account = layout.id_of(name)
+        if account is None:
+            findings.counts["foreign_names"] += 1
+        elif _is_folder(layout.ACCOUNTS / name, kind, findings):
+            yield AccountId(account)
+
+
+def frontier_of(path: BackupPath, account: AccountId) -> Frontier:
+    """Return how far the tree says to be complete; where nothing says so, nothing is pending."""
+    try:
+        return Frontier.of(path, account)
+    except OperationError:
+        return Frontier(None, None)
+
+
+def examine(path: BackupPath, history: History, frontier: Frontier | None = None) -> Examined:
+    """Read one history to its first flaw; never raises for what is wrong with it."""
+    try:
+        data = path.tree.read(history.path, limit=values.LONGEST_FILE) or b""
+        lines = metadata.read_lines(data, layout.chain_seed(history.path))
+        if lines.damage:
+            # A writer may have cut a torn tail, and written there, while we were reading.
+            data = path.tree.read(history.path, limit=values.LONGEST_FILE) or b""
+            lines = metadata.read_lines(data, layout.chain_seed(history.path))
+    except ReadError as error:
+        too_long = (*path.tree.mark(history.path), 0, 0, 0)[2] > values.LONGEST_FILE
+        flaw = Flaw.BROKEN_METADATA if too_long else Flaw.READ_ERROR
+        return Examined(flaw=flaw, why=str(error))
+    found = Examined(is_torn=lines.torn, length=len(data))
+    _read_states(path, history, lines.bodies, found, frontier)
+    if not found.flaw and not found.is_pending and lines.damage:
+        found.flaw, found.why = Flaw.BROKEN_METADATA, lines.damage
+    if found.flaw:
+        found.raw = data
+    return found
+
+
+def references_of(
+    history: History, found: Examined, frontier: Frontier | None
+) -> Iterator[Reference]:
+    """Yield what a history refers to, what its damaged part may refer to included."""
+    for digest, is_pending in found.bulk:
+        yield Reference(digest, history.account, history.item, is_pending=is_pending)
+    if found.flaw:
+        named = {Digest(each.decode("ascii")) for each in _DIGEST.findall(found.raw)}
+        for digest in named:
+            yield Reference(digest, history.account, history.item, is_damaged=True)
+    seen: set[Digest] = set()
+    if history.item != NO_ITEM:
+        for number, state in enumerate(reversed(found.states)):
+            for digest in histories.digests_of(state) - seen:
+                seen.add(digest)
+                yield _reference(history, state, digest, frontier, is_last=number == 0)
+
+
+def check_checkpoints(path: BackupPath, findings: Findings) -> None:
+    """Read the checkpoints of all servers that the tree has any of."""
+    for name, kind in _entries(path, layout.CHECKPOINT, findings):
+        file = layout.CHECKPOINT / name
+        if layout.id_of(name.removesuffix(".scanner")) is None:
+            findings.counts["foreign_names"] += 1
+        elif _is_file(file, kind, findings):
+            limit = (
+                values.LONGEST_SCANNER if name.endswith(".scanner") else values.LONGEST_CHECKPOINT
+            )
+            try:
+                data = path.tree.read(file, limit=limit)
+                provisioning.parse_checkpoint(data or b"", where=str(file), longest=limit)
+            except ReadError as error:
+                findings.add(Finding(Flaw.READ_ERROR, file, str(error)))
+            except BackupPathBroken:
+                findings.add(Finding(Flaw.BROKEN_METADATA, file, "it fails its checksum"))
+
+
+def check_top(path: BackupPath, findings: Findings, known: Iterable[str]) -> None:
+    """Count the names at the root that are not the tree's."""
+    for name, _ in _entries(path, PurePosixPath(), findings):
+        findings.counts["foreign_names"] += not name.startswith(".") and name not in known
+
+
+def _of_account(account: AccountId) -> dict[str, History]:
+    """Return the two histories of an account itself, by the names of their files."""
+    entry, mailbox = layout.account_file(account), layout.mailbox_file(account)
+    parse = partial(provisioning.parse_entry, EntryKind.ACCOUNT, account)
+    return {
+        entry.name: History(entry, parse, account),
+        mailbox.name: History(mailbox, partial(provisioning.parse_mailbox, account), account),
+    }
+
+
+def _of_item(account: AccountId, item: ItemId) -> History:
+    parse = partial(metadata.parse_state, item)
+    return History(layout.item_file(account, item), parse, account, item)
+
+
+def _items(
+    path: BackupPath, account: AccountId, bucket: str, findings: Findings
+) -> Iterator[History]:
+    folder = layout.items_folder(account) / bucket
+    for name, kind in _entries(path, folder, findings):
+        item = layout.item_of(bucket, name)
+        if item is None:
+            findings.counts["foreign_names"] += 1
+        elif kind is Kind.FILE or _is_file(
+            folder / name, kind, findings, account=account, item=item
+        ):
+            yield _of_item(account, item)
+
+
+def _entries(path: BackupPath, folder: PurePosixPath, findings: Findings) -> list[tuple[str, Kind]]:
+    try:
+        return path.tree.entries(folder)
+    except ReadError as error:
+        findings.add(Finding(Flaw.READ_ERROR, folder, str(error)))
+        return []
+
+
+def _is_file(
+    file: PurePosixPath,
+    kind: Kind,
+    findings: Findings,
+    *,
+    account: AccountId | None = None,
+    item: ItemId = NO_ITEM,
+) -> bool:
+    if kind is Kind.FILE:
+        return True
+    what = "it is a folder" if kind is Kind.FOLDER else "it is a link, a pipe or a device"
+    findings.add(Finding(Flaw.WRONG_TYPE, file, what, account, item))
+    return False
+
+
+def _is_folder(folder: PurePosixPath, kind: Kind, findings: Findings) -> bool:
+    if kind is Kind.FOLDER:
+        return True
+    findings.add(Finding(Flaw.WRONG_TYPE, folder, "it is no folder"))
+    return False
+
+
+def _read_states(
+    path: BackupPath,
+    history: History,
+    bodies: tuple[bytes, ...],
+    found: Examined,
+    frontier: Frontier | None,
+) -> None:
+    reading = histories.states_of(path.tree, bodies, history.parse)
+    for number, body in enumerate(bodies, 1):
+        try:
+            bulk = histories.bulk_of(body)
+            is_new = bulk is not None and _is_newer(body, frontier)
+            if bulk is not None:
+                found.bulk.append((bulk, is_new))
+            state = next(reading)
+            _require_later(found.states, state, number)
+        except ReadError as error:
+            found.is_pending = is_new
+            if not is_new:
+                found.flaw, found.why = Flaw.BROKEN_METADATA, f"line {number}: {error}"
+            return
+        except BrokenItem as error:
+            found.flaw, found.why = Flaw.BROKEN_METADATA, _placed(error, number)
+            return
+        found.states.append(state)
+        found.good += len(body) + _SEAL
+
+
+def _placed(error: ItemError, number: int) -> str:
+    said = str(error)
+    return said if said.startswith("line ") else f"line {number}: {said}"
+
+
+def _is_newer(body: bytes, frontier: Frontier | None) -> bool:
+    source = values.load_body(body).get("pos")
+    return frontier is not None and isinstance(source, str) and frontier.is_newer(source)
+
+
+def _require_later(states: list[Any], state: Any, number: int) -> None:
+    """Refuse an item's state whose change number no writer would have appended."""
+    if not states or not isinstance(state, ItemState):
+        return
+    last = states[-1].mod
+    if state.mod < last or (state.mod == last and (state.deleted or not state.row)):
+        raise BrokenItem(f"line {number} has the change number {state.mod} after {last}")
+
+
+def _reference(
+    history: History,
+    state: ItemState,
+    digest: Digest,
+    frontier: Frontier | None,
+    *,
+    is_last: bool,
+) -> Reference:
+    own = digest == state.digest and state.kind in _SIZED
+    return Reference(
+        digest,
+        history.account,
+        history.item,
+        is_current=is_last,
+        is_pending=frontier is not None and frontier.is_newer(state.source),
+        size=state.size if own else None,
+    )

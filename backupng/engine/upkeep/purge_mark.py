@@ -1,0 +1,294 @@
+"""Mark: all metadata of a tree, read once, to find what has expired and which blobs are named."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from backupng.engine.backuppath import layout
+from backupng.engine.backuppath.ground import Folder, Ground, Mark
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BrokenItem, ItemError, ReadError
+from backupng.engine.model import AccountId, ItemId
+from backupng.engine.upkeep.purge_reading import History, deleted_since, named, read_history
+
+_NAMED: Final = 10
+_FIELDS: Final = 4
+_NS_A_MS: Final = 1_000_000
+_Any = TypeVar("_Any")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What has expired: what was deleted before these moments, in ms; None: nothing ever is.
+
+    What was written to since `settled_before_ns` is left alone, whatever it says. A deletion may be
+    written down `slack_ns` after it happened, or at any time if that is None.
+    """
+
+    items_before_ms: int | None
+    accounts_before_ms: int | None
+    settled_before_ns: int
+    slack_ns: int | None = 0
+
+
+class References:
+    """Blobs that are named: of each digest eight characters are kept beside its folder.
+
+    Two digests that agree in them count as one, and at worst a blob is spared.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[bytes, bytearray] = defaultdict(bytearray)
+
+    def add(self, digests: Iterable[bytes]) -> None:
+        """Take note of digests."""
+        for digest in digests:
+            self._folders[digest[:2]] += digest[2:10]
+
+    def of(self, bucket: str) -> set[bytes]:
+        """Return the characters 2 to 9 of all digests in one folder."""
+        kept = bytes(self._folders.get(bucket.encode(), b""))
+        return {kept[at : at + 8] for at in range(0, len(kept), 8)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """An account that is due: since when it counts as deleted, why, and its folder's stamp."""
+
+    name: str
+    reason: str
+    since_ms: int
+    stamp: int
+
+
+@dataclass(slots=True)
+class AccountMark:
+    """What was found in one account's folder; `size` is in bytes, of the `files` that are to go."""
+
+    account: AccountId
+    deletion: Deletion | None = None
+    """Only of an account that is due: it goes as a whole."""
+    examined: int = 0
+    files: int = 0
+    size: int = 0
+    _expired: array[int] = field(default_factory=lambda: array("Q"))
+
+    @property
+    def purged(self) -> int:
+        """How many items are to go."""
+        return self.examined if self.deletion else len(self._expired) // _FIELDS
+
+    def expired(self) -> Iterator[tuple[ItemId, Mark]]:
+        """Yield each item whose history is to go, and its file as it was read."""
+        found = self._expired
+        for at in range(0, len(found), _FIELDS):
+            yield ItemId(found[at]), (found[at + 1], found[at + 2], found[at + 3])
+
+    def expire(self, item: ItemId, mark: Mark) -> None:
+        """Note an item whose history is to go."""
+        self._expired.extend((item, *mark))
+        self.count(mark)
+
+    def count(self, mark: Mark) -> None:
+        """Count a file that is to go."""
+        self.files += 1
+        self.size += mark[1]
+
+
+@dataclass(slots=True)
+class Marked:
+    """What a tree holds, what of it has expired, and what is wrong with it.
+
+    `damage` has the first few of its `flaws` in words; while there is any, no blob may be removed.
+    `doubtful` are accounts that have been deleted long enough by what the metadata says, but were
+    written down as such much later.
+    """
+
+    living: References = field(default_factory=References)
+    dying: References = field(default_factory=References)
+    accounts: list[AccountMark] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+    flaws: int = 0
+    damage: list[str] = field(default_factory=list)
+
+    def blame(self, error: ItemError) -> None:
+        """Note damage."""
+        self.flaws += 1
+        if len(self.damage) < _NAMED:
+            self.damage.append(str(error))
+
+
+class Marking:
+    """One reading of all metadata."""
+
+    def __init__(
+        self,
+        path: BackupPath,
+        ground: Ground,
+        limits: Limits,
+        *,
+        tick: Callable[[int, int], None],
+    ) -> None:
+        self._path, self._ground, self._limits, self._tick = path, ground, limits, tick
+        self.marked = Marked()
+
+    def run(self) -> Marked:
+        """Read. Raises what `tick` raises."""
+        accounts = self._path.accounts()
+        for number, account in enumerate(accounts):
+            self._mark(account, partial(self._tick, number, len(accounts)))
+        for path in layout.ENTRY_FOLDERS.values():
+            with self._blaming(), self._ground.folder(path) as folder:
+                for name in folder.names():
+                    if layout.id_of(name) is not None:
+                        self._refer(self.marked.living, folder, name, f"ng1/{path}/{name}")
+        return self.marked
+
+    def spare(self, account: AccountId, item: ItemId) -> None:
+        """Count all that an item names now: it does not go after all."""
+        path = layout.item_file(account, item)
+        with self._blaming(), self._ground.folder(path.parent) as folder:
+            self._refer(self.marked.living, folder, path.name, f"ng1/{account}/{item}")
+
+    def spare_account(self, account: AccountId) -> None:
+        """Count all that an account names now, as a whole."""
+        nothing = Limits(items_before_ms=None, accounts_before_ms=None, settled_before_ns=0)
+        again = Marking(self._path, self._ground, nothing, tick=self._tick)
+        again.marked.living = self.marked.living
+        again._mark(account, partial(self._tick, 0, 0))
+        for sentence in again.marked.damage:
+            self.marked.blame(BrokenItem(sentence))
+
+    def _mark(self, account: AccountId, tick: Callable[[], None]) -> None:
+        mark = AccountMark(account)
+        self.marked.accounts.append(mark)
+        flaws = self.marked.flaws
+        with self._blaming():
+            self._account(mark, tick)
+        if self.marked.flaws > flaws and mark.deletion:
+            # Somebody has to look at it first.
+            self.marked.accounts[-1] = AccountMark(account, examined=mark.examined)
+
+    def _account(self, mark: AccountMark, tick: Callable[[], None]) -> None:
+        path = layout.account_folder(mark.account)
+        with self._ground.folder(path) as folder:
+            # Before anything is read: whoever writes from now on changes it.
+            stamp = folder.stamp()
+            entry = self._read(folder, "account", f"ng1/{path}/account")
+            if entry is not None:
+                mark.deletion = self._due(folder, entry, stamp)
+                self._note(mark, folder, "account", entry)
+            mailbox = self._read(folder, "mailbox", f"ng1/{path}/mailbox")
+            if mailbox is not None:
+                self._note(mark, folder, "mailbox", mailbox)
+            with folder.inner("items") as items:
+                for bucket in filter(layout.is_item_bucket, items.names()):
+                    tick()
+                    try:
+                        with items.inner(bucket) as found:
+                            self._items(mark, found, bucket)
+                    except ItemError as error:
+                        self.marked.blame(error)
+
+    def _items(self, mark: AccountMark, folder: Folder, bucket: str) -> None:
+        seed = f"ng1/{mark.account}/"
+        for name in folder.names():
+            if layout.item_of(bucket, name) is None:
+                continue
+            mark.examined += 1
+            history = self._read(folder, name, seed + name)
+            if history is None:
+                continue
+            if mark.deletion is None and self._has_expired(folder, name, history):
+                mark.expire(ItemId(int(name)), history.found.mark)
+                self._add(self.marked.dying, folder, name, history)
+            else:
+                self._note(mark, folder, name, history)
+
+    def _note(self, mark: AccountMark, folder: Folder, name: str, history: History) -> None:
+        if mark.deletion is None:
+            self._add(self.marked.living, folder, name, history)
+        else:
+            mark.count(history.found.mark)
+            self._add(self.marked.dying, folder, name, history)
+
+    def _refer(self, references: References, folder: Folder, name: str, seed: str) -> None:
+        history = self._read(folder, name, seed)
+        if history is not None:
+            self._add(references, folder, name, history)
+
+    def _add(self, references: References, folder: Folder, name: str, history: History) -> None:
+        references.add(self._tried(folder, name, partial(named, self._path.tree, history)) or ())
+
+    def _read(self, folder: Folder, name: str, seed: str) -> History | None:
+        """Read a history; None if it is not there, or has a flaw: that is damage."""
+        history = self._tried(folder, name, partial(read_history, folder, name, seed))
+        if history is None or not history.lines.damage:
+            return history
+        self._blame(folder, name, BrokenItem(history.lines.damage))
+        return None
+
+    def _has_expired(self, folder: Folder, name: str, history: History) -> bool:
+        before_ms = self._limits.items_before_ms
+        if before_ms is None or not self._is_settled(history):
+            return False
+        return self._deleted(folder, name, history, before_ms) is not None
+
+    def _due(self, folder: Folder, entry: History, stamp: int) -> Deletion | None:
+        """Return the deletion of an account that is to go.
+
+        One that was written down much later than it says is not: its clock, or ours, was wrong.
+        """
+        before_ms, slack_ns = self._limits.accounts_before_ms, self._limits.slack_ns
+        is_settled = self._is_settled(entry) and stamp < self._limits.settled_before_ns
+        if before_ms is None or not is_settled:
+            return None
+        found = self._deleted(folder, "account", entry, before_ms)
+        if found is None:
+            return None
+        since_ms, body = found
+        name, reason = (str(body.get(key, "")) for key in ("name", "reason"))
+        written_ns = entry.found.written_ns
+        if slack_ns is not None and written_ns >= before_ms * _NS_A_MS:
+            if written_ns - since_ms * _NS_A_MS > slack_ns:
+                self.marked.doubtful.append(name)
+            return None
+        return Deletion(name=name, reason=reason, since_ms=since_ms, stamp=stamp)
+
+    def _deleted(
+        self, folder: Folder, name: str, history: History, before_ms: int
+    ) -> tuple[int, Any] | None:
+        look = partial(deleted_since, history.bodies, before_ms=before_ms)
+        return self._tried(folder, name, look)
+
+    def _is_settled(self, history: History) -> bool:
+        """Say whether nobody is about to write there, or has just done so."""
+        return not history.lines.torn and history.found.written_ns < self._limits.settled_before_ns
+
+    @contextmanager
+    def _blaming(self) -> Iterator[None]:
+        try:
+            yield
+        except ItemError as error:
+            self.marked.blame(error)
+
+    def _tried(self, folder: Folder, name: str, look: Callable[[], _Any]) -> _Any | None:
+        """Look at one file; None if it is damaged, which is noted."""
+        try:
+            return look()
+        except ItemError as error:
+            self._blame(folder, name, error)
+        return None
+
+    def _blame(self, folder: Folder, name: str, error: ItemError) -> None:
+        """Note damage of one file, and name it."""
+        if not isinstance(error, ReadError):
+            where = self._ground.root / folder.path / name
+            error = BrokenItem(f"{where} is damaged: {error}.")
+        self.marked.blame(error)

@@ -1,0 +1,120 @@
+"""The note in `.lock`: who wrote last, who may write now."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable
+from tests.engine.backuppath.boots import booted, note
+from tests.engine.backuppath.calls import Countdown, watched
+from tests.engine.backuppath.samples import (
+    ACCOUNT,
+    NOON,
+    OWNER,
+    SCAN,
+    message,
+    mods,
+    new_path,
+    write,
+)
+
+HERE, THERE = replace(OWNER, host="here"), replace(OWNER, host="there")
+
+
+def writers(path: BackupPath) -> str:
+    return (path.tree.root / ".lock").read_text("ascii").split()[7]
+
+
+def write_as(root: Path, *, host: str) -> BackupPath:
+    with BackupPath.open_or_create(root, replace(OWNER, host=host), now=NOON) as path:
+        write(path, message())
+    return path
+
+
+def test_writers_are_counted_while_they_live(path: BackupPath) -> None:
+    with path.writer(SCAN):
+        first = writers(path)
+        with new_path(path.tree.root) as other, other.writer("scanner"):
+            second = writers(path)
+
+    assert (first, second, writers(path)) == ("1", "2", "0")
+
+
+def test_a_writer_that_could_not_write_is_counted_until_the_next_one_has_synced(
+    path: BackupPath,
+) -> None:
+    with path.writer(SCAN) as writer:
+        writer.add_states(ACCOUNT, [message()])
+        with pytest.raises(BackupPathUnwritable), watched(Countdown(1, only="fdatasync")):
+            writer.commit()
+    unsettled = writers(path)
+
+    with new_path(path.tree.root) as next_one:
+        write(next_one, message())
+
+    assert (unsettled, writers(path)) == ("1", "0")
+
+
+def test_the_tree_of_another_host_is_refused_until_somebody_confirms(path: BackupPath) -> None:
+    root = path.tree.root
+    write_as(root, host="there")
+    note(root, boot="theirs")
+
+    with pytest.raises(BackupPathBusy, match="another host, there") as refused:
+        write_as(root, host="here")
+    with pytest.raises(BackupPathBusy):
+        BackupPath.check_writable(root, HERE)
+    path.confirm_host()
+    write_as(root, host="here")
+
+    assert "setProperty ZxBackup_DestPath" in refused.value.hint
+    assert mods(path) == [11]
+
+
+def test_the_same_host_after_its_next_boot_is_not_refused(path: BackupPath) -> None:
+    write_as(path.tree.root, host="here")
+
+    with booted("next"):
+        write_as(path.tree.root, host="here")
+
+    assert writers(path) == "0"
+
+
+def test_a_copied_tree_is_nobodys(path: BackupPath) -> None:
+    write_as(path.tree.root, host="there")
+    note(path.tree.root, boot="theirs", writers=3)
+    copy = shutil.copytree(path.tree.root, path.tree.root.with_name(f"{path.tree.root.name}-copy"))
+
+    BackupPath.check_writable(copy, HERE)
+    copied = write_as(copy, host="here")
+
+    assert copied.recovered is not None
+    assert writers(copied) == "0"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"garbage\n", bytes(160), b"host a boot b inode 1 writers x\n"]
+)
+def test_a_note_that_cannot_be_read_leads_to_a_recovery(path: BackupPath, said: bytes) -> None:
+    (path.tree.root / ".lock").write_bytes(said)
+
+    write(path, message())
+
+    assert path.recovered is not None
+    assert writers(path) == "0"
+
+
+def test_a_lock_that_is_replaced_beneath_a_living_writer_harms_nobody(path: BackupPath) -> None:
+    with path.writer(SCAN) as writer:
+        writer.add_states(ACCOUNT, [message(257, 11)])
+        (path.tree.root / ".lock").unlink()
+        with new_path(path.tree.root) as other:
+            write(other, message(258, 11))
+        writer.commit()
+
+    assert (mods(path, 257), mods(path, 258)) == ([11], [11])

@@ -1,0 +1,231 @@
+"""What holds a purge back: damage, brakes, the clock; and the trash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from backupng.engine.backuppath import layout
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.catalog.catalog import Catalog
+from backupng.engine.errors import OperationError
+from backupng.engine.model import Digest, ItemId, to_ms
+from backupng.engine.upkeep.purge import GRACE
+from backupng.engine.upkeep.purge_blobs import Survey
+from backupng.engine.upkeep.purge_brakes import brakes
+from backupng.engine.upkeep.purge_mark import Marked
+from tests.engine.backuppath.samples import (
+    ACCOUNT,
+    PLAIN,
+    SCAN,
+    blob_file,
+    entry,
+    files,
+    item_file,
+    message,
+)
+from tests.engine.upkeep.purging import (
+    DAY,
+    LONG_AGO,
+    age,
+    delete,
+    has,
+    items,
+    keep,
+    purge,
+    run,
+    trashed,
+)
+
+# --- damage
+
+
+def test_damage_anywhere_keeps_every_blob_and_is_named(path: BackupPath) -> None:
+    digest = keep(path, PLAIN[0], 257)
+    keep(path, PLAIN[1], 258)
+    delete(path, 257)
+    broken = item_file(path, 258)
+    broken.write_bytes(broken.read_bytes().replace(b"Ordine", b"ordine"))
+    age(path.tree.root)
+
+    result = run(path)
+
+    assert (items(path), has(path, digest)) == ([258], True)
+    assert (result.items_purged, result.blobs_removed, result.flaws) == (1, 0, 1)
+    assert result.damage == [f"{broken} is damaged: line 1 fails its checksum."]
+
+
+def test_a_bulk_that_cannot_be_read_is_damage(path: BackupPath) -> None:
+    digest = keep(path, PLAIN[0], 257)
+    delete(path, 257)
+    with path.writer(SCAN) as writer:
+        writer.add_states(ACCOUNT, [message(258, 11, name="x" * 1_100_000)])
+        writer.commit()
+    (bulk,) = {each.name for each in path.tree.root.glob("items/*/*")} - {digest}
+    blob_file(path, Digest(bulk)).unlink()
+    age(path.tree.root)
+
+    result = run(path)
+
+    assert (has(path, digest), result.flaws) == (True, 1)
+
+
+# --- the trash
+
+
+def test_the_trash_is_emptied_by_a_purge_after_the_grace(path: BackupPath) -> None:
+    digest = keep(path, PLAIN[0])
+    delete(path)
+    age(path.tree.root)
+    first = run(path)
+    size = first.trashed
+
+    assert run(path, after=40 * DAY + GRACE - timedelta(seconds=1)).freed == 0
+    assert trashed(path) == [f"items/{digest}"]
+    assert run(path, after=40 * DAY + GRACE).freed == size > 0
+    assert list((path.tree.root / layout.TRASH).iterdir()) == []
+
+
+def test_what_is_named_after_all_is_put_back_from_the_trash(path: BackupPath) -> None:
+    digest = keep(path, PLAIN[0])
+    trash = path.tree.root / ".trash" / str(to_ms(LONG_AGO)) / "items"
+    trash.mkdir(parents=True)
+    blob_file(path, digest).rename(trash / digest)
+
+    result = run(path)
+
+    assert (has(path, digest), trashed(path), result.blobs_put_back) == (True, [], 1)
+
+
+def test_a_writer_takes_what_it_names_out_of_the_trash(path: BackupPath) -> None:
+    digest = keep(path, PLAIN[0])
+    delete(path)
+    age(path.tree.root)
+    run(path)
+
+    with path.writer(SCAN) as writer:
+        writer.add_states(ACCOUNT, [message(300, 20, digest=digest)])
+        writer.commit()
+
+    assert (has(path, digest), trashed(path)) == (True, [])
+
+
+# --- brakes
+
+
+def test_a_purge_of_more_than_a_tenth_of_all_blobs_waits_for_a_person(path: BackupPath) -> None:
+    for item in range(300, 318):
+        keep(path, b"%d" % item, item)
+    delete(path, 300)
+    delete(path, 301)
+    age(path.tree.root)
+    before = files(path.tree.root)
+
+    with pytest.raises(OperationError, match="2 of 18 blobs, more than 10% of them") as refused:
+        run(path, confirmed=False)
+    assert refused.value.code == "brake"
+    assert files(path.tree.root) == before
+
+    keep(path, b"one", 400)
+    keep(path, b"more", 401)
+    age(path.tree.root)
+    assert run(path, confirmed=False).blobs_removed == 2
+
+
+def test_an_account_written_down_as_deleted_just_now_waits_for_a_person(path: BackupPath) -> None:
+    with path.writer(SCAN) as writer:
+        writer.add_entry(replace(entry(), start=LONG_AGO, deleted=True))
+        writer.commit()
+    age(path.tree.root, LONG_AGO + 15 * DAY)
+
+    with pytest.raises(
+        OperationError, match=r"written down as deleted within .* alice@example\.com"
+    ):
+        run(path, confirmed=False)
+    assert path.accounts() == [ACCOUNT]
+
+    assert len(run(path).accounts) == 1
+
+
+def test_a_purge_of_much_more_than_usual_waits_for_a_person() -> None:
+    found = Survey(blobs=10_000, dead=121)
+
+    assert brakes(Marked(), found, [1, 40, 90, 2, 50]) == [
+        "It would remove 121 blobs, more than 3 times as many as the last 5 purges usually did."
+    ]
+    assert brakes(Marked(), found, [1, 41, 90, 2, 50]) == []
+    assert brakes(Marked(), found, [1, 1, 1, 1]) == []
+    assert brakes(Marked(), Survey(blobs=10_000, dead=100), [0] * 5) == []
+
+
+def test_a_purge_remembers_the_last_five(path: BackupPath) -> None:
+    for number in range(6):
+        for item in range(1, number + 1):
+            keep(path, b"%d %d" % (number, item), item + 1000 * number)
+            delete(path, item + 1000 * number)
+        age(path.tree.root)
+        run(path)
+
+    said = path.checkpoint()["purge"]
+    assert (said["blobs"], said["started"]) == ([1, 2, 3, 4, 5], to_ms(LONG_AGO + 40 * DAY))
+
+
+def test_a_clock_that_is_in_doubt_purges_nothing(path: BackupPath) -> None:
+    keep(path, PLAIN[0])
+    delete(path)
+    age(path.tree.root)
+
+    doubt = partial(str, "the clock shows 2036.")
+    with pytest.raises(OperationError, match=r"Nothing was purged: The clock shows 2036\."):
+        run(path, confirmed=False, doubt=doubt)
+    assert items(path) == [257]
+    assert purge(path, doubt=doubt).look().brakes[0] == "The clock shows 2036."
+
+    run(path, doubt=doubt)
+    assert items(path) == []
+
+
+# --- what else
+
+
+def test_a_dry_run_foretells_and_changes_nothing(path: BackupPath) -> None:
+    keep(path, PLAIN[0], 257)
+    keep(path, PLAIN[1], 258)
+    delete(path, 257)
+    age(path.tree.root)
+    before = sorted(path.tree.root.rglob("*")), files(path.tree.root)
+
+    foretold = purge(path).look()
+    assert (sorted(path.tree.root.rglob("*")), files(path.tree.root)) == before
+    done = run(path)
+
+    assert foretold.counts() == done.counts()
+
+
+def test_the_index_knows_what_is_purged(path: BackupPath, tmp_path: Path) -> None:
+    keep(path, PLAIN[0])
+    delete(path)
+    age(path.tree.root)
+    with Catalog(path, tmp_path / "index") as catalog:
+        assert len(catalog.history(ACCOUNT, ItemId(257))) == 2
+
+        run(path)
+
+        assert catalog.history(ACCOUNT, ItemId(257)) == []
+
+
+def test_the_index_knows_an_account_that_is_purged(path: BackupPath, tmp_path: Path) -> None:
+    with path.writer(SCAN) as writer:
+        writer.add_entry(replace(entry(), start=LONG_AGO, deleted=True))
+        writer.commit()
+    age(path.tree.root)
+    with Catalog(path, tmp_path / "index") as catalog:
+        assert len(catalog.entries(ACCOUNT)) == 1
+
+        run(path)
+
+        assert catalog.entries(ACCOUNT) == []
