@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,13 +84,12 @@ def _server_line(server: Server) -> dict[str, Any]:
             "connection": _connection(server),
             "backup_path": str(server.path),
             "tree_id": server.tree_id,
+            "host": hosting.identity(),
+            "catalog": str(settings.DATA_DIR / "catalog"),
         },
         "settings": {
             "zone": server.zone,
-            "blob_codec": found[properties.BLOB_CODEC].value,
-            "compression_level": found[properties.COMPRESSION_LEVEL].value,
-            "skip_lists": found[properties.SKIP_LISTS].value,
-            "space_threshold_mb": found[properties.SPACE_THRESHOLD].value,
+            **{key: found[name].value for key, name in properties.OF_THE_ENGINE.items()},
         },
     }
 
@@ -137,6 +136,7 @@ def set_property(server: Server, name: str, text: str) -> None:
     value = chosen.parse(text)
     if chosen.name == properties.DEST_PATH:
         check_backup_path(server, value)
+        _confirm_host(value)
         Server.objects.filter(pk=server.pk).update(backup_path=_stored(value), tree_id="")
         return
     with transaction.atomic():
@@ -172,6 +172,12 @@ def check_backup_path(server: Server, path: Path) -> None:
         raise _refused(path, "path_not_empty", "is neither empty nor a Backup Path") from error
     if foreign:
         raise _refused(path, "path_in_use", f"is the Backup Path of the server {owner}")
+
+
+def _confirm_host(path: Path) -> None:
+    """Who sets a Backup Path here says that no other host writes there any more."""
+    with suppress(NotABackupPath), BackupPath.open(path) as tree:
+        tree.confirm_host()
 
 
 def _check_folder(path: Path) -> None:

@@ -13,11 +13,11 @@ from django.db import transaction
 
 from backupng.engine.operations.smart_scan import SmartScan
 from console import browse, scheduling, telling
+from console.alerting import Alert, spelled, tell
 from console.browse import Switched
 from console.letter import layout
 from console.models import CosFlag, Level, QueuedOperation, Server
-from console.scanner import alerts, switching
-from console.scanner.alerts import Alert
+from console.scanner import switching
 
 EVENT: Final = "cos_switched"
 
@@ -35,7 +35,7 @@ def read(server: Server, *, by: str = "") -> list[CosFlag]:
         if any(not flag.disabled for flag in switched):
             scan = switching.queue_scan(server, scheduling.BY_TIMETABLE)
         for flag in switched:
-            alerts.tell(server, _alert(flag, by, scan))
+            tell(server, _alert(flag, by, scan))
     return list(CosFlag.objects.filter(server=server).order_by("name", "cos_id"))
 
 
@@ -54,7 +54,7 @@ def _alert(flag: CosFlag, by: str, scan: QueuedOperation | None) -> Alert:
         "class of service": layout.clean(flag.name),
         "id": flag.cos_id,
         "accounts": str(flag.accounts),
-        "found": alerts.spelled(flag.server, flag.changed_at),
+        "found": spelled(flag.server, flag.changed_at),
         "by": by or "somebody who changed the marker in its Notes",
     }
     name = layout.clean(flag.name)

@@ -27,6 +27,9 @@ SERVER_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?"
 PERMISSIONS = {
     "view_status": "See servers, queue, notifications and the progress of operations",
     "run_scan": "Run scans",
+    "run_purge": "Run purges",
+    "check": "Check Backup Paths",
+    "fix_backup": "Move what is broken out of Backup Paths",
     "browse_accounts": "See accounts and lists of their items",
     "restore": "Restore accounts",
     "stop_operation": "Stop operations one has started",

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from backupng.engine.errors import BackupError
 from console import connect, hosting, properties, roles, telling
-from console.letter import envelope, layout, numbers, text
+from console.letter import envelope, layout, numbers, purge, text
 from console.letter.carrier import MailServer
 from console.letter.text import Letter
 from console.models import (
@@ -92,7 +92,7 @@ def _record(row: QueuedOperation, event: str) -> None:
     notification = Notification.objects.create(
         id=told,
         level=letter.level,
-        group="scans" if numbers.is_scan(row) else "operations",
+        group=_group(row),
         server=row.server,
         server_name=row.server.name,
         operation=row,
@@ -106,6 +106,12 @@ def _record(row: QueuedOperation, event: str) -> None:
         for address in _recipients(row, letter.level)
     )
     logger.info("notification %s, %s, operation %s: %s", told, letter.level, row.pk, event)
+
+
+def _group(row: QueuedOperation) -> str:
+    if purge.is_purge(row):
+        return "purge"
+    return "scans" if numbers.is_scan(row) else "operations"
 
 
 def _letter(row: QueuedOperation, told: uuid.UUID, event: str) -> Letter:
@@ -130,8 +136,11 @@ def _recipients(row: QueuedOperation, level: str) -> tuple[str, ...]:
 def recipients(row: QueuedOperation, level: str) -> tuple[str, ...]:
     """Return who gets a mail: the default recipients, who started it, the addresses typed with it.
 
-    Below the mailed level only who started it is told, and whom they named.
+    Below the mailed level only who started it is told, and whom they named; of a dry run only who
+    was named.
     """
+    if telling.is_dry_run(row):
+        return _distinct(telling.addresses(row))
     values = _values(row.server)
     starter = _starter(row)
     if _rank(level) < _rank(values[properties.NOTIFICATION_LEVEL].value):

@@ -86,6 +86,10 @@ DEST_PATH = "ZxBackup_DestPath"
 REAL_TIME_SCANNER = "ZxBackup_RealTimeScanner"
 SCAN_ON_STARTUP = "ZxBackup_DoSmartScanOnStartup"
 SMART_SCAN_SCHEDULER = "backupSmartScanScheduler"
+PURGE_SCHEDULER = "backupPurgeScheduler"
+CHECK_SCHEDULER = "backupCoherencyCheckScheduler"
+RETENTION = "ZxBackup_DataRetentionDays"
+ACCOUNTS_RETENTION = "backupAccountsRetentionDays"
 BLOB_CODEC = "ZxBackup_BlobCodec"
 COMPRESSION_LEVEL = "backupCompressionLevel"
 SPACE_THRESHOLD = "ZxBackup_SpaceThreshold"
@@ -100,6 +104,8 @@ FREE_FOR_BLOBS = "available_space_for_blobs"
 
 _SPECIALS = frozenset(',;:<>"()[]\\')
 _LONGEST_ADDRESS = 254
+LONGEST_RETENTION = 99_999
+"""In days."""
 
 
 def is_plain_address(text: str) -> bool:
@@ -137,6 +143,36 @@ PROPERTIES: tuple[Property, ...] = (
         accepts=is_timetable,
         expected="true or false, then five cron fields, such as true 0 4 * * *",
         meaning="When a SmartScan runs by itself, in the time zone of the server.",
+    ),
+    Property(
+        name=PURGE_SCHEDULER,
+        kind=str,
+        default="true 0 4 * * 6",
+        accepts=is_timetable,
+        expected="true or false, then five cron fields, such as true 0 4 * * 6",
+        meaning="When a Purge runs by itself, in the time zone of the server.",
+    ),
+    Property(
+        name=CHECK_SCHEDULER,
+        kind=str,
+        default="false 0 4 1 */3 *",
+        accepts=is_timetable,
+        expected="true or false, then five cron fields, such as true 0 4 1 */3 *",
+        meaning="When a Coherency Check runs by itself, in the time zone of the server.",
+    ),
+    Property(
+        name=RETENTION,
+        kind=int,
+        default=30,
+        largest=LONGEST_RETENTION,
+        meaning="Days that deleted items are kept for; 0 keeps forever: no Purge removes anything.",
+    ),
+    Property(
+        name=ACCOUNTS_RETENTION,
+        kind=int,
+        default=30,
+        largest=LONGEST_RETENTION,
+        meaning="Days that deleted accounts are kept for; 0 keeps forever.",
     ),
     Property(
         name=BLOB_CODEC,
@@ -219,6 +255,15 @@ PROPERTIES: tuple[Property, ...] = (
         meaning="Free bytes on the file system that holds the blobs.",
     ),
 )
+OF_THE_ENGINE = {
+    "blob_codec": BLOB_CODEC,
+    "compression_level": COMPRESSION_LEVEL,
+    "skip_lists": SKIP_LISTS,
+    "space_threshold_mb": SPACE_THRESHOLD,
+    "retention_days": RETENTION,
+    "accounts_retention_days": ACCOUNTS_RETENTION,
+}
+"""What the engine acts on, by its name there (`operations.context`)."""
 _BY_NAME = {each.name.lower(): each for each in PROPERTIES}
 _LARGEST_LEVEL = {"zstd": 19, "gzip": 9}
 

@@ -22,7 +22,7 @@ from django.utils import timezone
 from backupng.engine.errors import BackupError, MailServerUnreachable
 from backupng.engine.operations import parameters
 from backupng.engine.operations.base import Operation
-from console import bells, connect, hosting, notify, outcomes, roles
+from console import bells, connect, hosting, notify, outcomes, roles, suspicion
 from console.models import OPEN_STATES, Delivery, Origin, QueuedOperation, Server, State
 from console.progress import Progress
 
@@ -248,10 +248,17 @@ def _finish(row: QueuedOperation, end: dict[str, Any]) -> bool:
         _lock(row.server)
         if row.move(State.STARTED, state, ended_at=now, **row.ended_with(outcome)):
             notify.ended(row)
+            suspicion.look_into(row.server, suspicion.in_report(outcome), queue_check)
             _ring_for_mail(row.server, [row])
             return True
     logger.warning("%s was closed by somebody else before it ended as %s", row, state)
     return False
+
+
+def queue_check(server: Server, operation: Operation, key: str) -> QueuedOperation:
+    """Queue the check that nobody asks for."""
+    nobody = Requester(origin=Origin.SCHEDULE, name="", address="")
+    return submit(server, operation, requester=nobody, dedupe=key)
 
 
 def bind(server: Server) -> None:

@@ -19,7 +19,7 @@ VIEWER = "Viewer"
 ROLES: dict[str, frozenset[str]] = {
     ADMINISTRATOR: frozenset(PERMISSIONS),
     OPERATOR: frozenset(
-        {"view_status", "run_scan", "browse_accounts", "restore", "stop_operation"}
+        {"view_status", "run_scan", "check", "browse_accounts", "restore", "stop_operation"}
     ),
     VIEWER: frozenset({"view_status"}),
 }
@@ -27,7 +27,11 @@ ROLES: dict[str, frozenset[str]] = {
 
 PERMISSION_TO_ASK = {
     "doAccountScan": "run_scan",
+    "doCoherencyCheck": "check",
+    "doFixOrphans": "run_purge",
+    "doPurge": "run_purge",
     "doSmartScan": "run_scan",
+    "rebuildCatalog": "run_scan",
     "doRestoreOnNewAccount": "restore",
 }
 """By command: what a user needs to ask for it in the console."""
@@ -36,12 +40,21 @@ PERMISSION_TO_ASK = {
 def check_requester(row: QueuedOperation) -> None:
     """Refuse what its user may not ask for any more: it may have waited long. Raises BadRequest."""
     user = row.requester
-    if user and not user.has_perm(f"console.{PERMISSION_TO_ASK[row.command]}"):
+    if user and not user.has_perm(f"console.{_permission_to_ask(row)}"):
         raise BadRequest(
             f"{user} may not ask for this operation any more.",
             code="not_allowed",
             hint="Somebody who may can ask for it again.",
         )
+
+
+def _permission_to_ask(row: QueuedOperation) -> str:
+    """Return what it takes: who may run scans may also look what a purge would do."""
+    is_look = row.command == "doPurge" and row.parameters.get("dryrun") == "true"
+    changes = {row.parameters.get("fixBackup"), row.parameters.get("fixDoubleGzip")}
+    if row.command == "doCoherencyCheck" and changes & {"true", "fix"}:
+        return "fix_backup"
+    return "run_scan" if is_look else PERMISSION_TO_ASK[row.command]
 
 
 def keep(**_: Any) -> None:

@@ -1,4 +1,4 @@
-"""SmartScans that nobody asks for: by the timetable, and when the backup starts.
+"""SmartScans and Purges that nobody asks for: by timetable, and scans when the backup starts.
 
 Rows of the queue are the memory: each has a key that a second one cannot have. What was missed,
 because no worker was at work, is not caught up.
@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from backupng.engine.operations.base import Operation
+from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
+from backupng.engine.operations.do_purge import DoPurge
 from backupng.engine.operations.smart_scan import SmartScan
 from console import connect, hosting, properties, queue
 from console.capture import Scanner
@@ -27,44 +30,63 @@ BY_TIMETABLE = Requester(origin=Origin.SCHEDULE, name="", address="")
 """Who asks for what a timetable starts: nobody."""
 
 
-def timetable(server: Server | None) -> Timetable:
-    """Return when SmartScans run by themselves: of a server, or of all that have no own word."""
-    return Timetable.parse(_value(server).value)
+SCAN = properties.SMART_SCAN_SCHEDULER
+PURGE = properties.PURGE_SCHEDULER
+CHECK = properties.CHECK_SCHEDULER
+"""Timetables, by the property that keeps them."""
 
 
-def source(server: Server | None) -> str:
+def timetable(server: Server | None, name: str = SCAN) -> Timetable:
+    """Return when something runs by itself: on a server, or on all that have no own word."""
+    return Timetable.parse(_value(server, name).value)
+
+
+def source(server: Server | None, name: str = SCAN) -> str:
     """Return where that is set: `server`, `global` or `default`."""
-    return _value(server).source
+    return _value(server, name).source
 
 
-def set_timetable(server: Server | None, wanted: Timetable) -> None:
+def set_timetable(server: Server | None, wanted: Timetable, name: str = SCAN) -> None:
     """Set it for a server, or for all that have no own word. Raises BadRequest."""
     if server is not None:
-        connect.set_property(server, properties.SMART_SCAN_SCHEDULER, wanted.spell())
+        connect.set_property(server, name, wanted.spell())
         return
-    chosen = properties.find(properties.SMART_SCAN_SCHEDULER)
+    chosen = properties.find(name)
     text = chosen.spell(chosen.parse(wanted.spell()))
     Setting.objects.update_or_create(server=None, name=chosen.name, defaults={"value": text})
 
 
-def _value(server: Server | None) -> properties.Value:
+def _value(server: Server | None, name: str) -> properties.Value:
     if server is not None:
-        return connect.values(server)[properties.SMART_SCAN_SCHEDULER]
+        return connect.values(server)[name]
     everywhere = Setting.objects.filter(server=None).values_list("name", "value")
-    return properties.resolve({}, dict(everywhere))[properties.SMART_SCAN_SCHEDULER]
+    return properties.resolve({}, dict(everywhere))[name]
 
 
 def run_due(server: Server, *, clock: Callable[[], datetime] = timezone.now) -> str:
     """Queue the SmartScan whose time has come; called every minute, says what it did."""
-    now = clock()
-    run = timetable(server).last_run(now - _LATE, now, server.zone_info)
+    return _run_due(server, SCAN, SmartScan(), clock())
+
+
+def purge_due(server: Server, *, clock: Callable[[], datetime] = timezone.now) -> str:
+    """Queue the Purge whose time has come, behind a SmartScan of the same time."""
+    return _run_due(server, PURGE, DoPurge(), clock())
+
+
+def check_due(server: Server, *, clock: Callable[[], datetime] = timezone.now) -> str:
+    """Queue the Coherency Check whose time has come."""
+    return _run_due(server, CHECK, DoCoherencyCheck(backup_path=server.path), clock())
+
+
+def _run_due(server: Server, name: str, operation: Operation, now: datetime) -> str:
+    run = timetable(server, name).last_run(now - _LATE, now, server.zone_info)
     if run is None:
         return "nothing is due"
-    scans = QueuedOperation.objects.filter(server=server, command=SmartScan.command)
-    if scans.filter(started_at__gte=run).exists():
+    same = QueuedOperation.objects.filter(server=server, command=operation.command)
+    if same.filter(started_at__gte=run).exists():
         return "one has begun since"
-    key = f"schedule {server.pk} {SmartScan.command} {int(run.timestamp())}"
-    return str(queue_smartscan(server, requester=BY_TIMETABLE, dedupe=key))
+    key = f"schedule {server.pk} {operation.command} {int(run.timestamp())}"
+    return str(_queue(server, operation, requester=BY_TIMETABLE, dedupe=key))
 
 
 def on_start(server: Server, start: str) -> QueuedOperation | None:
@@ -92,16 +114,26 @@ def queue_smartscan(
     server: Server, *, requester: Requester, dedupe: str | None = None
 ) -> QueuedOperation:
     """Queue a SmartScan, or return the one that waits already: it will do the same."""
-    if found := waiting_smartscan(server):
+    return _queue(server, SmartScan(), requester=requester, dedupe=dedupe)
+
+
+def _queue(
+    server: Server, operation: Operation, *, requester: Requester, dedupe: str | None
+) -> QueuedOperation:
+    if found := _waiting(server, operation.command):
         return found
-    row = queue.submit(server, SmartScan(), requester=requester, dedupe=dedupe)
-    logger.info("a SmartScan of %s is queued: %s", server, dedupe or requester.origin)
+    row = queue.submit(server, operation, requester=requester, dedupe=dedupe)
+    logger.info("a %s of %s is queued: %s", operation.title, server, dedupe or requester.origin)
     return row
 
 
 def waiting_smartscan(server: Server) -> QueuedOperation | None:
     """Return the SmartScan that waits; None without one."""
+    return _waiting(server, SmartScan.command)
+
+
+def _waiting(server: Server, command: str) -> QueuedOperation | None:
     waiting = QueuedOperation.objects.filter(
-        server=server, command=SmartScan.command, state=State.QUEUED, parameters={}
+        server=server, command=command, state=State.QUEUED, parameters={}
     )
     return waiting.order_by("seq").first()

@@ -63,7 +63,9 @@ def tick(server_name: str) -> str:
     try:
         return drain(server_name)
     finally:
-        for step in (_ring_for_post, _tell_removed, scheduling.run_due, cosflags.read):
+        # A SmartScan and a Purge that are due at the same time run in this order.
+        due = (scheduling.run_due, scheduling.purge_due, scheduling.check_due)
+        for step in (_ring_for_post, _tell_removed, *due, cosflags.read):
             _attempt(_answer, server_name, step)
         for upkeep in (checkpoint, drop_drafts, housekeeping.tidy):
             _attempt(upkeep)

@@ -28,6 +28,11 @@ _SUBJECTS = (
 """What an operation is about: the first of these that all of its parameters know."""
 
 _COUNTERS: Mapping[str, tuple[str, ...]] = {
+    "doFixOrphans": ("blobs_removed",),
+    "doPurge": (
+        *("items_examined", "items_purged", "metadata_removed", "accounts_purged"),
+        "blobs_removed",
+    ),
     "doAccountScan": (
         *("items_checked", "items_new", "items_updated", "items_deleted"),
         *("read_errors", "blobs_new", "bytes_read", "bytes_written"),
@@ -37,12 +42,19 @@ _COUNTERS: Mapping[str, tuple[str, ...]] = {
         *("accounts_skipped_by_cos", "items_checked", "items_new", "items_updated"),
         *("items_deleted", "read_errors", "blobs_new", "bytes_read", "bytes_written"),
     ),
+    "doCoherencyCheck": (
+        *("accounts", "metadata_files", "states", "blobs", "bytes_read", "broken_metadata"),
+        *("missing_blobs", "wrong_digests", "orphans"),
+    ),
+    "rebuildCatalog": ("accounts", "items", "states", "read_errors"),
 }
 _RESTORE_COUNTERS = ("planned", "restored", "skipped", "unrestored")
 """Counters that come first, in this order, and are told when they are zero too."""
 _FURTHER_COUNTERS = (
     *("folders", "tags", "mountpoints_not_carried", "grants_not_carried"),
     *("domains", "classes_of_service", "lists", "entries_changed"),
+    *("limit_items_days", "limit_accounts_days", "blobs_still_named", "blobs_too_young"),
+    *("blobs_put_back", "bytes_freed", "bytes_in_trash"),
 )
 """Those that follow in this order: a database may hand them back in another."""
 _LABELS = {
@@ -51,6 +63,16 @@ _LABELS = {
     "unrestored": "Unrestored Items",
     "accounts_skipped_by_cos": "skipped by COS",
     "blobs_new": "new files",
+    "limit_items_days": "limit for items in days",
+    "limit_accounts_days": "limit for accounts in days",
+    "blobs_still_named": "blobs kept, still in use",
+    "metadata_files": "metadata",
+    "wrong_digests": "wrong digest",
+    "wrong_sizes": "wrong size",
+    "wrong_types": "no regular file",
+    "on_their_way": "blobs on their way",
+    "unjudged": "blobs that may be orphans",
+    "bytes_in_trash": "bytes moved to .trash",
 }
 _ENDS = {
     State.FAILED: "failed",
@@ -129,6 +151,11 @@ def addresses(row: QueuedOperation) -> tuple[str, ...]:
     """Return the addresses that were typed to be told too."""
     typed = str(row.parameters.get(_ADDRESSES, "")).split(",")
     return tuple(address.strip() for address in typed if address.strip())
+
+
+def is_dry_run(row: QueuedOperation) -> bool:
+    """Say whether it only looks what it would do."""
+    return row.parameters.get("dryrun") == "true" or ("dryrun", "true") in defaults(row)
 
 
 def requested_by(row: QueuedOperation) -> str:

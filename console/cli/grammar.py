@@ -213,7 +213,8 @@ def _texts(command: type[Command], words: Sequence[str], module: str) -> dict[st
 
 def _optional_texts(command: type[Command], words: Sequence[str], page: Help) -> dict[str, str]:
     known = {_folded(each.name): each.name for each in command.parameters() if not each.mandatory}
-    known |= {_folded(alias): name for alias, name in command.aliases.items()}
+    named = {**command.aliases, **command.other_names}
+    known |= {_folded(alias): name for alias, name in named.items()}
     texts: dict[str, str] = {}
     waiting = iter(words)
     for word in waiting:

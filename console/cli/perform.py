@@ -14,6 +14,7 @@ from django.utils import timezone
 from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.operations import parameters, words
 from backupng.engine.operations.base import Command, IncompleteAnswer, Lookup, Operation
+from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
 from console import asking, audit, connect, hosting, ledger, properties, telling
 from console.cli import backup, following, operations, output
 from console.cli.base import Console, ConsoleCommand
@@ -25,8 +26,15 @@ from console.models import QueuedOperation, Server
 
 ALL_SERVERS = "all_servers"
 LOCALHOST = "localhost"
-_BROADCAST = frozenset({"doSmartScan"})
+_BROADCAST = frozenset({"doPurge", "doSmartScan"})
 """Operations that may be started on all servers at once."""
+_REGRETTED = {
+    "doPurge": "This removes from the backup of {servers} what was deleted longer ago than the"
+    " retention time. It cannot be brought back."
+}
+"""Operations that a person at a terminal is asked about first, and why."""
+_MOVES = "This moves what is broken in the Backup Path into its folder quarantine."
+_YES = frozenset({"true", "yes", "on", "1"})
 _UTC = ZoneInfo("UTC")
 _Command = TypeVar("_Command", bound=Command)
 
@@ -41,8 +49,8 @@ def perform(call: Call, switches: Switches, terminal: Terminal) -> list[Answer]:
     if issubclass(command, OperationCommand):
         return [_about_one(command, call, switches, terminal)]
     servers = choose(switches.host, command)
-    if issubclass(command, ConsoleCommand) and not switches.yes:
-        _confirm(command, servers, terminal)
+    if not switches.yes:
+        _confirm(_warning(command, call), servers, terminal)
     if issubclass(command, Operation):
         return _operate(command, call, servers, switches=switches, terminal=terminal)
     return [_answer(command, call, server, terminal) for server in servers]
@@ -74,10 +82,20 @@ def choose(host: str, command: type[Command]) -> list[Server]:
     return found
 
 
-def _confirm(command: type[ConsoleCommand], servers: Sequence[Server], terminal: Terminal) -> None:
+def _warning(command: type[Command], call: Call) -> str:
+    """Return what many would regret about a call; empty if nobody would."""
+    if issubclass(command, ConsoleCommand):
+        return command.confirmation
+    if command is DoCoherencyCheck and call.texts.get("fixBackup", "").lower() in _YES:
+        return _MOVES
+    is_dry = call.texts.get("dryrun", "").lower() in _YES
+    return "" if is_dry else _REGRETTED.get(command.command, "")
+
+
+def _confirm(warning: str, servers: Sequence[Server], terminal: Terminal) -> None:
     """Ask before what many would regret. Raises BadRequest unless the answer is yes."""
     names = ", ".join(server.name for server in servers)
-    sentence = command.confirmation.format(servers=names)
+    sentence = warning.format(servers=names)
     if sentence and not terminal.confirms(sentence):
         raise BadRequest(
             "Nothing was done.", code="not_confirmed", hint="Answer yes, or use the switch --yes."

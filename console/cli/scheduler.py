@@ -10,13 +10,18 @@ from zoneinfo import ZoneInfo
 from backupng.engine.errors import BadRequest
 from backupng.engine.model import from_ms, to_ms
 from backupng.engine.operations.words import DATE_FORMAT
-from console import audit, hosting, properties, scheduling
+from console import audit, hosting, scheduling
 from console.cli import user
 from console.cli.base import Console, ConsoleCommand
 from console.models import Server
 from console.timetable import check_pattern
 
-_NAMES: Final = {"smartscan": "SmartScan"}
+_NAMES: Final = {"smartscan": "SmartScan", "purge": "purge", "coherencycheck": "coherencyCheck"}
+_PROPERTIES: Final = {
+    "SmartScan": scheduling.SCAN,
+    "purge": scheduling.PURGE,
+    "coherencyCheck": scheduling.CHECK,
+}
 _GET, _SET = "get", "set"
 _GLOBAL, _SERVER = "global", "server"
 _LOCAL: Final = "local"
@@ -28,11 +33,12 @@ class Scheduler(ConsoleCommand):
 
     command: ClassVar[str] = "scheduler"
     title: ClassVar[str] = "Schedules"
-    summary: ClassVar[str] = "Schedules: shows or sets when a SmartScan runs by itself"
+    summary: ClassVar[str] = "Schedules: shows or sets when a scan, Purge or check runs by itself"
     examples: ClassVar[tuple[str, ...]] = (
         "backupng backup scheduler SmartScan get server",
         'backupng backup scheduler SmartScan set server enabled true pattern "0 4 * * *"',
         "backupng backup scheduler SmartScan set global enabled false",
+        'backupng backup scheduler purge set server pattern "0 4 * * 6"',
     )
     on_server: ClassVar[bool] = True
 
@@ -41,7 +47,7 @@ class Scheduler(ConsoleCommand):
         """Say whether it is about one: what is so on all of them is about none."""
         return texts["scope"].lower() != _GLOBAL
 
-    schedule: str = field(metadata={"values": "SmartScan"})
+    schedule: str = field(metadata={"values": "SmartScan|purge|coherencyCheck"})
     action: str = field(metadata={"values": f"{_GET}|{_SET}"})
     scope: str = field(metadata={"values": f"{_GLOBAL}|{_SERVER}"})
     enabled: bool | None = field(default=None, metadata={"values": "true|false"})
@@ -55,10 +61,11 @@ class Scheduler(ConsoleCommand):
         scope = _one_of("scope", self.scope, _GLOBAL, _SERVER).lower()
         server = console.chosen if scope == _SERVER else None
         _one_of("target_server", self.target_server, _LOCAL, *([server.name] if server else []))
-        before = scheduling.timetable(server)
+        kept_in = _PROPERTIES[name]
+        before = scheduling.timetable(server, kept_in)
         if action == _SET:
-            self._set(server)
-        found = scheduling.timetable(server)
+            self._set(server, kept_in)
+        found = scheduling.timetable(server, kept_in)
         zone = server.zone_info if server else ZoneInfo(hosting.zone())
         next_run = found.next_run(console.now, zone)
         response = {
@@ -66,14 +73,14 @@ class Scheduler(ConsoleCommand):
             "scope": scope,
             "enabled": found.enabled,
             "pattern": found.pattern,
-            "inherited_from": scheduling.source(server),
+            "inherited_from": scheduling.source(server, kept_in),
             "next_run": to_ms(next_run) if next_run else None,
             "zone": zone.key,
         }
         return response | ({"changed": found != before} if action == _SET else {})
 
-    def _set(self, server: Server | None) -> None:
-        before = scheduling.timetable(server)
+    def _set(self, server: Server | None, kept_in: str) -> None:
+        before = scheduling.timetable(server, kept_in)
         if self.enabled is None and not self.pattern:
             raise BadRequest(
                 "Nothing to set was given.", hint='Add enabled true|false or pattern "0 4 * * *".'
@@ -81,13 +88,13 @@ class Scheduler(ConsoleCommand):
         enabled = before.enabled if self.enabled is None else self.enabled
         pattern = check_pattern(self.pattern) if self.pattern else before.pattern
         wanted = replace(before, enabled=enabled, pattern=pattern)
-        scheduling.set_timetable(server, wanted)
+        scheduling.set_timetable(server, wanted, kept_in)
         where = server.name if server else "all servers"
         audit.note_as(
             user.current(),
             "set property",
             client=audit.CLI,
-            subject=properties.SMART_SCAN_SCHEDULER,
+            subject=kept_in,
             result=audit.DONE,
             detail=f"{where}: {before.spell()} → {wanted.spell()}",
         )

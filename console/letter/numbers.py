@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from console import remedies, telling
-from console.letter import layout
+from console.letter import coherency, layout, purge
 from console.models import QueuedOperation
 
 STATS = "- stats -"
@@ -59,11 +59,19 @@ def stats(row: QueuedOperation) -> str:
     found = telling.counts(row)
     if not found:
         return ""
+    if coherency.is_check(row):
+        return f"{STATS}\n{coherency.stats(row)}"
+    if purge.is_purge(row):
+        told = purge.stats(row)
+        return f"{STATS}\n{told}" if told else ""
     return f"{STATS}\n{_scan(found) if is_scan(row) else _restore(row, found)}"
 
 
 def lists(row: QueuedOperation) -> Iterator[str]:
     """Yield a block for what was not restored and one for what was not read, if there is any."""
+    if coherency.is_check(row):
+        yield from coherency.lists(row)
+        return
     losses = telling.losses(row)
     for kind in ("unrestored", "unreadable"):
         lines = [
@@ -78,7 +86,7 @@ def lists(row: QueuedOperation) -> Iterator[str]:
 def why(row: QueuedOperation) -> str:
     """Return how often each cause was met, and what it means."""
     groups = remedies.groups(row)
-    if not groups:
+    if not groups or coherency.is_check(row):
         return ""
     lines = (
         layout.filled(f"{each.cause} {each.number}: {each.meaning}", first="  ", rest="    ")

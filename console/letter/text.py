@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import shlex
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib import metadata
 
 from console import remedies, telling
-from console.letter import layout, numbers
+from console.letter import coherency, layout, numbers, purge
 from console.models import Level, QueuedOperation, State
 
 STARTED = "started"
@@ -78,7 +79,7 @@ def plain(row: QueuedOperation, *, notification: uuid.UUID, event: str) -> Lette
 
 def level(row: QueuedOperation, event: str) -> Level:
     """Return how grave it is."""
-    if event == STARTED:
+    if event == STARTED or (telling.is_dry_run(row) and row.state == State.SUCCESSFUL):
         return Level.INFORMATION
     asks = row.losses or telling.report(row).get("warnings")
     whole = Level.WARNING if asks else Level.INFORMATION
@@ -86,14 +87,21 @@ def level(row: QueuedOperation, event: str) -> Level:
 
 
 def _subject(row: QueuedOperation, event: str) -> str:
-    happened = STARTED if event == STARTED else telling.what_happened(row)
+    happened = STARTED if event == STARTED else _happened(row)
     head = f"[Backup NG] {row.server.name}: {telling.title(row)}"
+    head += " of" if coherency.is_check(row) else ""
     tail = f" – {happened}"
     about = layout.clean(telling.subject(row)).strip()
     room = max(0, SUBJECT_LENGTH - len(head) - len(tail) - 1)
     if len(about) > room:
         about = f"{about[: max(0, room - 1)]}…"
     return f"{head} {about}".rstrip()[: SUBJECT_LENGTH - len(tail)] + tail
+
+
+def _happened(row: QueuedOperation) -> str:
+    if coherency.is_check(row):
+        return coherency.happened(row)
+    return purge.happened(row) if purge.is_purge(row) else telling.what_happened(row)
 
 
 # The first sentence
@@ -122,6 +130,10 @@ def _lead(row: QueuedOperation) -> str:
 
 def _success(row: QueuedOperation) -> str:
     counts, title = telling.counts(row), telling.title(row)
+    if purge.is_purge(row):
+        return purge.lead(row)
+    if coherency.is_check(row):
+        return coherency.lead(row)
     if numbers.is_scan(row):
         took = layout.duration(_elapsed(row))
         if row.command == "doAccountScan":
@@ -142,7 +154,7 @@ def _success(row: QueuedOperation) -> str:
 
 
 def _lost(row: QueuedOperation) -> Iterator[str]:
-    lost = telling.lost(row)
+    lost = Counter() if coherency.is_check(row) else telling.lost(row)
     for kind, verb in (("unrestored", "restored"), ("unreadable", "read")):
         if lost[kind]:
             listed = "it is listed" if lost[kind] == 1 else "they are listed"
@@ -208,6 +220,9 @@ def _follow(row: QueuedOperation) -> str:
 
 
 def _sentences(row: QueuedOperation) -> Iterator[str]:
+    if suspected := sum(map(len, telling.report(row).get("suspected", {}).values())):
+        told = f"The backup of {layout.items(suspected)} is damaged: a Coherency Check is queued."
+        yield layout.filled(told, first="warning".ljust(15), rest=" " * 15)
     for name, key in (("warning", "warnings"), ("note", "notes")):
         for sentence in telling.report(row).get(key, ()):
             yield layout.filled(str(sentence), first=name.ljust(15), rest=" " * 15)
@@ -232,6 +247,9 @@ def _hints(row: QueuedOperation) -> Iterator[str]:
         return
     if row.state != State.SUCCESSFUL:
         yield from _hints_after_an_end(row)
+        return
+    if coherency.is_check(row):
+        yield from coherency.hints(row)
         return
     losses = telling.losses(row)
     if not losses:

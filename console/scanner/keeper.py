@@ -101,7 +101,8 @@ class Keeper:
         switching.notice(found)
         if self._recorder is None:
             self._recorder = Recorder(found)
-        self._steer(wanted=switching.is_wanted(found))
+        wanted = switching.is_wanted(found) and not switching.stands_aside(found)
+        self._steer(wanted=wanted)
         self._write()
         if time.monotonic() >= self._next_reminder:
             alerts.remind(found, now=timezone.now())

@@ -10,7 +10,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from console import connect, hosting, scheduling
+from console import connect, hosting, queue, scheduling, suspicion
+from console.alerting import tell
 from console.capture import LAG_SAMPLES, Sample, Scanner
 from console.models import Server
 from console.scanner import alerts, switching
@@ -41,6 +42,7 @@ class Recorder:
         self._counted = 0
         self._changes: dict[str, Any] = {}
         self._gaps: list[dict[str, Any]] = []
+        self._suspected: dict[str, set[int]] = {}
         self._minute: datetime | None = None
         self._longest_ms = 0
         self._samples: dict[datetime, int] = {}
@@ -52,6 +54,8 @@ class Recorder:
                 self._standing(event)
             case {"event": "halted", "reason": reason, "hint": hint, "since_ms": since_ms}:
                 self.halted(str(reason), hint=str(hint), since=_moment(since_ms))
+            case {"event": "suspicion", "account": account, "item": item}:
+                self._suspected.setdefault(str(account), set()).add(int(item))
             case {"event": "gap"}:
                 self._gaps.append({name: event[name] for name in event if name != "event"})
 
@@ -81,6 +85,10 @@ class Recorder:
         while self._gaps:
             self._write_gap(self._gaps[0])
             self._gaps.pop(0)
+        if self._suspected:
+            with transaction.atomic():
+                suspicion.look_into(self._server, self._suspected, queue.queue_check)
+            self._suspected = {}
         if self._changes:
             # A scanner that was disabled meanwhile stays so, whatever its process still says.
             mine = Scanner.objects.filter(server=self._server, enabled=True)
@@ -187,7 +195,7 @@ class Recorder:
                 setattr(row, name, value)
             Scanner.objects.filter(pk=row.pk).update(**changes)
             row.server = self._server
-            alerts.tell(self._server, alerts.gap(row))
+            tell(self._server, alerts.gap(row))
 
 
 def _latest(*moments: datetime | None) -> datetime | None:

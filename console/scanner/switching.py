@@ -8,9 +8,11 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from backupng.engine.operations.do_coherency_check import NEEDS_IT_ALONE, DoCoherencyCheck
 from console import connect, properties, scheduling
+from console.alerting import tell
 from console.capture import Scanner
-from console.models import QueuedOperation, Server
+from console.models import QueuedOperation, Server, State
 from console.overview import SMART_SCAN
 from console.queue import Requester
 from console.scanner import alerts
@@ -19,6 +21,15 @@ from console.scanner import alerts
 def is_wanted(server: Server) -> bool:
     """Say whether the property asks for the scanner."""
     return bool(connect.values(server)[properties.REAL_TIME_SCANNER].value)
+
+
+def stands_aside(server: Server) -> bool:
+    """Say whether a repair of the Backup Path waits for its writers to end, or is at it."""
+    running = QueuedOperation.objects.filter(
+        server=server, command=DoCoherencyCheck.command, state=State.STARTED
+    )
+    phases = {progress.get("phase") for progress in running.values_list("progress", flat=True)}
+    return bool(phases & NEEDS_IT_ALONE)
 
 
 def switch(server: Server, *, enabled: bool, by: str) -> bool:
@@ -51,7 +62,7 @@ def notice(server: Server, *, by: str = "") -> bool:
         Scanner.objects.filter(pk=row.pk).update(**changes)
         row.server = server
         alert = alerts.enabled(row, by=by) if wanted else alerts.disabled(row, by=by)
-        alerts.tell(server, alert)
+        tell(server, alert)
     return True
 
 

@@ -19,6 +19,15 @@ from console.timetable import Timetable, check_pattern
 
 NAMES = (properties.SMART_SCAN_SCHEDULER, properties.SCAN_ON_STARTUP)
 _RUNS_SHOWN = 5
+_DAYS = {
+    "0": gettext_lazy("Sunday"),
+    "1": gettext_lazy("Monday"),
+    "2": gettext_lazy("Tuesday"),
+    "3": gettext_lazy("Wednesday"),
+    "4": gettext_lazy("Thursday"),
+    "5": gettext_lazy("Friday"),
+    "6": gettext_lazy("Saturday"),
+}
 
 
 class ScheduleForm(forms.Form):
@@ -89,8 +98,12 @@ def in_words(timetable: Timetable) -> str:
     if not timetable.enabled:
         return gettext("off")
     minute, hour, *days = timetable.pattern.split()
-    if minute.isdecimal() and hour.isdecimal() and days == ["*", "*", "*"]:
-        return gettext("every day at %(time)s") % {"time": f"{int(hour):02}:{int(minute):02}"}
+    if minute.isdecimal() and hour.isdecimal():
+        time = f"{int(hour):02}:{int(minute):02}"
+        if days == ["*", "*", "*"]:
+            return gettext("every day at %(time)s") % {"time": time}
+        if days[:2] == ["*", "*"] and days[2] in _DAYS:
+            return gettext("every %(day)s at %(time)s") % {"day": _DAYS[days[2]], "time": time}
     return gettext("by the pattern %(pattern)s") % {"pattern": timetable.pattern}
 
 

@@ -36,6 +36,8 @@ from console.views.scanner import card_context
 
 _SHOWN_PROPERTIES = (
     *(properties.REAL_TIME_SCANNER, properties.SMART_SCAN_SCHEDULER, properties.SCAN_ON_STARTUP),
+    *(properties.PURGE_SCHEDULER, properties.CHECK_SCHEDULER),
+    *(properties.RETENTION, properties.ACCOUNTS_RETENTION),
     *(properties.BLOB_CODEC, properties.COMPRESSION_LEVEL, properties.SPACE_THRESHOLD),
     *(properties.SKIP_LISTS, properties.NOTIFICATION_RECIPIENTS, properties.NOTIFICATION_LEVEL),
 )
@@ -59,10 +61,15 @@ def server(request: HttpRequest, name: str) -> HttpResponse:
     spelled = {name: properties.find(name).spell(values[name].value) for name in _SHOWN_PROPERTIES}
     timetable = scheduling.timetable(found)
     spelled[properties.SMART_SCAN_SCHEDULER] = schedules.in_words(timetable)
+    purges = scheduling.timetable(found, scheduling.PURGE)
+    spelled[properties.PURGE_SCHEDULER] = schedules.in_words(purges)
+    checks = scheduling.timetable(found, scheduling.CHECK)
+    spelled[properties.CHECK_SCHEDULER] = schedules.in_words(checks)
     context = _live_context(found) | {
         "form": form_of(found),
         "values": [(name, text, values[name].source) for name, text in spelled.items()],
         "next_run": timetable.next_run(timezone.now(), found.zone_info),
+        "next_purge": purges.next_run(timezone.now(), found.zone_info),
     }
     return render(request, "console/server.html", context)
 

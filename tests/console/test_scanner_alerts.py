@@ -9,6 +9,7 @@ import pytest
 import time_machine
 
 from console import connect, properties
+from console.alerting import tell
 from console.capture import Scanner
 from console.models import Delivery, Level, Notification, Server
 from console.scanner import alerts
@@ -98,8 +99,8 @@ def test_a_gap_is_told_more_urgently_than_a_switch(mail: Server) -> None:
 def test_below_the_mailed_level_only_the_page_has_it(mail: Server) -> None:
     row = scanning.scanner(mail)
     connect.set_property(mail, properties.NOTIFICATION_LEVEL, "warning")
-    alerts.tell(mail, alerts.recovered(row))
-    alerts.tell(mail, alerts.enabled(row, by="anna"))
+    tell(mail, alerts.recovered(row))
+    tell(mail, alerts.enabled(row, by="anna"))
 
     assert Notification.objects.count() == 2
     assert Delivery.objects.get().notification.level == Level.WARNING

@@ -207,7 +207,7 @@ def test_what_is_set_for_all_servers_needs_none_to_be_named(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("purge", "get", "server"), "schedule: 'purge' is not accepted."),
+        (("coffee", "get", "server"), "schedule: 'coffee' is not accepted."),
         (("SmartScan", "set", "server"), "Nothing to set was given."),
         (("SmartScan", "set", "server", "pattern", "0 4 31 2 *"), "is no cron pattern"),
         (("SmartScan", "get", "server", "target_server", "other"), "target_server: 'other'"),
