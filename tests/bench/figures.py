@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a server in memory: only our disk is measured
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a server there: only our disk is measured
+MEMORY: Final = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
+"""A folder in memory, where there is one."""
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -30,6 +32,11 @@ def show(title: str, lines: Sequence[Line]) -> None:
     print(f"\n{title}")  # noqa: T201
     for line in lines:
         print(f"  {line.what:<44}{line.number:>14}  {line.ratio}".rstrip(), flush=True)  # noqa: T201
+
+
+def note(text: str) -> None:
+    """Print what is measured next."""
+    print(f"\n{text}", flush=True)  # noqa: T201
 
 
 def share(number: float, raw: float, of: str) -> str:
@@ -50,9 +57,8 @@ def peak_mb() -> float:
 @contextmanager
 def places() -> Iterator[tuple[Path, Path]]:
     """Give a folder in memory, where it can be, for a server and one on the disk for a backup."""
-    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with (
-        tempfile.TemporaryDirectory(prefix="backupng-bench-", dir=memory) as server,
+        tempfile.TemporaryDirectory(prefix="backupng-bench-", dir=MEMORY) as server,
         tempfile.TemporaryDirectory(prefix="backupng-bench-") as path,
     ):
         yield Path(server) / "server", Path(path)

@@ -12,6 +12,8 @@ from tests.bench.__main__ import EXIT_USAGE, main
     [
         (["speed"], "There is no benchmark speed. Known: reader, catchup, lag"),
         (["lag", "seconds", "0"], "seconds wants a whole number above 0."),
+        (["rounds", "none"], "rounds wants a whole number above 0."),
+        (["scan", "items", "3"], "items is one of 2000, 20000."),
         (["seconds"], "seconds wants a whole number above 0."),
     ],
 )
