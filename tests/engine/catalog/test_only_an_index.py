@@ -32,6 +32,7 @@ from tests.engine.backuppath.samples import (
     message,
 )
 from tests.engine.catalog.fromtree import FromTree, asked, differences
+from tests.proofs.told import tell
 
 ACCOUNTS = tuple(AccountId(f"{n:08d}-15f8-4727-bb2d-1f7c7a5725b2") for n in range(3))
 WORDS = ("ordine", "GRÜSSE", "half \ud83d", "ß", "")
@@ -194,6 +195,7 @@ def play(folder: Path, seed: int, steps: int) -> None:
         for _ in range(steps):
             made.step()
         made.compare()
+        tell("P25", 1, f"plays of {steps} steps", seed=seed)
     finally:
         made.close()
 

@@ -30,6 +30,7 @@ from backupng.engine.upkeep.purge import Purge
 from tests.engine.backuppath.calls import watched
 from tests.engine.backuppath.samples import ACCOUNT, deletion, is_kept, message, new_path
 from tests.engine.upkeep.purging import DAY, LONG_AGO, MONTH, age, delete, has, ignore, keep, run
+from tests.proofs.told import tell
 
 PLAIN = b"Subject: twice\r\n\r\nThe same content."
 OTHER = b"Subject: once\r\n\r\nAnother content."
@@ -378,3 +379,4 @@ def test_no_order_of_acts_loses_a_blob_that_anything_names(in_memory: Path, numb
             raise
         finally:
             shutil.rmtree(root, ignore_errors=True)
+    tell("P10", number, "orders of acts, purges and kills among them", seed=base)
