@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from backupng.engine.redolog.faults import BadPosition
 from backupng.engine.redolog.files import LogEnd
-from backupng.engine.redolog.reader import RedoLog
-from backupng.engine.redolog.records import Record
+
+if TYPE_CHECKING:
+    from backupng.engine.redolog.reader import RedoLog
+    from backupng.engine.redolog.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,10 @@ class Holder:
         return next((path for path in self.paths() if path.name.endswith(f"-{inode}.log")), None)
 
     def paths(self) -> list[Path]:
-        """Return all links."""
+        """Return all links; a folder that was put back from a copy holds files of other inodes."""
+        return [path for path in self._named() if _is_link(path)]
+
+    def _named(self) -> list[Path]:
         try:
             names = os.listdir(self.folder)
         except OSError:
@@ -81,7 +84,7 @@ class Holder:
 
     def release(self, before: tuple[int, int], *, spare: int = 0) -> None:
         """Delete the links to files older than that one (created, sequence), but the newest few."""
-        older = sorted((key, path) for path in self.paths() if (key := _key(path)) < before)
+        older = sorted((key, path) for path in self._named() if (key := _key(path)) < before)
         for _, path in older[: len(older) - spare]:
             with suppress(OSError):
                 path.unlink()
@@ -89,6 +92,14 @@ class Holder:
     def trim(self, before: tuple[int, int]) -> None:
         """Delete the links to files older than that one that nobody can be expected to need."""
         self.release(before, spare=_SPARE)
+
+
+def _is_link(path: Path) -> bool:
+    """Say whether a file is the one that its name was given for."""
+    try:
+        return path.name.endswith(f"-{path.stat().st_ino}.log")
+    except OSError:
+        return False
 
 
 def _key(path: Path) -> tuple[int, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 from backupng.engine.redolog.follow import Position
+from backupng.engine.redolog.holding import FOLDER
 from tests.engine.redolog.live import Server, read, said
 
 
@@ -110,3 +112,24 @@ def test_from_every_position_the_same_is_read(tmp_path: Path) -> None:
     assert [up_to_now(story.server, place) for _, place in places] == [
         story.committed[count:] for count, _ in places
     ]
+
+
+def test_a_copy_of_what_was_held_is_not_taken_for_the_file(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+    follower = server.follower()
+    server.mails(1, 1)
+    assert read(follower) == [1]
+    position = follower.position
+    follower.close()
+    (held,) = (server.files.current.parent / FOLDER).iterdir()
+    copy = tmp_path / "copy"
+    shutil.copyfile(held, copy)
+    held.unlink()
+    copy.rename(held)
+    server.mails(2, 2)
+
+    follower = server.follower(position)
+
+    assert read(follower) == [2]
+    follower.close()
