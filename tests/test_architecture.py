@@ -57,9 +57,8 @@ CLIENTS_ROOM = "backupng.engine.mailserver.zimbra"
 TREE_READERS = tuple(
     f"backupng.engine.{room}" for room in ("backuppath", "scan", "restore", "upkeep", "operations")
 )
-TREE_DOORS = tuple(
-    f"{TREE_READERS[0]}.{door}" for door in ("fsio", "disk", "ground", "removal", "sharing")
-)
+DOORS = ("fsio", "folders", "disk", "ground", "removal", "sharing")
+TREE_DOORS = tuple(f"backupng.engine.backuppath.{door}" for door in DOORS)
 FILE_MODULES = {"shutil", "tempfile", "fileinput", "mmap"}
 OS_CALLS = {
     *("open", "fdopen", "write", "writev", "pwrite", "rename", "renames", "replace", "link"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from backupng.engine.errors import ItemError
-from backupng.engine.mailserver.port import BlobReference, Source
+from backupng.engine.mailserver.port import BlobReference, Census, Source, paired
 from backupng.engine.mailserver.zimbra.metadata import decode_column
 from backupng.engine.mailserver.zimbra.volumes import hash_name_of
 from backupng.engine.model import (
@@ -104,6 +104,42 @@ class SourceContract:
         ]
 
         assert numbers == heads
+
+    def test_a_mark_begins_with_what_can_be_reckoned_with(self, source: Source) -> None:
+        for mailbox in mailboxes(source):
+            heads, dates = source.heads(mailbox), states(source, mailbox)
+
+            assert Census.sums_of(source.census(mailbox).mark) == (
+                len(heads),
+                sum(heads),
+                sum(paired(item, mod) for item, mod in heads.items()),
+                sum(paired(item, state.date) for item, state in dates.items()),
+            )
+
+    def test_dates_are_summed_from_a_number_on(self, source: Source) -> None:
+        for mailbox in mailboxes(source):
+            found = states(source, mailbox)
+            middle = sorted(state.mod for state in found.values())[len(found) // 2]
+
+            assert source.dated(mailbox, middle) == sum(
+                paired(item, state.date) for item, state in found.items() if state.mod >= middle
+            )
+            assert source.dated(mailbox, 2**62) == 0
+
+    def test_traits_are_those_of_the_rows(self, source: Source) -> None:
+        for mailbox in mailboxes(source):
+            found = states(source, mailbox)
+            some = sorted(found)[::3]
+
+            traits = {row["id"]: dict(row) for row in source.traits(mailbox)}
+
+            assert traits == {
+                item: {column: state.row.get(column) for column in traits[item]}
+                for item, state in found.items()
+            }
+            asked = [dict(row) for row in source.traits(mailbox, some)]
+            assert sorted(asked, key=str) == sorted((traits[item] for item in some), key=str)
+            assert list(source.traits(mailbox, [])) == []
 
     def test_no_item_has_two_states(self, source: Source) -> None:
         mailbox = mailboxes(source)[0]

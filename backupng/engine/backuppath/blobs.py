@@ -57,10 +57,12 @@ class Packer:
 
         Raises InvalidItem for more than a reader would take.
         """
-        digest, length = hashlib.sha256(), 0
         chunks = iter(plain)
         first, second = next(chunks, b""), next(chunks, b"")
-        packing = self._compressor(-1 if second else len(first))
+        if not second and len(first) <= LARGEST_BLOB:
+            write(self._packed(first))
+            return spell_digest(hashlib.sha256(first).digest()), len(first)
+        digest, length, packing = hashlib.sha256(), 0, self._compressor()
         for chunk in chain((first, second), chunks):
             length += len(chunk)
             if length > LARGEST_BLOB:
@@ -70,11 +72,16 @@ class Packer:
         write(packing.flush())
         return spell_digest(digest.digest()), length
 
-    def _compressor(self, length: int) -> zlib._Compress | zstandard.ZstdCompressionObj:
-        """Return a compressor of so many plain bytes; -1: nobody knows how many."""
+    def _packed(self, plain: bytes) -> bytes:
+        """Return all of a small content compressed, at once."""
+        if self.codec is BlobCodec.GZIP:
+            return zlib.compress(plain, self.level, 31)
+        return self._zstd.compress(plain)
+
+    def _compressor(self) -> zlib._Compress | zstandard.ZstdCompressionObj:
         if self.codec is BlobCodec.GZIP:
             return zlib.compressobj(self.level, zlib.DEFLATED, 31)
-        return self._zstd.compressobj(size=length)
+        return self._zstd.compressobj()
 
 
 def codec_of(file: BinaryIO, digest: Digest) -> BlobCodec:

@@ -1,7 +1,8 @@
 """What the clock showed when a tree was last written to, and whether it can be believed now.
 
 A checkpoint keeps it as `clock`: the latest time seen, in ms since the epoch, with the boot of the
-host and the ms since that. A time that cannot be believed never takes its place.
+host and the ms since that. A time that cannot be believed never takes its place. `confirmed` is the
+reading that a person has last said to be right: from there on only what was read later counts.
 """
 
 from __future__ import annotations
@@ -46,6 +47,12 @@ class Reading:
                 return cls(at=at, boot=boot, up=up)
         raise BackupPathBroken("A checkpoint says nothing of the clock that can be read.")
 
+    def is_after(self, other: Reading, boot: str) -> bool:
+        """Say whether it was certainly taken later than another; `boot` is the present one."""
+        if self.boot == other.boot:
+            return self.up > other.up
+        return self.boot == boot
+
     def as_json(self) -> dict[str, Any]:
         """Return it as values of JSON."""
         return asdict(self)
@@ -72,31 +79,55 @@ class Reading:
 
 @dataclass(slots=True)
 class Seen:
-    """The latest time that a writer has seen and could believe."""
+    """The latest time that a writer has seen and could believe.
+
+    `told` are the times that the tree told when it began: they say nothing of the clock now.
+    """
 
     latest: Reading | None = None
+    confirmed: Reading | None = None
+    told: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, path: BackupPath) -> Seen:
+        """Return what a tree tells; nothing where that cannot be read."""
+        with suppress(BackupPathBroken):
+            said = path.checkpoint(), path.scanner()
+            return cls(latest(*said), told=frozenset(each for one in said for each in _times(one)))
+        return cls()
+
+    def confirm(self, now: Reading) -> None:
+        """Begin anew from a reading that a person says to be right."""
+        self.latest = self.confirmed = now
 
     def noted(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what a checkpoint says, and what the clock showed when its last work ended."""
-        ended = [each.get("ended") for each in said.values() if isinstance(each, Mapping)]
-        found = [Reading.of(each) for each in (said.get("at"), *ended) if type(each) is int]
+        found = [Reading.of(each) for each in _times(said) if each not in self.told]
         if self.latest:
             found = [self.latest, *(each for each in found if not self.latest.doubt(each))]
         self.latest = max(found, key=lambda each: each.at, default=None)
-        return {**said, "clock": self.latest.as_json()} if self.latest else said
-
-
-def seen_by(path: BackupPath) -> Reading | None:
-    """Return the latest reading that a tree tells of; None without one that can be read."""
-    with suppress(BackupPathBroken):
-        return latest(path.checkpoint(), path.scanner())
-    return None
+        more = {"clock": self.latest} | ({"confirmed": self.confirmed} if self.confirmed else {})
+        return {**said, **{name: each.as_json() for name, each in more.items() if each}}
 
 
 def latest(*checkpoints: Mapping[str, Any]) -> Reading | None:
-    """Return the latest reading of some checkpoints; None if none has one."""
+    """Return the latest reading of some checkpoints; None if none has one.
+
+    A confirmed one outranks all that were not certainly taken after it. Raises BackupPathBroken.
+    """
     found = [Reading.parse(each["clock"]) for each in checkpoints if "clock" in each]
+    boot = disk.boot_id()
+    for each in checkpoints:
+        if "confirmed" in each:
+            floor = Reading.parse(each["confirmed"])
+            found = [floor, *(one for one in found if one.is_after(floor, boot))]
     return max(found, key=lambda each: each.at, default=None)
+
+
+def _times(said: Mapping[str, Any]) -> list[int]:
+    """Return the times that a checkpoint tells work to have ended at, in ms."""
+    ended = [each.get("ended") for each in said.values() if isinstance(each, Mapping)]
+    return [each for each in (said.get("at"), *ended) if type(each) is int]
 
 
 def _spelled(ms: int) -> str:

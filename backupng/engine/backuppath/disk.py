@@ -1,6 +1,7 @@
 """The disk below the tree: descriptors, its refusals as our errors, what its `syncfs` is worth.
 
-Beside `fsio`, which opens and names, nothing else touches the tree.
+The tree is touched through this and `fsio`, which opens and names for readers and writers; by a
+purge, which goes through it as a whole, in `ground` and `removal`; and in `sharing` for both.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import platform
 import re
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.errors import (
     BackupPathBusy,
     BackupPathUnwritable,
@@ -32,8 +35,13 @@ from backupng.engine.errors import (
 _REPORTING = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x2FC12FC1, 0x01021994})
 """Superblock magics of ext, XFS, btrfs, ZFS and tmpfs: there `syncfs` tells of its errors."""
 
+Mark = tuple[int, ...]
+"""What differs once a file is written to or replaced: device, inode, length in bytes, last change
+in ns; empty for what is not there.
+"""
+
 FILE_MODE, FOLDER_MODE = 0o640, 0o750
-_HERE = PurePath()
+_HERE = ""
 LONGEST_NOTE = 4096
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,7 +51,7 @@ class _Refusals:
 
     __slots__ = ("_path", "_root")
 
-    def __init__(self, root: Path, path: PurePath = _HERE) -> None:
+    def __init__(self, root: Path, path: str = _HERE) -> None:
         self._root, self._path = root, path
 
     def __enter__(self) -> None:
@@ -124,7 +132,7 @@ def opened(descriptor: int) -> BinaryIO:
         raise
 
 
-def mark_of(found: os.stat_result) -> tuple[int, ...]:
+def mark_of(found: os.stat_result) -> Mark:
     """Return what differs once a file is written to or replaced."""
     return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
@@ -229,12 +237,29 @@ def note(descriptor: int, text: bytes, *, durably: bool) -> None:
 
 @dataclass(slots=True)
 class StagedFile:
-    """A new file below `.staging` while it is written, and its length in bytes so far."""
+    """A new file below `.staging` while it is written, and its length in bytes so far.
 
-    path: PurePosixPath
+    A context manager that closes it, and that has it discarded if the block ends badly.
+    """
+
+    path: Place
     descriptor: int
     root: Path
+    discard: Callable[[Place], None]
     length: int = 0
+
+    def __enter__(self) -> StagedFile:
+        return self
+
+    def __exit__(self, kind: object, _error: object, _trace: object) -> None:
+        try:
+            with writing(self.root, self.path):
+                os.close(self.descriptor)
+        except BaseException:
+            self.discard(self.path)
+            raise
+        if kind is not None:
+            self.discard(self.path)
 
     def write(self, data: bytes) -> None:
         """Write all of `data`."""
@@ -266,18 +291,29 @@ def _kind_of(entry: os.DirEntry[str]) -> Kind:
     return Kind.FOLDER if entry.is_dir(follow_symlinks=False) else Kind.OTHER
 
 
-def append_whole(descriptor: int, data: bytes, cut_to: int) -> None:
-    """Append all of `data` behind `cut_to` bytes, cutting off what lies there. Raises OSError."""
-    length = os.fstat(descriptor).st_size
-    if length < cut_to:
-        raise OSError(errno.EIO, "it is shorter than it was a moment ago")
-    if length > cut_to:
-        os.ftruncate(descriptor, cut_to)
-    if cut_to == 0:
-        set_mode(descriptor, FILE_MODE)
+def append_whole(descriptor: int, data: bytes, cut_to: int | None) -> None:
+    """Append all of `data` behind `cut_to` bytes, cutting off what lies there. Raises OSError.
+
+    None: the file has just been made.
+    """
+    if cut_to is not None:
+        length = os.fstat(descriptor).st_size
+        if length < cut_to:
+            raise OSError(errno.EIO, "it is shorter than it was a moment ago")
+        if length > cut_to:
+            os.ftruncate(descriptor, cut_to)
     if os.write(descriptor, data) != len(data):
-        os.ftruncate(descriptor, cut_to)
+        os.ftruncate(descriptor, cut_to or 0)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def is_masked() -> bool:
+    """Say whether this process's umask takes from the modes of what it makes; True if in doubt."""
+    with suppress(OSError, LookupError, ValueError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        umask = int(status.split("\nUmask:")[1].split()[0], 8)
+        return bool(umask & (FILE_MODE | FOLDER_MODE))
+    return True
 
 
 def set_mode(descriptor: int, mode: int) -> None:

@@ -11,23 +11,23 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import resource
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from itertools import count
+from pathlib import Path
 from typing import BinaryIO
 
-from backupng.engine.backuppath import sharing
+from backupng.engine.backuppath import folders, sharing
 from backupng.engine.backuppath.disk import (
     FILE_MODE,
-    FOLDER_MODE,
     Kind,
     Room,
     StagedFile,
     append_whole,
     can_sync_whole,
     contents,
+    is_masked,
     listed,
     mark_of,
     new_stamp,
@@ -42,16 +42,22 @@ from backupng.engine.backuppath.disk import (
     sync_whole,
     writing,
 )
-from backupng.engine.backuppath.layout import ACCOUNTS, LOCK, STAGING, folder_of, lock_folder
-from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable, ReadError
+from backupng.engine.backuppath.folders import Folders
+from backupng.engine.backuppath.layout import (
+    ACCOUNTS,
+    LOCK,
+    STAGING,
+    Place,
+    folder_of,
+    lock_folder,
+    staged_file,
+)
+from backupng.engine.errors import BackupPathUnwritable, ReadError
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_APPEND = _WRITE | os.O_APPEND | os.O_CREAT
-_STAGE = _WRITE | os.O_EXCL | os.O_CREAT
+_NEW = _WRITE | os.O_EXCL | os.O_CREAT
 _LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT
-FOLDERS_KEPT_OPEN = max(256, min(2048, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 _ONE_BY_ONE = 64
 """Up to so many files and folders are synced singly, more of them by one `syncfs`."""
 
@@ -63,10 +69,11 @@ class Tree:
         """Open the folder. Raises BadRequest (path_missing, path_not_readable)."""
         self.root = root
         self._root_fd = opened_root(root)
-        self._folders: dict[PurePosixPath, int] = {}
-        self._dirty_files: set[PurePosixPath] = set()
-        self._dirty_folders: set[PurePosixPath] = set()
-        self._appended: dict[PurePosixPath, tuple[int, int]] = {}
+        self._masked = is_masked()
+        self._folders = Folders(self._root_fd, masked=self._masked)
+        self._dirty_files: set[Place] = set()
+        self._appended: dict[Place, tuple[int, int]] = {}
+        self._staged = map(f"{uuid.uuid4().hex}-{{}}".format, count())
         self.is_unsettled = False
         """Lines were cut back that the disk may still have."""
         self._whole_sync = can_sync_whole(self._root_fd)
@@ -77,9 +84,8 @@ class Tree:
         """Close every descriptor; once more is harmless."""
         if self._root_fd < 0:
             return
-        for descriptor in (*self._folders.values(), self._root_fd):
-            os.close(descriptor)
-        self._folders.clear()
+        self._folders.close()
+        os.close(self._root_fd)
         self._root_fd = -1
 
     def require_writable(self) -> None:
@@ -92,41 +98,41 @@ class Tree:
 
     # Reading
 
-    def names(self, folder: PurePosixPath) -> list[str]:
+    def names(self, folder: Place) -> list[str]:
         """List a folder, sorted; a folder that is not there is empty. Raises ReadError."""
         with reading(self.root, folder), suppress(FileNotFoundError):
-            return sorted(os.listdir(self._folder(folder)))
+            return sorted(os.listdir(self._folders.in_place(folder)))
         return []
 
-    def entries(self, folder: PurePosixPath) -> list[tuple[str, Kind]]:
+    def entries(self, folder: Place) -> list[tuple[str, Kind]]:
         """List a folder with what each name is, sorted; an absent one is empty. Raises ReadError.
 
         What is none of our files or folders is told of, never opened.
         """
         with reading(self.root, folder), suppress(FileNotFoundError):
-            return listed(self._folder(folder))
+            return listed(self._folders.in_place(folder))
         return []
 
-    def open(self, path: PurePosixPath) -> BinaryIO | None:
+    def open(self, path: Place) -> BinaryIO | None:
         """Open a regular file for reading; None if it is not there.
 
         Raises ReadError, with the path, for anything that is there and cannot be read.
         """
         with reading(self.root, path), suppress(FileNotFoundError):
-            return opened(os.open(path.name, _READ, dir_fd=self._folder(folder_of(path))))
+            return opened(os.open(path.name, _READ, dir_fd=self._folders.in_place(folder_of(path))))
         return None
 
-    def read(self, path: PurePosixPath, *, limit: int) -> bytes | None:
+    def read(self, path: Place, *, limit: int) -> bytes | None:
         """Read a file as long as it is now; None if not there. Raises ReadError above `limit`."""
         with reading(self.root, path), suppress(FileNotFoundError):
-            descriptor = os.open(path.name, _READ, dir_fd=self._folder(folder_of(path)))
+            descriptor = os.open(path.name, _READ, dir_fd=self._folders.in_place(folder_of(path)))
             found = contents(descriptor, limit=limit)
             if found is None:
                 raise ReadError(f"{self.root / path} is larger than {limit} bytes.")
             return found
         return None
 
-    def mark(self, path: PurePosixPath) -> tuple[int, ...]:
+    def mark(self, path: Place) -> tuple[int, ...]:
         """Return what differs once a file is written to or replaced. Raises ReadError."""
         with reading(self.root, path), suppress(FileNotFoundError):
             # Only ever compared: what is opened is looked for folder by folder.
@@ -134,7 +140,7 @@ class Tree:
             return mark_of(found)
         return ()
 
-    def stamp(self, folder: PurePosixPath) -> int:
+    def stamp(self, folder: Place) -> int:
         """Return a folder's time in ns, 0 if it is not there. Raises ReadError."""
         with reading(self.root, folder), suppress(FileNotFoundError):
             return os.stat(folder, dir_fd=self._root_fd, follow_symlinks=False).st_mtime_ns
@@ -148,62 +154,61 @@ class Tree:
     # Writing
 
     def append(
-        self, path: PurePosixPath, data: bytes, *, cut_to: int, named: bool = False
+        self, path: Place, data: bytes, *, cut_to: int | None, named: bool = False
     ) -> tuple[int, ...]:
         """Append `data` to the history at `path` in one write, first cutting it to `cut_to` bytes.
 
         Returns its `mark`. The caller holds the history's lock and has read it: only a torn tail
-        may lie behind `cut_to`. A short write is undone and raises BackupPathUnwritable. A group
-        appends to each history once. `named`: it is there, and its name is durable already.
+        may lie behind `cut_to`, which is None if there is no file. A short write is undone and
+        raises BackupPathUnwritable. A group appends to each history once. `named`: it is there, and
+        its name is durable already.
         """
+        flags = _NEW if cut_to is None else _WRITE if named else _WRITE | os.O_CREAT
         with writing(self.root, path):
-            self._made_folder(folder_of(path))
-            with self._opened(path, _WRITE | os.O_APPEND if named else _APPEND) as descriptor:
+            descriptor = self._opened(
+                path, flags | os.O_APPEND, self._folders.made(folder_of(path))
+            )
+            try:
                 append_whole(descriptor, data, cut_to)
                 mark = mark_of(os.fstat(descriptor))
-        self._appended[path] = (cut_to, cut_to + len(data))
+            finally:
+                os.close(descriptor)
+        start = cut_to or 0
+        self._appended[path] = (start, start + len(data))
         self.rely_on(path, named=named)
         return mark
 
-    def rely_on(self, path: PurePosixPath, *, named: bool = False) -> None:
+    def rely_on(self, path: Place, *, named: bool = False) -> None:
         """Have the next `sync` cover a file that may be there only in memory, whoever wrote it."""
         self._dirty_files.add(path)
         if not named:
-            self._dirty_folders.add(folder_of(path))
+            self._folders.changed.add(folder_of(path))
 
-    @contextmanager
-    def stage(self, role: str) -> Iterator[StagedFile]:
-        """Write a new file below `.staging/<role>/`; `publish` moves it to its place.
+    def stage(self, role: str) -> StagedFile:
+        """Make a new file below `.staging/<role>/`; `publish` moves it to its place.
 
-        It stays only if the block ends well.
+        It stays only if the block it is the context of ends well.
         """
-        path = STAGING / role / uuid.uuid4().hex
+        path = staged_file(role, next(self._staged))
         with writing(self.root, path):
-            folder = self._made_folder(folder_of(path))
-            descriptor = os.open(path.name, _STAGE, FILE_MODE, dir_fd=folder)
-            set_mode(descriptor, FILE_MODE)
+            descriptor = self._opened(path, _NEW, self._folders.made(folder_of(path)))
         self._dirty_files.add(path)
-        try:
-            try:
-                yield StagedFile(path, descriptor, self.root)
-            finally:
-                with writing(self.root, path):
-                    os.close(descriptor)
-        except BaseException:
-            self.discard(path)
-            raise
+        return StagedFile(path, descriptor, self.root, self.discard)
 
-    def publish(self, staged: PurePosixPath, path: PurePosixPath) -> None:
+    def publish(self, staged: Place, path: Place) -> None:
         """Rename a staged file to its final name; it is synced before, if it is not yet."""
         with writing(self.root, path):
             if staged in self._dirty_files:
                 self._sync_file(staged)
                 self._dirty_files.remove(staged)
-            source, target = self._folder(folder_of(staged)), self._made_folder(folder_of(path))
+            source, target = (
+                self._folders.at(folder_of(staged)),
+                self._folders.made(folder_of(path)),
+            )
             sharing.renamed(source, staged.name, target, path.name)
-        self._dirty_folders.add(folder_of(path))
+        self._folders.changed.add(folder_of(path))
 
-    def move(self, path: PurePosixPath, target: PurePosixPath) -> None:
+    def move(self, path: Place, target: Place) -> None:
         """Rename a file or folder, of whatever kind, to where nothing is; durable with `sync`.
 
         Its time is kept. The caller sees to it that nobody writes there.
@@ -211,52 +216,57 @@ class Tree:
         with writing(self.root, path):
             if self.mark(target):
                 raise FileExistsError(errno.EEXIST, f"{target} is there already")
-            source, into = self._folder(folder_of(path)), self._made_folder(target.parent)
+            source, into = self._folders.at(folder_of(path)), self._folders.made(target.parent)
             os.rename(path.name, target.name, src_dir_fd=source, dst_dir_fd=into)
-        self._dirty_folders |= {folder_of(path), target.parent}
+        self._folders.changed |= {folder_of(path), target.parent}
 
-    def replace(self, path: PurePosixPath, data: bytes, *, role: str) -> None:
+    def replace(self, path: Place, data: bytes, *, role: str) -> None:
         """Replace a small file as a whole and durably: new file, sync, rename, sync."""
         with self.stage(role) as file:
             file.write(data)
             self.publish(file.path, path)
         self.sync()
 
-    def touch(self, path: PurePosixPath) -> bool:
+    def touch(self, path: Place) -> bool:
         """Refresh the time of an existing, non-empty file; False if there is none (`sharing`)."""
         with writing(self.root, path):
             try:
-                found = sharing.refreshed(self._folder(folder_of(path)), path.name)
+                # Mostly there is none; what seems to be there is looked for folder by folder.
+                os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
+                found = sharing.refreshed(self._folders.at(folder_of(path)), path.name)
             except FileNotFoundError:
                 return False
         # Its writer may have been killed between the rename and the sync of the folder.
-        self._dirty_folders.add(folder_of(path))
+        self._folders.changed.add(folder_of(path))
         return found
 
-    def rescue(self, path: PurePosixPath) -> None:
+    def rescue(self, path: Place) -> None:
         """Take a blob out of the trash again, if it lies there."""
         with writing(self.root, path):
-            sharing.rescue(self._root_fd, path.name, self._made_folder(folder_of(path)))
-        self._dirty_folders.add(folder_of(path))
+            sharing.rescue(self._root_fd, path.name, self._folders.made(folder_of(path)))
+        self._folders.changed.add(folder_of(path))
 
-    def discard(self, staged: PurePosixPath) -> None:
+    def discard(self, staged: Place) -> None:
         """Delete a staged file that is not wanted after all, if it is still there."""
         self._dirty_files.discard(staged)
         with writing(self.root, staged), suppress(FileNotFoundError):
-            os.unlink(staged.name, dir_fd=self._folder(folder_of(staged)))
+            os.unlink(staged.name, dir_fd=self._folders.at(folder_of(staged)))
 
     def sync(self) -> None:
         """Make everything written since the last call durable, files before the folders."""
         with writing(self.root):
-            if self._whole_sync and len(self._dirty_files) + len(self._dirty_folders) > _ONE_BY_ONE:
+            if (
+                self._whole_sync
+                and len(self._dirty_files) + len(self._folders.changed) > _ONE_BY_ONE
+            ):
                 sync_whole(self._root_fd)
             else:
                 for path in self._dirty_files:
                     self._sync_file(path)
-                for folder in self._dirty_folders:
-                    os.fsync(self._folder(folder))
+                for folder in self._folders.changed:
+                    os.fsync(self._folders.at(folder))
         self._dirty_files.clear()
-        self._dirty_folders.clear()
+        self._folders.changed.clear()
         self._appended.clear()
 
     def undo(self) -> None:
@@ -275,7 +285,7 @@ class Tree:
     # Locks
 
     @contextmanager
-    def locked(self, path: PurePosixPath, how: int = fcntl.LOCK_EX) -> Iterator[int]:
+    def locked(self, path: Place, how: int = fcntl.LOCK_EX) -> Iterator[int]:
         """Hold the lock of a folder, or of `.lock`; waits for its holder; yields its descriptor.
 
         An account's folder that is locked to write gets a new stamp (`telling`).
@@ -283,25 +293,25 @@ class Tree:
         descriptor = self._lock(path, how)
         try:
             with writing(self.root, path):
+                self._folders.new.clear()
                 if how == fcntl.LOCK_EX and folder_of(path) == ACCOUNTS:
                     self.stamped = new_stamp(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _lock(self, path: PurePosixPath, how: int) -> int:
+    def _lock(self, path: Place, how: int) -> int:
         with writing(self.root, path):
             while True:
                 # One of its own: flock belongs to the open description, and ours are shared.
                 if path == LOCK:
-                    descriptor = os.open(path.name, _LOCK, FILE_MODE, dir_fd=self._root_fd)
-                    set_mode(descriptor, FILE_MODE)
+                    descriptor = self._opened(path, _LOCK, self._root_fd)
                 else:
-                    descriptor = os.open(".", _FOLDER, dir_fd=self._made_folder(path))
-                above = self._folder(folder_of(path))
+                    descriptor = os.open(".", folders.OPEN, dir_fd=self._folders.made(path))
+                above = self._folders.at(folder_of(path))
                 if sharing.locked(descriptor, how, above, self.root / path):
                     return descriptor
-                self._forget(path)
+                self._folders.forget(path)
 
     def locked_for_writing(self) -> AbstractContextManager[int]:
         """Hold the tree's `.lock` shared, as every writer does for its life.
@@ -326,7 +336,7 @@ class Tree:
             with writing(self.root, folder):
                 sweep(descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
-                pulse = sharing.Pulse(self._root_fd)
+                pulse = sharing.Pulse(self._root_fd, role)
             try:
                 yield pulse
             finally:
@@ -335,64 +345,41 @@ class Tree:
                 with suppress(OSError):
                     sweep(descriptor)
 
-    def is_staging(self, role: str) -> bool:
-        """Say whether a writer of the role lives: then its staging folder is locked."""
-        with suppress(BackupPathBusy), self.locked(STAGING / role, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            return False
-        return True
+    def count_pulses(self, role: str = "") -> int:
+        """Return how many writers live, of all roles or of one; who has just begun may be none."""
+        with writing(self.root, STAGING):
+            return sharing.count_pulses(self._root_fd, role)
 
-    # Folders
+    # Folders and files
 
-    def _folder(self, folder: PurePosixPath) -> int:
-        """Return a descriptor of the folder, walking down without links. Raises OSError."""
-        descriptor = self._folders.pop(folder, -1)
-        if descriptor >= 0:
-            # Moved to the end: the ones used last are the last to be closed.
-            self._folders[folder] = descriptor
-            return descriptor
-        if not folder.parts:
-            return self._root_fd
-        if folder.name in ("", ".."):
-            raise OSError(errno.EINVAL, "it leads out of the tree")
-        descriptor = os.open(folder.name, _FOLDER, dir_fd=self._folder(folder_of(folder)))
-        if len(self._folders) >= FOLDERS_KEPT_OPEN:
-            oldest = next(iter(self._folders))
-            os.close(self._folders.pop(oldest))
-        self._folders[folder] = descriptor
+    def make_folder(self, folder: Place) -> bool:
+        """Have a folder there; say whether it was made under the lock that was taken last.
+
+        What lies in it then is this writer's alone.
+        """
+        with writing(self.root, folder):
+            self._folders.made(folder, seldom_there=True)
+        return folder in self._folders.new
+
+    def _opened(self, path: Place, flags: int, folder: int) -> int:
+        """Open a file in a folder, which the caller closes; made in its mode. Raises OSError."""
+        descriptor = os.open(path.name, flags, FILE_MODE, dir_fd=folder)
+        if self._masked and flags & os.O_CREAT:
+            set_mode(descriptor, FILE_MODE)
         return descriptor
 
-    def _forget(self, folder: PurePosixPath) -> None:
-        """Close what is open of a folder that is not in its place any more."""
-        for each in [each for each in self._folders if each.is_relative_to(folder)]:
-            os.close(self._folders.pop(each))
-
-    def _made_folder(self, folder: PurePosixPath) -> int:
-        """Return a descriptor of the folder, made if it is not there. Raises OSError."""
-        with suppress(FileNotFoundError):
-            return self._folder(folder)
-        parent = self._made_folder(folder_of(folder))
-        self._dirty_folders.add(folder_of(folder))
+    def _sync_file(self, path: Place) -> None:
+        descriptor = self._opened(path, _READ, self._folders.at(folder_of(path)))
         try:
-            os.mkdir(folder.name, FOLDER_MODE, dir_fd=parent)
-        except FileExistsError:
-            return self._folder(folder)
-        descriptor = self._folder(folder)
-        set_mode(descriptor, FOLDER_MODE)
-        return descriptor
-
-    @contextmanager
-    def _opened(self, path: PurePosixPath, flags: int) -> Iterator[int]:
-        descriptor = os.open(path.name, flags, FILE_MODE, dir_fd=self._folder(folder_of(path)))
-        try:
-            yield descriptor
+            os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
-    def _sync_file(self, path: PurePosixPath) -> None:
-        with self._opened(path, _READ) as descriptor:
-            os.fdatasync(descriptor)
-
-    def _cut(self, path: PurePosixPath, start: int, end: int) -> None:
-        with writing(self.root, path), self._opened(path, _WRITE) as descriptor:
-            if os.fstat(descriptor).st_size == end:
-                os.ftruncate(descriptor, start)
+    def _cut(self, path: Place, start: int, end: int) -> None:
+        with writing(self.root, path):
+            descriptor = self._opened(path, _WRITE, self._folders.at(folder_of(path)))
+            try:
+                if os.fstat(descriptor).st_size == end:
+                    os.ftruncate(descriptor, start)
+            finally:
+                os.close(descriptor)

@@ -19,10 +19,18 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from backupng.engine.backuppath import disk
-from backupng.engine.backuppath.disk import writing
+from backupng.engine.backuppath.disk import Kind, writing
 from backupng.engine.backuppath.fsio import Tree
-from backupng.engine.backuppath.layout import LOCK, STAGING
-from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable
+from backupng.engine.backuppath.layout import (
+    ACCOUNTS,
+    BLOBS,
+    CHECKPOINT,
+    LOCK,
+    SERVER,
+    STAGING,
+    Place,
+)
+from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable, ReadError
 
 _NOTE = re.compile(rb"host (\S+) boot (\S+) inode ([0-9]{1,20}) writers ([0-9]{1,9}) *\n")
 _LENGTH = 160
@@ -61,7 +69,8 @@ def passed(tree: Tree, host: str, recover: Callable[[Past], object]) -> Iterator
 
     The first one after an unclean boot calls `recover` before that, while nobody else writes.
     `host` is the identity of this host, empty if nobody told it. Raises BackupPathBusy during a
-    repair or migration, and for a tree that another host has written to.
+    repair or migration, for a tree that another host has written to, and for one to be recovered
+    that somebody writes to.
     """
     with ExitStack() as stack:
         with tree.locked(STAGING):
@@ -96,17 +105,53 @@ def _settled(tree: Tree, lock: int, found: Note | None, recover: Callable[[Past]
     """Return how many writers there are, once what the earlier ones left is certain."""
     past = found.past if found else _unknown(lock)
     writers = found.writers if found and past is Past.CLEAN else 0
-    if (past is Past.CLEAN and not writers) or not _is_alone(lock):
+    if past is Past.CLEAN and not writers:
+        return 0
+    if not _is_alone(tree, lock):
+        _settle_beside(tree, lock, past, writers)
         return writers
     try:
         if past is Past.CLEAN:
-            # Some were killed, or could not write: what they left in memory reaches the disk now.
-            disk.sync_whole(lock)
+            _make_certain(tree, lock)
         else:
             recover(past)
         return 0
     finally:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        disk.lock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB, root=tree.root)
+
+
+def _settle_beside(tree: Tree, lock: int, past: Past, writers: int) -> None:
+    """Do what can be done while others write; they stay counted, and so do those killed."""
+    if past is not Past.CLEAN:
+        raise BackupPathBusy(
+            f"{tree.root} was not closed cleanly, or its .lock is damaged, and somebody writes to"
+            " it that the note there does not tell of.",
+            hint="End whatever writes there, on this host or another one, then run it again.",
+        )
+    if writers > tree.count_pulses():
+        _make_certain(tree, lock)
+
+
+def _make_certain(tree: Tree, lock: int) -> None:
+    """Have on the disk what writers left in memory that were killed, or could not write."""
+    disk.sync_whole(lock)
+    if not disk.can_sync_whole(lock):
+        # That told of no errors: each file is asked for its own.
+        for folder in (ACCOUNTS, SERVER, BLOBS, CHECKPOINT):
+            _sync_below(tree, folder)
+
+
+def _sync_below(tree: Tree, folder: Place) -> None:
+    try:
+        found = tree.entries(folder)
+    except ReadError as error:
+        raise BackupPathUnwritable(str(error)) from error
+    for name, kind in found:
+        if kind is Kind.FILE:
+            tree.rely_on(folder / name)
+        elif kind is Kind.FOLDER:
+            _sync_below(tree, folder / name)
+    tree.sync()
 
 
 def _unknown(lock: int) -> Past:
@@ -115,12 +160,13 @@ def _unknown(lock: int) -> Past:
     return Past.POWER_LOSS if said and not _NOTE.fullmatch(said) else Past.UNKNOWN
 
 
-def _is_alone(lock: int) -> bool:
-    """Make the lock an exclusive one, if nobody else holds it."""
+def _is_alone(tree: Tree, lock: int) -> bool:
+    """Make the lock an exclusive one, if nobody else holds it. Raises BackupPathBusy."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        # The kernel has let go of it: a repair may have come in between.
+        disk.lock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB, root=tree.root)
         return False
     return True
 

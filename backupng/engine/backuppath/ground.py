@@ -1,7 +1,7 @@
 """All of a tree, folder by folder: what reads it as a whole, fast, and remembers nothing of it.
 
 Folders are opened without following links, and closed again, so that a thread with a `Ground` of
-its own disturbs no other.
+its own disturbs no other. A purge reads through this, beside `fsio`, and removes by `removal`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Self
 
 from backupng.engine.backuppath import sharing
 from backupng.engine.backuppath.disk import (
     FOLDER_MODE,
+    Mark,
     can_sync_whole,
+    mark_of,
     reading,
     reason,
     require_in_place,
@@ -25,15 +27,13 @@ from backupng.engine.backuppath.disk import (
     sync_whole,
     writing,
 )
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.errors import ReadError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _AT_ONCE: Final = 1 << 20
 _ABSENT: Final = -1
-
-Mark = tuple[int, int, int]
-"""What differs once a history is written to or replaced: inode, bytes, time of change in ns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class Folder:
 
     __slots__ = ("_above", "_descriptor", "_name", "_root")
 
-    def __init__(self, root: Path, above: PurePosixPath | Folder, name: str, descriptor: int):
+    def __init__(self, root: Path, above: Place | Folder, name: str, descriptor: int):
         self._root, self._above, self._name = root, above, name
         self._descriptor = descriptor
 
     @property
-    def path(self) -> PurePosixPath:
+    def path(self) -> Place:
         """Where it lies in the tree; spelled only if there is something to say."""
         above = self._above
         return (above.path if isinstance(above, Folder) else above) / self._name
@@ -152,7 +152,7 @@ class Ground:
         """Raise NotABackupPath if another folder lies at the root by now."""
         require_in_place(self._root_fd, root=self.root)
 
-    def folder(self, path: PurePosixPath) -> Folder:
+    def folder(self, path: Place) -> Folder:
         """Open a folder, to be used in a `with`."""
         with reading(self.root, path):
             found = descend(self._root_fd, *path.parts)
@@ -169,7 +169,7 @@ class Ground:
             if self._whole_sync:
                 sync_whole(self._root_fd)
 
-    def _synced(self, *folders: int) -> None:
+    def synced(self, *folders: int) -> None:
         """Sync folders at once where a `sync` of the whole is worth nothing. Raises OSError."""
         if not self._whole_sync:
             for folder in folders:
@@ -194,24 +194,19 @@ def descend(folder: int, *names: str) -> int | None:
     return descriptor
 
 
-def made(folder: int, *names: str) -> int:
-    """Walk down without links, making what is not there. Raises OSError."""
+def made(folder: int, *names: str, durably: bool) -> int:
+    """Walk down without links, making what is not there, durably or not yet. Raises OSError."""
     descriptor = os.dup(folder)
     for name in names:
         try:
-            inner = _made(descriptor, name)
+            inner = _made(descriptor, name, durably=durably)
         finally:
             os.close(descriptor)
         descriptor = inner
     return descriptor
 
 
-def mark_of(found: os.stat_result) -> Mark:
-    """Return what tells a history's file from what it becomes."""
-    return found.st_ino, found.st_size, found.st_ctime_ns
-
-
-def _made(folder: int, name: str) -> int:
+def _made(folder: int, name: str, *, durably: bool) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=folder)
     except FileNotFoundError:
@@ -220,6 +215,8 @@ def _made(folder: int, name: str) -> int:
             os.mkdir(name, FOLDER_MODE, dir_fd=folder)
     descriptor = os.open(name, _FOLDER, dir_fd=folder)
     set_mode(descriptor, FOLDER_MODE)
+    if durably:
+        os.fsync(folder)
     return descriptor
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from backupng.engine.backuppath import blobs, layout, metadata, values
 from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.errors import BrokenItem, DamagedBackup, LostBlob
 from backupng.engine.model import Digest, EntryState, ItemState, MailboxState
 
@@ -16,7 +16,7 @@ State = TypeVar("State", ItemState, EntryState, MailboxState)
 Parse = Callable[[Mapping[str, Any]], State]
 
 
-def read_states(tree: Tree, path: PurePosixPath, parse: Parse[State]) -> tuple[State, ...]:
+def read_states(tree: Tree, path: Place, parse: Parse[State]) -> tuple[State, ...]:
     """Return the states of the history at `path`, oldest first; empty if there is none.
 
     Raises ReadError when the file cannot be read, BrokenItem when it is damaged.
@@ -28,7 +28,7 @@ def read_states(tree: Tree, path: PurePosixPath, parse: Parse[State]) -> tuple[S
         raise DamagedBackup(f"{tree.root / path} is damaged: {error}.") from error
 
 
-def intact_lines(tree: Tree, path: PurePosixPath) -> metadata.Lines:
+def intact_lines(tree: Tree, path: Place) -> metadata.Lines:
     """Return the lines of the history at `path`. Raises ReadError, or BrokenItem if damaged."""
     lines = _lines(tree, path)
     if lines.damage:
@@ -46,9 +46,7 @@ def states_of(
     before: State | None = None
     room = values.LONGEST_FILE
     for number, data in enumerate(bodies, first):
-        body = values.load_body(data)
-        if type(body.get("n")) is not int or body["n"] != number:
-            raise BrokenItem(f"line {number} bears another number")
+        body = numbered(values.load_body(data), number)
         if values.MORE in body:
             bulk = _bulk(tree, body.pop(values.MORE), room)
             room -= len(bulk)
@@ -61,11 +59,21 @@ def states_of(
         yield state
 
 
+def numbered(body: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return the body of line `number` as it is. Raises BrokenItem if it bears another number."""
+    if type(body.get("n")) is not int or body["n"] != number:
+        raise BrokenItem(f"line {number} bears another number")
+    return body
+
+
 def digests_of(state: ItemState) -> frozenset[Digest]:
     """Return the digests of all blobs that a state refers to, its older versions included.
 
     The blob that a long body keeps its bulk in is its line's, not the state's: `bulk_of`.
     """
+    if not (state.side_rows or state.kept_as):
+        found = state.digest
+        return frozenset([found] if found is not None and layout.is_digest(found) else ())
     named = {state.digest, *state.kept_as.values()}
     named.update(row.get("blob_digest") for row in state.side_rows.get("revision", ()))
     # A SHA-1 of an old row names no blob here: `kept_as` has the name instead.
@@ -92,7 +100,7 @@ def read_blob(tree: Tree, digest: Digest) -> Iterator[bytes]:
         raise DamagedBackup(str(error)) from error
 
 
-def _lines(tree: Tree, path: PurePosixPath) -> metadata.Lines:
+def _lines(tree: Tree, path: Place) -> metadata.Lines:
     data = tree.read(path, limit=values.LONGEST_FILE) or b""
     return metadata.read_lines(data, layout.chain_seed(path))
 

@@ -4,21 +4,53 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 from backupng.engine.model import AccountId, Digest, EntryKind, ItemId
 
-FORMAT = PurePosixPath("format")
-LOCK = PurePosixPath(".lock")
-STAGING = PurePosixPath(".staging")
-TRASH = PurePosixPath(".trash")
-ACCOUNTS = PurePosixPath("accounts")
-SERVER = PurePosixPath("server")
-BLOBS = PurePosixPath("items")
-CHECKPOINT = PurePosixPath("checkpoint")
-RESERVE = PurePosixPath(".reserve")
-QUARANTINE = PurePosixPath("quarantine")
+
+class Place(str):
+    """Where something lies in a tree: the names from its root on, with `/` between them.
+
+    As quick to make and to find again as a text is: a scan has many for each item.
+    """
+
+    __slots__ = ()
+
+    def __truediv__(self, name: str) -> Place:
+        return Place(self + "/" + name if self else name)
+
+    @property
+    def name(self) -> str:
+        """The last name; empty for the root."""
+        return self[self.rfind("/") + 1 :]
+
+    @property
+    def parent(self) -> Place:
+        """The folder in which it lies."""
+        # What begins with `/` lies in a folder without a name: nowhere.
+        return Place(self[: self.rfind("/") or 1]) if "/" in self else Place()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names, none for the root."""
+        return tuple(self.split("/")) if self else ()
+
+    def is_below(self, folder: str) -> bool:
+        """Say whether it is the folder, or lies somewhere in it."""
+        return self == folder or self.startswith(f"{folder}/" if folder else "")
+
+
+FORMAT = Place("format")
+LOCK = Place(".lock")
+STAGING = Place(".staging")
+TRASH = Place(".trash")
+ACCOUNTS = Place("accounts")
+SERVER = Place("server")
+BLOBS = Place("items")
+CHECKPOINT = Place("checkpoint")
+RESERVE = Place(".reserve")
+QUARANTINE = Place("quarantine")
 
 ENTRY_FOLDERS = {
     EntryKind.DOMAIN: SERVER / "domains",
@@ -39,7 +71,7 @@ _KEPT = 4_000
 
 
 @lru_cache(maxsize=2 * _KEPT)
-def folder_of(path: PurePosixPath) -> PurePosixPath:
+def folder_of(path: Place) -> Place:
     """Return the folder that a path lies in."""
     return path.parent
 
@@ -56,34 +88,34 @@ def id_of(name: str) -> str | None:
     return entry_id if entry_id and id_name(entry_id) == name else None
 
 
-def account_folder(account: AccountId) -> PurePosixPath:
+def account_folder(account: AccountId) -> Place:
     """Return the folder that holds all of one account."""
     return ACCOUNTS / id_name(account)
 
 
-def account_file(account: AccountId) -> PurePosixPath:
+def account_file(account: AccountId) -> Place:
     """Return the history of the account's directory entry."""
     return account_folder(account) / "account"
 
 
-def mailbox_file(account: AccountId) -> PurePosixPath:
+def mailbox_file(account: AccountId) -> Place:
     """Return the history of what scans found in the mailbox as a whole."""
     return account_folder(account) / "mailbox"
 
 
-def items_folder(account: AccountId) -> PurePosixPath:
+def items_folder(account: AccountId) -> Place:
     """Return the folder of an account's item histories."""
     return account_folder(account) / "items"
 
 
 @lru_cache(maxsize=_KEPT)
-def item_file(account: AccountId, item: ItemId) -> PurePosixPath:
+def item_file(account: AccountId, item: ItemId) -> Place:
     """Return an item's history: item 2057 lies at `items/57/2057`, item 5 at `items/05/5`."""
     return _item_bucket(account, item % 100) / str(item)
 
 
 @lru_cache(maxsize=10_000)
-def _item_bucket(account: AccountId, number: int) -> PurePosixPath:
+def _item_bucket(account: AccountId, number: int) -> Place:
     return items_folder(account) / f"{number:02d}"
 
 
@@ -99,21 +131,31 @@ def item_of(bucket: str, name: str) -> ItemId | None:
     return ItemId(int(name)) if f"{int(name) % 100:02d}" == bucket else None
 
 
-def entry_file(kind: EntryKind, entry_id: str) -> PurePosixPath:
+def entry_file(kind: EntryKind, entry_id: str) -> Place:
     """Return the history of a directory entry."""
     if kind is EntryKind.ACCOUNT:
         return account_file(AccountId(entry_id))
     return ENTRY_FOLDERS[kind] / id_name(entry_id)
 
 
+def staged_file(role: str, name: str) -> Place:
+    """Return a file that a writer of that role makes before it has a place."""
+    return _staging_folder(role) / name
+
+
+@lru_cache(maxsize=16)
+def _staging_folder(role: str) -> Place:
+    return STAGING / role
+
+
 @lru_cache(maxsize=_KEPT)
-def blob_file(digest: Digest) -> PurePosixPath:
+def blob_file(digest: Digest) -> Place:
     """Return where the blob of that SHA-256 digest lies."""
     return _blob_bucket(digest[:2]) / digest
 
 
 @lru_cache(maxsize=4096)
-def _blob_bucket(name: str) -> PurePosixPath:
+def _blob_bucket(name: str) -> Place:
     return BLOBS / name
 
 
@@ -127,23 +169,23 @@ def is_blob_bucket(name: str) -> bool:
     return _BLOB_BUCKET.fullmatch(name) is not None
 
 
-def checkpoint_file(server_id: str) -> PurePosixPath:
+def checkpoint_file(server_id: str) -> Place:
     """Return the file that says how far the scans of this server have come."""
     return CHECKPOINT / id_name(server_id)
 
 
-def scanner_file(server_id: str) -> PurePosixPath:
+def scanner_file(server_id: str) -> Place:
     """Return the file that says how far the Real-Time Scanner of this server has come."""
     return CHECKPOINT / f"{id_name(server_id)}.scanner"
 
 
-def lock_folder(history: PurePosixPath) -> PurePosixPath:
+def lock_folder(history: Place) -> Place:
     """Return the folder whose lock a writer holds while it appends to that history."""
     depth = 1 if history.parts[0] == SERVER.name else 2
-    return PurePosixPath(*history.parts[:depth])
+    return Place("/".join(history.parts[:depth]))
 
 
-def chain_seed(path: PurePosixPath) -> str:
+def chain_seed(path: Place) -> str:
     """Return the text whose CRC-32 begins the chain of the history at `path`.
 
     For an item that is `ng1/<account id>/<item id>`, for any other history `ng1/` and its path.

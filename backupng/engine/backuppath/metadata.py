@@ -13,12 +13,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from backupng.engine.backuppath import values
 from backupng.engine.backuppath.layout import is_digest
 from backupng.engine.errors import BrokenItem
-from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, to_ms
+from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, Row, to_ms
 
 SEAL_LENGTH = len(" #00000000")
 
@@ -114,41 +114,63 @@ def parse_state(item: ItemId, body: Mapping[str, Any]) -> ItemState:
     Raises BrokenItem for a body that no writer of this format can have written.
     """
     try:
+        given: dict[str, Any] = {
+            name: read(body[key]) for key, name, read in _READABLE if key in body
+        }
         return ItemState(
             item_id=item,
             kind=ItemKind(body["type"]),
             mod=values.integer(body["mod"]),
             start=values.moment(body["t"]),
-            source=values.text(body.get("pos", "")),
-            deleted=values.flag(body.get("deleted", False)),
-            folder_id=None if "folder" not in body else ItemId(values.integer(body["folder"])),
-            name=values.optional_text(body.get("name")),
-            subject=values.optional_text(body.get("subject")),
-            sender=values.optional_text(body.get("from")),
-            recipients=values.optional_text(body.get("to")),
-            flags=values.text(body.get("flags", "")),
-            unread=values.flag(body.get("unread", False)),
-            tags=tuple(values.text(tag) for tag in values.array(body.get("tags", []))),
-            color=values.integer(body.get("color", 0)),
-            date=values.integer(body.get("date", 0)),
-            size=None if "size" not in body else values.integer(body["size"]),
-            digest=None if "digest" not in body else _digest(body["digest"]),
-            fields=values.texts(body.get("fields", {})),
-            row=values.row(body.get("row", {})),
-            side_rows={
-                table: tuple(values.row(row) for row in values.array(rows))
-                for table, rows in values.mapping(body.get("side", {})).items()
-            },
-            kept_as={
-                Digest(old): _digest(kept)
-                for old, kept in values.mapping(body.get("kept_as", {})).items()
-            },
+            **given,
         )
     except (KeyError, ValueError) as error:
         raise BrokenItem(f"a state of item {item} has missing or impossible values") from error
+
+
+def _item(value: object) -> ItemId:
+    return ItemId(values.integer(value))
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    return tuple(map(values.text, values.array(value)))
+
+
+def _side_rows(value: object) -> dict[str, tuple[Row, ...]]:
+    return {
+        table: tuple(map(values.row, values.array(rows)))
+        for table, rows in values.mapping(value).items()
+    }
+
+
+def _kept_as(value: object) -> dict[Digest, Digest]:
+    return {Digest(old): _digest(kept) for old, kept in values.mapping(value).items()}
 
 
 def _digest(value: object) -> Digest:
     if not is_digest(value):
         raise ValueError(value)
     return Digest(values.text(value))
+
+
+_READABLE: Final = (
+    ("pos", "source", values.text),
+    ("deleted", "deleted", values.flag),
+    ("folder", "folder_id", _item),
+    ("name", "name", values.optional_text),
+    ("subject", "subject", values.optional_text),
+    ("from", "sender", values.optional_text),
+    ("to", "recipients", values.optional_text),
+    ("flags", "flags", values.text),
+    ("unread", "unread", values.flag),
+    ("tags", "tags", _tags),
+    ("color", "color", values.integer),
+    ("date", "date", values.integer),
+    ("size", "size", values.integer),
+    ("digest", "digest", _digest),
+    ("fields", "fields", values.texts),
+    ("row", "row", values.row),
+    ("side", "side_rows", _side_rows),
+    ("kept_as", "kept_as", _kept_as),
+)
+"""A key, the field of the state that it gives, and how it is read; an absent one is the default."""

@@ -1,23 +1,26 @@
 """What a copy made beside a writer has only in part: states whose blobs were not copied yet.
 
 A writer makes a blob durable before the state that names it, and both before the checkpoint behind
-them. So in a copy a state may lack its blob where it is newer than the copy's checkpoint and than
-the account's last scan: it is *pending*, and the state before it stands. Any other state that lacks
-its blob is broken (FORMAT.md §3).
+them. So in a copy a state may lack a blob that it names, its own, its bulk's or a revision's, where
+it is newer than the copy's checkpoint and than the account's last scan: it is *pending*, and the
+state before it stands. Any other state that lacks one is broken (FORMAT.md §3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from backupng.engine.backuppath import histories, layout, metadata, values
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.errors import BackupPathBroken, BrokenItem, ItemError, ReadError
-from backupng.engine.model import AccountId, Digest, ItemId, ItemState, to_ms
+from backupng.engine.model import AccountId, Digest, EntryKind, ItemId, ItemState, to_ms
 
 if TYPE_CHECKING:
     from backupng.engine.backuppath.store import BackupPath
+
+_NS_A_MS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,11 @@ class Frontier:
     open_ops: frozenset[tuple[int, int]] = frozenset()
 
     @classmethod
-    def of(cls, path: BackupPath, account: AccountId) -> Frontier:
-        """Read checkpoints and the account's last scan; without any, everything is newer."""
+    def of(cls, path: BackupPath, account: AccountId | None) -> Frontier:
+        """Read checkpoints and the account's last scan; without any, everything is newer.
+
+        Without an account: that of the other directory entries.
+        """
         scan_ms, (log, open_ops) = _scan_of(path, account), _log_of(path)
         return cls(scan_ms, log, open_ops)
 
@@ -55,6 +61,23 @@ class Frontier:
         if kind == "log" and len(place) == 2 and self.log is not None:
             return place >= self.log or place in self.open_ops
         return False
+
+    def is_tail(self, written_ns: int) -> bool:
+        """Say whether a history that is empty or ends within a line may be so by a killed writer.
+
+        `written_ns` is when its file was last written to (`mtime`). A scan that ends has written
+        anew what a writer killed before it began had not: what is older than that was cut since.
+        """
+        return self.scan_ms is not None and written_ns >= self.scan_ms * _NS_A_MS
+
+    def lost_end(self, lines: metadata.Lines, written_ns: int) -> str:
+        """Say what is wrong with a history that has lost its end; empty if nothing is, or may be.
+
+        What `lines.damage` tells is another matter.
+        """
+        if lines.damage or (lines.bodies and not lines.torn) or self.is_tail(written_ns):
+            return ""
+        return f"line {len(lines.bodies) + 1} is cut short" if lines.torn else "it is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +101,28 @@ def settled_history(
 
 
 def is_pending(path: BackupPath, frontier: Frontier, state: ItemState) -> bool:
-    """Say whether a state's blob is missing because the copy was made before it was there."""
-    if state.digest is None or not frontier.is_newer(state.source):
+    """Say whether a blob that a state names, of a revision too, was not there yet.
+
+    That of its line's bulk is looked at by `is_line_pending`.
+    """
+    if not frontier.is_newer(state.source):
         return False
-    return not _has(path, state.digest)
+    return not all(_has(path, each) for each in histories.digests_of(state))
+
+
+def is_line_pending(
+    path: BackupPath, frontier: Frontier, item: ItemId, body: bytes, *, number: int
+) -> bool:
+    """As `is_pending`, for the body of an item's line, its bulk included; False if it is broken."""
+    try:
+        if _is_bulk_pending(path, frontier, body):
+            return True
+        if not _is_new_line(frontier, body):
+            return False
+        (state,) = histories.states_of(path.tree, [body], _parse_of(item), first=number)
+    except ItemError:
+        return False
+    return is_pending(path, frontier, state)
 
 
 def _without_pending_bulk(
@@ -107,12 +148,19 @@ def _before_pending_bulk(
     path: BackupPath, frontier: Frontier, bodies: tuple[bytes, ...]
 ) -> Iterator[bytes]:
     for data in bodies:
-        head = values.load_body(data)
-        bulk, source = head.get(values.MORE), head.get("pos")
-        is_new = isinstance(source, str) and frontier.is_newer(source)
-        if is_new and layout.is_digest(bulk) and not _has(path, Digest(values.text(bulk))):
+        if _is_bulk_pending(path, frontier, data):
             return
         yield data
+
+
+def _is_bulk_pending(path: BackupPath, frontier: Frontier, body: bytes) -> bool:
+    bulk = histories.bulk_of(body)
+    return bulk is not None and not _has(path, bulk) and _is_new_line(frontier, body)
+
+
+def _is_new_line(frontier: Frontier, body: bytes) -> bool:
+    source = values.load_body(body).get("pos")
+    return isinstance(source, str) and frontier.is_newer(source)
 
 
 def _parse_of(item: ItemId) -> histories.Parse[ItemState]:
@@ -123,10 +171,43 @@ def _has(path: BackupPath, digest: Digest) -> bool:
     return bool(path.tree.mark(layout.blob_file(digest)))
 
 
-def _scan_of(path: BackupPath, account: AccountId) -> int | None:
+def lost_history(path: BackupPath, account: AccountId) -> tuple[Place, str] | None:
+    """Return what of an account that has items is missing, and why that is no scan on its way.
+
+    A history of the account itself, or both of them: then its folder. Raises ReadError, or
+    BackupPathError for the checkpoint.
+    """
+    entry, mailbox = layout.account_file(account), layout.mailbox_file(account)
+    has_entry, has_mailbox = bool(path.tree.mark(entry)), bool(path.tree.mark(mailbox))
+    if (has_entry and has_mailbox) or next(path.items(account), None) is None:
+        return None
+    scan: Any = path.checkpoint().get("smartscan", {})
+    started = scan.get("started", 0) if isinstance(scan, Mapping) else 0
+    if not has_entry and not has_mailbox:
+        written_ms = path.stamp(account) // _NS_A_MS
+        why = "its first scan never came to its end, and no later one has found the account"
+        return (layout.account_folder(account), why) if written_ms < started else None
+    was_scanned = _is_known_since(path, account, started)
+    return ((mailbox if has_entry else entry), "it is missing") if was_scanned else None
+
+
+def _is_known_since(path: BackupPath, account: AccountId, started: int) -> bool:
+    """Say whether a SmartScan knew the account that began then, in ms; True if in doubt."""
+    try:
+        entries = path.entry_history(EntryKind.ACCOUNT, account)
+        scans = path.mailbox_history(account)
+    except BrokenItem:
+        return True
+    # One that was left out from its first entry on was not scanned.
+    is_left_out = bool(entries) and entries[0].deleted
+    firsts = [*(each.start for each in entries[:1]), *(each.start for each in scans[:1])]
+    return min(map(to_ms, firsts), default=0) <= started and not is_left_out
+
+
+def _scan_of(path: BackupPath, account: AccountId | None) -> int | None:
     try:
         found = path.checkpoint().get("smartscan", {})
-        scans = path.mailbox_history(account)
+        scans = () if account is None else path.mailbox_history(account)
     except (BackupPathBroken, ItemError):
         return None
     started = found.get("started", 0) if isinstance(found, Mapping) else None

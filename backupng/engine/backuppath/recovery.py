@@ -11,15 +11,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from backupng.engine.backuppath import disk, histories, layout, metadata, provisioning, values
+from backupng.engine.backuppath import disk, histories, layout, metadata, values
 from backupng.engine.backuppath.disk import Kind
 from backupng.engine.backuppath.gate import Past
-from backupng.engine.backuppath.pending import Frontier
-from backupng.engine.errors import BackupPathBroken, BrokenItem, ItemError, ReadError
+from backupng.engine.backuppath.layout import Place
+from backupng.engine.backuppath.pending import Frontier, is_line_pending
+from backupng.engine.backuppath.uncertain import (
+    EVERY_ACCOUNT,
+    REASON_SCANNER,
+    make_uncertain,
+    spell_uncertain,
+)
+from backupng.engine.errors import BackupPathBroken, BrokenItem, ReadError
 from backupng.engine.model import AccountId, Digest, ItemId, to_ms
 
 if TYPE_CHECKING:
@@ -31,7 +36,6 @@ _MARGIN_MS: Final = 3_600_000
 _NS: Final = 1_000_000
 _ACCOUNTS: Final = layout.ACCOUNTS.name
 _PARTS_OF_ITEM: Final = 5
-_EVERY_ACCOUNT: Final = "*"
 _REASON: Final = "the host stopped without a clean end, and unfinished states were cut off"
 
 
@@ -44,9 +48,9 @@ class Recovered:
 
     histories: int = 0
     blobs: int = 0
-    cut: list[PurePosixPath] = field(default_factory=list)
-    set_aside: list[PurePosixPath] = field(default_factory=list)
-    unreadable: list[PurePosixPath] = field(default_factory=list)
+    cut: list[Place] = field(default_factory=list)
+    set_aside: list[Place] = field(default_factory=list)
+    unreadable: list[Place] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Spell it as a sentence for a log."""
@@ -95,15 +99,22 @@ class Recovery:
 
     def _set_aside_broken_checkpoints(self) -> None:
         server = self._path.form.server_id
-        readers = {
-            layout.checkpoint_file(server): self._path.checkpoint,
-            layout.scanner_file(server): self._path.scanner,
-        }
-        for file, read in readers.items():
-            try:
-                read()
-            except BackupPathBroken:
-                self._set_aside(file)
+        try:
+            self._path.checkpoint()
+        except BackupPathBroken:
+            self._set_aside(layout.checkpoint_file(server))
+        try:
+            self._path.scanner()
+        except BackupPathBroken:
+            self._begin_scanner_anew(layout.scanner_file(server))
+
+    def _begin_scanner_anew(self, file: Place) -> None:
+        """Put aside what the scanner said; in one step `*` takes the place of who was uncertain."""
+        self._keep_copy(file, self._tree.read(file, limit=values.LONGEST_SCANNER) or b"")
+        data = spell_uncertain(
+            self._path, {}, [EVERY_ACCOUNT], since=self._now, reason=REASON_SCANNER
+        )
+        self._tree.replace(file, data, role=_ROLE)
 
     def _since_ns(self) -> int:
         """Return from when on files are looked at: 0 is all of them."""
@@ -117,14 +128,14 @@ class Recovery:
             return 0
         return max(0, last - _MARGIN_MS) * _NS
 
-    def _is_young(self, path: PurePosixPath, since_ns: int) -> bool:
+    def _is_young(self, path: Place, since_ns: int) -> bool:
         mark = self._tree.mark(path)
         # The time of the last change, which nobody can set, as copies do with the other one.
         return bool(mark) and mark[3] >= since_ns
 
     # Blobs
 
-    def _broken_blobs(self, since_ns: int) -> Iterator[PurePosixPath]:
+    def _broken_blobs(self, since_ns: int) -> Iterator[Place]:
         for bucket in filter(layout.is_blob_bucket, self._names(layout.BLOBS)):
             for name in filter(layout.is_digest, self._names(layout.BLOBS / bucket)):
                 blob = layout.BLOBS / bucket / name
@@ -141,7 +152,7 @@ class Recovery:
             return True
         return False
 
-    def _set_aside(self, path: PurePosixPath) -> None:
+    def _set_aside(self, path: Place) -> None:
         """Move a file to the quarantine, durably; one of the same name is there already: delete."""
         target = self._aside / path
         if self._tree.mark(target):
@@ -152,7 +163,7 @@ class Recovery:
 
     # Histories
 
-    def _of_entries(self) -> Iterator[PurePosixPath]:
+    def _of_entries(self) -> Iterator[Place]:
         for folder in layout.ENTRY_FOLDERS.values():
             for name in self._names(folder):
                 if layout.id_of(name) is not None:
@@ -161,7 +172,7 @@ class Recovery:
             yield layout.account_file(account)
             yield layout.mailbox_file(account)
 
-    def _of_items(self) -> Iterator[PurePosixPath]:
+    def _of_items(self) -> Iterator[Place]:
         for account in self._path.accounts():
             folder = layout.items_folder(account)
             for bucket in filter(layout.is_item_bucket, self._names(folder)):
@@ -169,7 +180,7 @@ class Recovery:
                     if layout.item_of(bucket, name) is not None:
                         yield folder / bucket / name
 
-    def _unfinished(self, paths: Iterable[PurePosixPath], since_ns: int) -> Iterator[PurePosixPath]:
+    def _unfinished(self, paths: Iterable[Place], since_ns: int) -> Iterator[Place]:
         """Yield the young ones of some histories that have to be cut."""
         for path in paths:
             with self._leaving_unreadable(path):
@@ -179,7 +190,7 @@ class Recovery:
                     if self._good(path, data) < len(data):
                         yield path
 
-    def _cut_all(self, paths: list[PurePosixPath]) -> None:
+    def _cut_all(self, paths: list[Place]) -> None:
         """Cut histories; first the next scan is told to look at their accounts as a whole."""
         self._make_uncertain({path.parts[1] for path in paths if path.parts[0] == _ACCOUNTS})
         for path in paths:
@@ -192,7 +203,7 @@ class Recovery:
                 self.result.cut.append(path)
         self._tree.sync()
 
-    def _good(self, path: PurePosixPath, data: bytes) -> int:
+    def _good(self, path: Place, data: bytes) -> int:
         """Return how many bytes of a history stay."""
         lines = metadata.read_lines(data, layout.chain_seed(path))
         if lines.damage and not self._after_power_loss:
@@ -200,7 +211,7 @@ class Recovery:
             return len(data)
         return self._before_pending(path, lines)
 
-    def _before_pending(self, path: PurePosixPath, lines: metadata.Lines) -> int:
+    def _before_pending(self, path: Place, lines: metadata.Lines) -> int:
         """Return how many bytes of a history come before its first pending state."""
         if len(path.parts) != _PARTS_OF_ITEM or not lines.bodies:
             return lines.good
@@ -208,34 +219,17 @@ class Recovery:
         frontier = self._frontier(account)
         good = 0
         for number, body in enumerate(lines.bodies, 1):
-            if self._is_pending(frontier, item, number, body):
+            if is_line_pending(self._path, frontier, item, body, number=number):
                 return good
             good += len(body) + metadata.SEAL_LENGTH + 1
         return lines.good
-
-    def _is_pending(self, frontier: Frontier, item: ItemId, number: int, body: bytes) -> bool:
-        """Say whether a state names a blob that its group never gave a name."""
-        try:
-            source = values.load_body(body).get("pos")
-            if not isinstance(source, str) or not frontier.is_newer(source):
-                return False
-            if (bulk := histories.bulk_of(body)) and not self._has(bulk):
-                return True
-            parse = partial(metadata.parse_state, item)
-            state = next(histories.states_of(self._tree, [body], parse, first=number))
-        except ItemError:
-            return False
-        return not all(map(self._has, histories.digests_of(state)))
 
     def _frontier(self, account: AccountId) -> Frontier:
         if self._frontier_of[0] != account:
             self._frontier_of = account, Frontier.of(self._path, account)
         return self._frontier_of[1]
 
-    def _has(self, digest: Digest) -> bool:
-        return bool(self._tree.mark(layout.blob_file(digest)))
-
-    def _keep_copy(self, path: PurePosixPath, data: bytes) -> None:
+    def _keep_copy(self, path: Place, data: bytes) -> None:
         with self._tree.stage(_ROLE) as file:
             file.write(data)
         self._tree.publish(file.path, self._aside / path)
@@ -243,21 +237,14 @@ class Recovery:
 
     def _make_uncertain(self, folders: Iterable[str]) -> None:
         """Have accounts compared as a whole, by the Account Scan or SmartScan that comes next."""
-        accounts = [layout.id_of(name) for name in folders]
-        accounts += [_EVERY_ACCOUNT] if self.result.set_aside else []
-        if not accounts:
-            return
-        said = dict(self._path.scanner())
-        since = {"since": to_ms(self._now), "reason": _REASON}
-        said["uncertain"] = said.get("uncertain", {}) | dict.fromkeys(map(str, accounts), since)
-        data = provisioning.spell_checkpoint(said, longest=values.LONGEST_SCANNER)
-        file = layout.scanner_file(self._path.form.server_id)
-        self._tree.replace(file, data, role=_ROLE)
+        accounts = [str(layout.id_of(name)) for name in folders]
+        accounts += [EVERY_ACCOUNT] if self.result.set_aside else []
+        make_uncertain(self._path, accounts, since=self._now, reason=_REASON, role=_ROLE)
 
-    def _read(self, path: PurePosixPath) -> bytes:
+    def _read(self, path: Place) -> bytes:
         return self._tree.read(path, limit=values.LONGEST_FILE) or b""
 
-    def _names(self, folder: PurePosixPath) -> list[str]:
+    def _names(self, folder: Place) -> list[str]:
         try:
             return self._tree.names(folder)
         except ReadError:
@@ -265,7 +252,7 @@ class Recovery:
             return []
 
     @contextmanager
-    def _leaving_unreadable(self, path: PurePosixPath) -> Iterator[None]:
+    def _leaving_unreadable(self, path: Place) -> Iterator[None]:
         """Go on where the disk does not give a file: a check will tell of it."""
         try:
             yield

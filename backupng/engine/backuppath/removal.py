@@ -1,7 +1,8 @@
 """What a purge does to a tree: histories unlinked, accounts and blobs moved into the trash.
 
-Each thread has a `Remover` of its own. Order and locks are those of FORMAT.md §6 and §7. Where the
-disk refuses it raises BackupPathUnwritable: what was done until then stays done, and is right.
+A purge changes the tree through this, not through `fsio`. Each thread has a `Remover` of its own.
+Order and locks are those of FORMAT.md §6 and §7. Where the disk refuses it raises
+BackupPathUnwritable: what was done until then stays done, and is right.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
 from typing import Final
 
 from backupng.engine.backuppath import layout, sharing
-from backupng.engine.backuppath.disk import new_stamp, stamp_of, writing
-from backupng.engine.backuppath.ground import Ground, Mark, descend, made, mark_of
-from backupng.engine.backuppath.layout import TRASH
+from backupng.engine.backuppath.disk import Mark, mark_of, new_stamp, stamp_of, writing
+from backupng.engine.backuppath.ground import Ground, descend, made
+from backupng.engine.backuppath.layout import TRASH, Place
 from backupng.engine.errors import BackupPathBusy
 
 _AT_ONCE: Final = 64
@@ -31,7 +31,7 @@ class Remover(Ground):
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the lock of `.trash`, as one purge does. Raises BackupPathBusy if another does."""
-        with self._made(TRASH) as trash:
+        with self.made(TRASH) as trash:
             with writing(self.root, TRASH):
                 try:
                     fcntl.flock(trash, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,9 +42,9 @@ class Remover(Ground):
             yield
 
     @contextmanager
-    def account(self, folder: PurePosixPath) -> Iterator[Account | None]:
+    def account(self, folder: Place) -> Iterator[Account | None]:
         """Hold an account's lock to remove what is in it; None if it is not there any more."""
-        with self._made(folder.parent) as parent:
+        with self.made(folder.parent) as parent:
             with writing(self.root, folder):
                 descriptor = descend(parent, folder.name)
             if descriptor is None:
@@ -59,7 +59,7 @@ class Remover(Ground):
                 os.close(descriptor)
 
     def move_blobs(
-        self, bucket: str, names: Sequence[str], into: PurePosixPath, *, before_ns: int
+        self, bucket: str, names: Sequence[str], into: Place, *, before_ns: int
     ) -> tuple[int, int]:
         """Move blobs of one folder away unless somebody relied on them since; return number, bytes.
 
@@ -67,34 +67,38 @@ class Remover(Ground):
         """
         place = layout.BLOBS / bucket
         sizes: list[int] = []
-        with self._made(place) as folder, self._made(into) as target, writing(self.root, place):
+        with self.made(place) as folder, self.made(into) as target, writing(self.root, place):
             for at in range(0, len(names), _AT_ONCE):
                 sizes += _move(folder, names[at : at + _AT_ONCE], target, before_ns)
-            self._synced(target, folder)
+            self.synced(target, folder)
         return len(sizes), sum(sizes)
 
-    def put_back(self, trash: PurePosixPath, digest: str) -> bool:
+    def put_back(self, trash: Place, digest: str) -> bool:
         """Move a blob from the trash to its place unless one lies there; say whether it was."""
         place = layout.BLOBS / digest[:2]
-        with self._made(trash) as source, self._made(place) as folder, writing(self.root, place):
+        with self.made(trash) as source, self.made(place) as folder, writing(self.root, place):
             fcntl.flock(folder, fcntl.LOCK_EX)
             if _seen(folder, digest) is not None or _seen(source, digest) is None:
                 return False
             # The next purge is to find it young.
             os.utime(digest, dir_fd=source, follow_symlinks=False)
             os.rename(digest, digest, src_dir_fd=source, dst_dir_fd=folder)
-            self._synced(folder, source)
+            self.synced(folder, source)
         return True
 
-    def delete(self, folder: PurePosixPath, names: Iterable[str]) -> int:
+    def delete(self, folder: Place, names: Iterable[str]) -> int:
         """Delete files of a folder in the trash, folders with all in them; return their bytes."""
-        with self._made(folder) as descriptor, writing(self.root, folder):
+        with self.made(folder) as descriptor, writing(self.root, folder):
             return sum(_delete(descriptor, name) for name in names)
 
     @contextmanager
-    def _made(self, path: PurePosixPath) -> Iterator[int]:
+    def made(self, path: Place) -> Iterator[int]:
+        """Open a folder, made durably where only single folders can be synced.
+
+        Raises BackupPathUnwritable.
+        """
         with writing(self.root, path):
-            descriptor = made(self._root_fd, *path.parts)
+            descriptor = made(self._root_fd, *path.parts, durably=not self._whole_sync)
         try:
             yield descriptor
         finally:
@@ -104,7 +108,7 @@ class Remover(Ground):
 class Account:
     """An account's folder whose lock is held."""
 
-    def __init__(self, remover: Remover, path: PurePosixPath, parent: int, descriptor: int) -> None:
+    def __init__(self, remover: Remover, path: Place, parent: int, descriptor: int) -> None:
         self._remover, self._path = remover, path
         self._parent, self._descriptor = parent, descriptor
 
@@ -115,7 +119,7 @@ class Account:
 
     def unlink(self, bucket: str, wanted: Iterable[tuple[str, Mark]]) -> list[str]:
         """Remove histories of one bucket that are as they were read; return the names of others."""
-        path, spared = PurePosixPath(_ITEMS, bucket), []
+        path, spared = Place(_ITEMS) / bucket, []
         with writing(self._remover.root, self._path / path):
             folder = descend(self._descriptor, *path.parts)
             if folder is None:
@@ -127,12 +131,12 @@ class Account:
                         spared.append(name)
                     else:
                         os.unlink(name, dir_fd=folder)
-                self._remover._synced(folder)
+                self._remover.synced(folder)
             finally:
                 os.close(folder)
         return spared
 
-    def move(self, into: PurePosixPath, *, stamp: int) -> bool:
+    def move(self, into: Place, *, stamp: int) -> bool:
         """Move the account as a whole if nobody has locked it to write since; say whether it was.
 
         `stamp` is what the folder bore before it was read.
@@ -141,9 +145,9 @@ class Account:
             if stamp_of(self._descriptor) != stamp:
                 return False
         name = self._path.name
-        with self._remover._made(into) as target, writing(self._remover.root, self._path):
+        with self._remover.made(into) as target, writing(self._remover.root, self._path):
             os.rename(name, name, src_dir_fd=self._parent, dst_dir_fd=target)
-            self._remover._synced(target, self._parent)
+            self._remover.synced(target, self._parent)
         return True
 
 

@@ -1,9 +1,9 @@
-"""What writers and a purge owe each other, on open descriptors.
+"""What writers and a purge owe each other, on folders of the tree that `fsio` or `ground` opened.
 
-A writer that relies on a blob gives it a new time and looks at it again, and whoever publishes one
-renames it, both under the *shared* lock of the blob's folder. A purge looks at the time once more
-and moves the blob away under the *exclusive* lock of it. So either the purge sees the new time, or
-the writer sees that the blob is gone.
+A writer that relies on a blob gives it a new time, and then looks at it again under the *shared*
+lock of its folder; under that, whoever publishes one renames it. A purge looks at the time once
+more and moves the blob away under the *exclusive* lock of it. So either the purge sees the new
+time, or the writer sees that the blob is gone.
 
 A blob has its time before the state that names it is in the tree. Up to when a living writer owes
 no such state, its *pulse* tells: a file of its own below `.pulses`, whose time it renews when a
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from backupng.engine.backuppath.disk import FILE_MODE, FOLDER_MODE, lock, set_mode
+from backupng.engine.errors import ReadError
 
 _PULSES: Final = ".pulses"
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -32,16 +33,19 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def refreshed(folder: int, name: str) -> bool:
     """Give a blob the present time, then say whether it is there, whole as far as its length tells.
 
-    Raises OSError.
+    Raises OSError, and ReadError for a folder in its place, into which no blob can be renamed.
     """
-    fcntl.flock(folder, fcntl.LOCK_SH)
     try:
         os.utime(name, dir_fd=folder, follow_symlinks=False)
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        fcntl.flock(folder, fcntl.LOCK_SH)
+        try:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        finally:
+            fcntl.flock(folder, fcntl.LOCK_UN)
     except FileNotFoundError:
         return False
-    finally:
-        fcntl.flock(folder, fcntl.LOCK_UN)
+    if stat.S_ISDIR(found.st_mode):
+        raise ReadError(f"a folder lies in the place of the blob {name}")
     return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
@@ -104,12 +108,12 @@ def is_in_place(descriptor: int, parent: int, name: str) -> bool:
 class Pulse:
     """The pulse of one living writer, which holds its lock: a dead one's is nobody's."""
 
-    def __init__(self, root: int) -> None:
-        """Make the file below the root of a tree. Raises OSError."""
+    def __init__(self, root: int, role: str) -> None:
+        """Make the file below the root of a tree, its role in its name. Raises OSError."""
         with suppress(FileExistsError):
             os.mkdir(_PULSES, FOLDER_MODE, dir_fd=root)
         self._folder = os.open(_PULSES, _FOLDER, dir_fd=root)
-        self._name = uuid.uuid4().hex
+        self._name = f"{role}-{uuid.uuid4().hex}"
         self._file = -1
         try:
             while self._file < 0:
@@ -137,17 +141,30 @@ def oldest_pulse(root: int, *, besides: Pulse | None = None) -> int | None:
 
     `besides` is the asker's own: whoever has one takes those of dead writers away. Raises OSError.
     """
+    return min(_pulses(root, besides._name if besides else ""), default=None)
+
+
+def count_pulses(root: int, role: str = "") -> int:
+    """Return how many writers live and have a pulse, all of them or those of a role.
+
+    Raises OSError.
+    """
+    return len(_pulses(root, role=role))
+
+
+def _pulses(root: int, own: str = "", role: str = "") -> list[int]:
+    """Return the times of living writers' pulses but one's own, who removes those of dead ones."""
     try:
         folder = os.open(_PULSES, _FOLDER, dir_fd=root)
     except FileNotFoundError:
-        return None
+        return []
     try:
-        own = besides._name if besides else ""
-        names = [name for name in os.listdir(folder) if name != own]
+        begin = f"{role}-" if role else ""
+        names = [name for name in os.listdir(folder) if name != own and name.startswith(begin)]
         found = [_time_of(folder, name, removes=bool(own)) for name in names]
     finally:
         os.close(folder)
-    return min((each for each in found if each is not None), default=None)
+    return [each for each in found if each is not None]
 
 
 def _held(folder: int, name: str) -> int:
@@ -172,7 +189,8 @@ def _time_of(folder: int, name: str, *, removes: bool) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, or two who ask at once would take each other for the writer.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return os.fstat(file).st_mtime_ns
     else:

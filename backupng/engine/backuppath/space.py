@@ -6,8 +6,7 @@ on the same disk, still finds room.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,7 +41,10 @@ def shortage(room: Room, least_free_bytes: int) -> tuple[str, str] | None:
 
 @dataclass(slots=True)
 class Space:
-    """The room for one writer: nothing more is stored with less than `least_free_bytes`."""
+    """The room for one writer: nothing more is stored with less than `least_free_bytes`.
+
+    A context manager, around what writes: it gives the reserve back if the disk is full inside.
+    """
 
     tree: Tree
     role: str
@@ -66,16 +68,14 @@ class Space:
                 self._hold(wanted)
             self._reserved = wanted
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Give the reserve back if the disk is full inside."""
-        try:
-            yield
-        except BackupPathUnwritable as error:
-            if error.code == "no_space":
-                with suppress(BackupPathUnwritable):
-                    self.tree.discard(RESERVE)
-            raise
+        if isinstance(error, BackupPathUnwritable) and error.code == "no_space":
+            with suppress(BackupPathUnwritable):
+                self.tree.discard(RESERVE)
 
     def _hold(self, length: int) -> None:
         """Have a reserve of that length, unless there is a larger one."""

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from backupng.engine.backuppath import gate, histories, layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import BlobCodec, Packer, codec_of
-from backupng.engine.backuppath.clock import seen_by
+from backupng.engine.backuppath.clock import Seen
 from backupng.engine.backuppath.disk import Room, reading
 from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.recovery import Recovered, Recovery
 from backupng.engine.backuppath.telling import Listener
 from backupng.engine.backuppath.writer import Writer
@@ -236,13 +237,6 @@ class BackupPath:
         with file, reading(self.tree.root, path):
             return BlobFile(self.tree.root / path, codec_of(file, digest))
 
-    def count_blobs(self) -> int:
-        """Return how many blobs the tree holds, by their names alone."""
-        with _as_a_whole():
-            buckets = filter(layout.is_blob_bucket, self.tree.names(layout.BLOBS))
-            names = (name for each in buckets for name in self.tree.names(layout.BLOBS / each))
-            return sum(layout.is_digest(name) for name in names)
-
     def measure_blobs(self) -> tuple[int, int]:
         """Return how many blobs the tree holds, and how many bytes their files have."""
         count = length = 0
@@ -263,9 +257,13 @@ class BackupPath:
         """Return what the Real-Time Scanner says of itself; empty before it first ran."""
         return self._said(layout.scanner_file(self.form.server_id), limit=values.LONGEST_SCANNER)
 
+    def scanner_mark(self) -> tuple[int, ...]:
+        """Return what differs once the scanner has said something else of itself."""
+        return self.tree.mark(layout.scanner_file(self.form.server_id))
+
     def is_writing(self, role: str) -> bool:
         """Say whether a writer of that role is at work now: its lock tells, which dies with it."""
-        return self.tree.is_staging(role)
+        return self.tree.count_pulses(role) > 0
 
     def has_writers(self) -> bool:
         """Say whether anybody writes to the tree now, under whatever role; True if in doubt."""
@@ -284,7 +282,7 @@ class BackupPath:
         with self.tree.locked(layout.LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
             yield
 
-    def _said(self, path: PurePosixPath, *, limit: int) -> Mapping[str, Any]:
+    def _said(self, path: Place, *, limit: int) -> Mapping[str, Any]:
         with _as_a_whole():
             data = self.tree.read(path, limit=limit)
         where = str(self.tree.root / path)
@@ -313,7 +311,7 @@ class BackupPath:
             writer.pulse = pulse
             writer.listener = self.listener
             writer.space.least_free_bytes = self.least_free_bytes
-            writer.clock.latest = seen_by(self)
+            writer.clock = Seen.of(self)
             yield writer
         for _, _, error in writer.refused:
             raise error
@@ -359,7 +357,7 @@ def _create(tree: Tree, form: provisioning.Format) -> None:
 def _is_empty(tree: Tree) -> bool:
     # A creator killed before `format` leaves only names with a dot behind.
     with _as_a_whole():
-        names = set(tree.names(PurePosixPath())) - {_OF_A_NEW_FILE_SYSTEM}
+        names = set(tree.names(Place())) - {_OF_A_NEW_FILE_SYSTEM}
         return all(name.startswith(".") for name in names)
 
 
@@ -379,7 +377,7 @@ def _read_format(tree: Tree) -> provisioning.Format:
     return provisioning.parse_format(data, where=str(tree.root / layout.FORMAT))
 
 
-def _read_small(tree: Tree, path: PurePosixPath) -> bytes | None:
+def _read_small(tree: Tree, path: Place) -> bytes | None:
     with _as_a_whole():
         return tree.read(path, limit=_SMALL_FILE)
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from backupng.engine.backuppath.disk import Mark
 from backupng.engine.model import AccountId, Digest, EntryState, ItemId, ItemState, MailboxState
 
-NOTHING = 0
-"""Stands in `Batch.before` for an account of which nothing was written yet."""
+NOTHING = -2
+"""Stands in `Batch.before` for an account of which nothing was written yet; no stamp, and not the 0
+of a listener that does not know how far it has come.
+"""
 UNKNOWN = -1
 """Stands in `Batch.after` where the disk bears no stamp, or more may lie there than is told."""
-
-Mark = tuple[int, ...]
-"""What `Tree.mark` says of a file: device, inode, length in bytes, last change in ns."""
 
 
 @dataclass(frozen=True, slots=True)

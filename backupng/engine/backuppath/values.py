@@ -43,23 +43,28 @@ def dump_body(values: Mapping[str, Any]) -> bytes:
     Raises BrokenItem for a value that JSON cannot say.
     """
     try:
-        text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _ENCODER.encode(values)
     except (TypeError, ValueError, RecursionError) as error:
         raise BrokenItem(f"a state holds a value that cannot be written: {error}") from error
-    # A lone surrogate has no UTF-8; JSON can say it as an escape.
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        # A lone surrogate has no UTF-8; JSON can say it as an escape.
+        return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
 
 
-def load_body(data: bytes, *, longest: int = LONGEST_BODY) -> dict[str, Any]:
+def load_body(
+    data: bytes, *, longest: int = LONGEST_BODY, spelled: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Read one body strictly: an object, no doubled keys, no NaN, 64-bit integers, bounded.
 
-    Raises BrokenItem.
+    `spelled`: what `dump_body` has just made it of. Raises BrokenItem.
     """
     if len(data) > longest:
         raise BrokenItem(f"a body of {len(data)} bytes is longer than the format allows")
     try:
         text = data.decode("utf-8")
-        if (written := _as_written(text, data)) is not None:
+        if (written := _as_written(text, data, spelled)) is not None:
             return written
         values = json.loads(
             text,
@@ -140,17 +145,20 @@ def row(value: object) -> Row:
     return mapping(value)
 
 
-def _as_written(text: str, data: bytes) -> dict[str, Any] | None:
+def _as_written(text: str, data: bytes, spelled: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return what a text says that spells it as we do; None for any other: it is read with care.
 
-    Written again it would not be the same if a key stood twice in it or a number was none. Of few
-    braces no deep nesting can be made, of few digits no large integer.
+    Written again it would not be the same if a key stood twice in it or a number was none; nor
+    would it be what it was `spelled` of. Of few braces no deep nesting can be made, of few digits
+    no large integer.
     """
     if data.count(b"{") + data.count(b"[") >= _DEEPEST or _LONG in data.translate(_ZEROS):
         return None
     try:
-        found = _DECODER.decode(text)
-        same = isinstance(found, dict) and _ENCODER.encode(found) == text
+        found, end = _DECODER.raw_decode(text)
+        if not isinstance(found, dict) or end != len(text):
+            return None
+        same = _ENCODER.encode(found) == text if spelled is None else found == spelled
     except (ValueError, RecursionError):
         return None
     return found if same else None

@@ -1,8 +1,9 @@
 """A blob's file held against its name: as strict as a restore reads it, and as fast as it can be.
 
 A zstandard frame tells its blocks, and no block unpacks to more than 128 KiB: so a frame is known
-to be short before it is unpacked, and a short one is unpacked at once, not by small bites. The
-layout of frames and blocks is that of RFC 8878, 3.1.1.
+to be short before it is unpacked, and a short one is unpacked at once, not by small bites. One that
+says to hold more than its blocks can is not: room for all it says would be made first. The layout
+of frames and blocks is that of RFC 8878, 3.1.1.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _AT_ONCE: Final = 8 << 20
 _LARGEST_BLOCK: Final = 128 << 10
 _MOST_BLOCKS: Final = 256
 _REPEATED, _RESERVED = 1, 3
+_UNSAID: Final = zstandard.CONTENTSIZE_UNKNOWN
 
 
 class Verifier:
@@ -115,6 +117,8 @@ def _most(data: bytes) -> int | None:
         if kind == _RESERVED or size > _LARGEST_BLOCK or place > len(data):
             return None
         if header & 1:
+            most = number * _LARGEST_BLOCK
             is_whole = place + 4 * frame.has_checksum == len(data)
-            return number * _LARGEST_BLOCK if is_whole else None
+            is_honest = frame.content_size == _UNSAID or frame.content_size <= most
+            return most if is_whole and is_honest else None
     return None

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 from backupng.engine.backuppath import disk, histories, layout, metadata, provisioning, values
@@ -15,6 +14,8 @@ from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.clock import Reading, Seen
 from backupng.engine.backuppath.ends import Ends, Growing
 from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.histories import State
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.sharing import Pulse
 from backupng.engine.backuppath.space import Space
 from backupng.engine.backuppath.telling import (
@@ -45,7 +46,7 @@ NO_ITEM = ItemId(0)
 class _Group:
     """What waits for the next commit."""
 
-    blobs: dict[Digest, PurePosixPath] = field(default_factory=dict)
+    blobs: dict[Digest, Place] = field(default_factory=dict)
     items: dict[AccountId, dict[ItemId, list[ItemState]]] = field(default_factory=dict)
     entries: dict[tuple[EntryKind, str], list[EntryState]] = field(default_factory=dict)
     mailboxes: dict[AccountId, MailboxState] = field(default_factory=dict)
@@ -53,6 +54,8 @@ class _Group:
     """Bytes of its blobs as they lie on the disk."""
     relied_on: set[Digest] = field(default_factory=set)
     """Blobs that were there already, and got a new time."""
+    missing: set[Digest] = field(default_factory=set)
+    """Blobs that were looked for, were not there, and are not the group's yet."""
 
     @property
     def is_empty(self) -> bool:
@@ -86,6 +89,7 @@ class Writer:
         """Told what each group appended, after its last sync."""
         self.space = Space(tree, role)
         self.clock = Seen()
+        self._distrusted: set[Digest] = set()
         self.refused: list[tuple[AccountId, ItemId, ItemError]] = []
         """States that could not be kept, with why, for the Report; who takes them, clears it."""
 
@@ -107,18 +111,26 @@ class Writer:
         if digest in self._group.blobs:
             return True
         is_there = layout.is_digest(digest) and self._tree.touch(layout.blob_file(digest))
-        if is_there:
+        if is_there and digest not in self._distrusted:
             self._group.relied_on.add(digest)
-        return is_there
+            return True
+        self._group.missing.add(digest)
+        return False
+
+    def distrust(self, digest: Digest) -> None:
+        """Have a damaged blob count as missing; once it is kept anew, that takes its place."""
+        self._distrusted.add(digest)
 
     def add_blob(self, plain: Iterable[bytes]) -> tuple[Digest, int, int]:
         """Keep plain bytes once; return digest, plain length and bytes newly written (0: known)."""
-        with self.space.guarded(), self._tree.stage(self._role) as file:
+        with self.space, self._tree.stage(self._role) as file:
             digest, length = self._packer.pack(plain, file.write)
-        if self.has_blob(digest):
+        if digest not in self._group.missing and self.has_blob(digest):
             self._tree.discard(file.path)
             return digest, length, 0
         self._group.blobs[digest] = file.path
+        self._group.missing.discard(digest)
+        self._distrusted.discard(digest)
         self._group.length += file.length
         return digest, length, file.length
 
@@ -148,7 +160,7 @@ class Writer:
         self._written = group
         self._batches = []
         try:
-            with self.space.guarded():
+            with self.space:
                 if not group.is_empty:
                     self.space.require()
                 news = self._write(group)
@@ -177,7 +189,7 @@ class Writer:
 
     def trust_clock(self, now: datetime) -> None:
         """Let the next checkpoint tell that the clock shows `now`: a person says it is right."""
-        self.clock.latest = Reading.of(to_ms(now))
+        self.clock.confirm(Reading.of(to_ms(now)))
 
     def _write(self, group: _Group) -> int:
         if group.blobs:
@@ -217,25 +229,29 @@ class Writer:
 
     def _append_item(self, batch: Batch, item: ItemId, states: Sequence[ItemState]) -> int:
         account = batch.account
-        path, news = layout.item_file(account, item), 0
+        path = layout.item_file(account, item)
         lines: list[ItemLine] = []
-        with self._refusing(account, item):
+        try:
             history = Growing(self._tree, self._ends, path, partial(metadata.parse_state, item))
             for state in states:
                 if _is_news(history.last, state):
                     try:
-                        number = history.next_number
-                        self._rely_on_blobs(history.last, state)
-                        bulk = self._add(history, metadata.spell_state(state, number))
-                        lines.append(ItemLine(number, history.last or state, bulk))
-                        news += 1
+                        lines.append(self._item_line(history, state))
                     except ItemError as error:
                         self.refused.append((account, item, error))
-            with _telling(batch):
-                history.append()
-            if lines:
-                batch.items.append(Grown(item, self._ends.mark_of(path), lines))
-        return news
+            mark = history.append()
+        except ItemError as error:
+            self.refused.append((account, item, error))
+            return 0
+        if lines:
+            batch.items.append(Grown(item, mark, lines))
+        return len(lines)
+
+    def _item_line(self, history: Growing[ItemState], state: ItemState) -> ItemLine:
+        number = history.next_number
+        self._rely_on_blobs(history.last, state)
+        last, bulk = self._add(history, metadata.spell_state(state, number))
+        return ItemLine(number, last, bulk)
 
     def _rely_on_blobs(self, last: ItemState | None, state: ItemState) -> None:
         """Give the blobs a new time that a state names, and that its item did not name before.
@@ -247,10 +263,9 @@ class Writer:
         if last is not None and not last.deleted:
             named -= histories.digests_of(last)
         for digest in named:
-            path = layout.blob_file(digest)
-            if not self._written.names(digest) and not self._tree.touch(path):
+            if not self._written.names(digest) and not self._tree.touch(layout.blob_file(digest)):
                 # It was there when the state was made.
-                self._tree.rescue(path)
+                self._tree.rescue(layout.blob_file(digest))
 
     def _append_entry(self, kind: EntryKind, entry_id: str, states: Sequence[EntryState]) -> None:
         path = layout.entry_file(kind, entry_id)
@@ -265,10 +280,9 @@ class Writer:
             for state in states:
                 with self._refusing(entry_id):
                     number = history.next_number
-                    self._add(history, provisioning.spell_entry(state, number))
-                    lines.append((number, history.last or state))
-            with _telling(batch):
-                history.append()
+                    last, _ = self._add(history, provisioning.spell_entry(state, number))
+                    lines.append((number, last))
+            history.append()
             if isinstance(batch, Batch):
                 batch.entries += lines
 
@@ -280,14 +294,13 @@ class Writer:
             lines: list[tuple[int, MailboxState]] = []
             if not _is_begun(history.last, state):
                 number = history.next_number
-                self._add(history, provisioning.spell_mailbox(state, number))
-                lines.append((number, history.last or state))
-            with _telling(batch):
-                history.append()
+                last, _ = self._add(history, provisioning.spell_mailbox(state, number))
+                lines.append((number, last))
+            history.append()
             batch.mailboxes += lines
 
-    def _add(self, history: Growing[Any], body: dict[str, Any]) -> Digest | None:
-        """Add a body to a history; return the blob that its bulk moved into if it is too long."""
+    def _add(self, history: Growing[State], body: dict[str, Any]) -> tuple[State, Digest | None]:
+        """Add a body to a history; return its state, and the blob of its bulk if it is too long."""
         data = values.dump_body(body)
         digest: Digest | None = None
         if len(data) > values.LONGEST_BODY:
@@ -295,9 +308,9 @@ class Writer:
             digest, _, _ = self.add_blob([values.dump_body(bulk)])
             if digest in self._group.blobs:
                 self._tree.publish(self._group.blobs.pop(digest), layout.blob_file(digest))
-            data = values.dump_body(head | {values.MORE: digest})
-        history.add(data)
-        return digest
+            body = head | {values.MORE: digest}
+            data = values.dump_body(body)
+        return history.add(data, body), digest
 
     @contextmanager
     def _refusing(self, account: str, item: ItemId = NO_ITEM) -> Iterator[None]:
@@ -305,17 +318,6 @@ class Writer:
             yield
         except ItemError as error:
             self.refused.append((AccountId(account), item, error))
-
-
-@contextmanager
-def _telling(batch: Batch | int) -> Iterator[None]:
-    """Have nobody rely on a batch of which perhaps more was written than it tells."""
-    try:
-        yield
-    except ItemError:
-        if isinstance(batch, Batch):
-            batch.after = UNKNOWN
-        raise
 
 
 def _is_begun(last: MailboxState | None, state: MailboxState) -> bool:

@@ -24,6 +24,8 @@ from typing import Final
 from backupng.engine.catalog import schema
 
 _PATIENCE_S: Final = 5.0
+_LOGGED_PAGES: Final = 4_096
+"""Moved from the log at once: that syncs both files, and who adds waits for it."""
 _CACHE_KIB: Final = 4096
 _PAGE: Final = 8192
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -193,6 +195,7 @@ def _connected(name: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA page_size = {_PAGE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOGGED_PAGES}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except BaseException:
         connection.close()

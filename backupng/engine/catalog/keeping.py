@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from backupng.engine.backuppath.telling import NOTHING, UNKNOWN, Batch, Grown, ItemLine, Mark
+from backupng.engine.backuppath.disk import Mark
+from backupng.engine.backuppath.telling import NOTHING, UNKNOWN, Batch, Grown, ItemLine
 from backupng.engine.catalog import rows
 from backupng.engine.catalog.schema import BUCKETS, FOREVER
 from backupng.engine.model import AccountId, EntryState, ItemId, MailboxState, to_ms
@@ -39,7 +40,7 @@ ReadHistory = tuple[ItemId, Mark, Sequence[ItemLine], str]
 def add_batches(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
     """Take in what a writer appended, inside a transaction; what was taken in before is no news.
 
-    An account that was behind stays so: its history would have a hole.
+    An account that was behind stays so: its history would have a hole, or ghosts if it begins anew.
     """
     for batch in batches:
         number, stamp = find_account(connection, batch.account)

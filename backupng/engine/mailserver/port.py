@@ -6,10 +6,11 @@ Two servers answer it: `zimbra` (a real one) and `sandbox` (the embedded one). O
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from backupng.engine.errors import ItemError
 from backupng.engine.model import (
@@ -21,8 +22,15 @@ from backupng.engine.model import (
     ItemKind,
     ItemState,
     Mailbox,
+    Row,
 )
-from backupng.engine.redolog.files import LogFiles
+
+if TYPE_CHECKING:
+    from backupng.engine.redolog.files import LogFiles
+
+_SUMS: Final = re.compile(r"([0-9]+)/([0-9]+)/([0-9]+)/([0-9]+);")
+PAIRED_BITS: Final = 0xFFFFF
+"""Of two paired numbers so many bits count: no sum of their products leaves 64 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +58,23 @@ class Census:
 
     An equal `mark` means that no item came or went and none has another change number. Every change
     gives an item a number above all others, and one that only goes makes them fewer; sums tell of
-    what neither does, a database put back from a copy.
+    what neither does, a database put back from a copy. It begins with what can be reckoned with:
+    `count/sum of ids/sum of (id, number) paired/sum of (id, date) paired;`; tags have no date.
     """
 
     count: int
     mark: str
+
+    @staticmethod
+    def sums_of(mark: str) -> tuple[int, int, int, int] | None:
+        """Return the four numbers that a mark begins with; None of one from elsewhere."""
+        found = _SUMS.match(mark)
+        return (int(found[1]), int(found[2]), int(found[3]), int(found[4])) if found else None
+
+
+def paired(item: int, other: int) -> int:
+    """Return what an item and a number of it add to a sum of pairs."""
+    return (item & PAIRED_BITS) * (other & PAIRED_BITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +129,16 @@ class Source(Protocol):
 
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""
+
+    def dated(self, mailbox: Mailbox, since: int) -> int:
+        """Return the sum of (id, date) paired of the items with a change number from `since`."""
+
+    def traits(self, mailbox: Mailbox, items: Iterable[ItemId] | None = None) -> Iterator[Row]:
+        """Yield of these, or of all items and user tags what tells a row from one of its number.
+
+        `id`, `mod_metadata`, `change_date`, `type` and `blob_digest`; of a tag `id`, `sequence` and
+        `name`. Reads all rows without `items`: for a whole comparison only.
+        """
 
     def states(
         self, mailbox: Mailbox, items: Iterable[ItemId]

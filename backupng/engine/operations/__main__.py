@@ -8,6 +8,7 @@ started it, and SIGTERM asks it to end at the next safe point.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -15,13 +16,16 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from backupng.engine.errors import BackupError, OperationError, Stopped
 from backupng.engine.operations import OPERATIONS, parameters, tether
 from backupng.engine.operations.base import Level, Report
 from backupng.engine.operations.channel import Channel, StopRequest
 from backupng.engine.operations.context import ServerContext
+
+_GARBAGE: Final = 20_000
+"""After so many new objects garbage is looked for."""
 
 
 class WatchedContext(ServerContext):
@@ -50,6 +54,9 @@ def main() -> int:
     tether.die_with_parent()
     os.umask(0o027)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is loaded stays, and items come and go in groups: to look for circles is in vain.
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
     stop = StopRequest()
     line = json.loads(sys.stdin.buffer.read())
     if os.getppid() != line["parent"]:

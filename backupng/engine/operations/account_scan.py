@@ -13,11 +13,12 @@ from backupng.engine.operations.base import Context, Level, Operation, Report
 from backupng.engine.operations.moments import spelled
 from backupng.engine.operations.smart_scan import SmartScan
 from backupng.engine.operations.words import NO_ADDRESSES, AccountNameOrId, Addresses
-from backupng.engine.scan.account import AccountResult, AccountScan
+from backupng.engine.scan.account import AccountScan
 from backupng.engine.scan.beside import Beside
 from backupng.engine.scan.cos import classes_of
 from backupng.engine.scan.counts import ScanCounts
 from backupng.engine.scan.directory import DirectoryReading, DirectoryScan, read_directory
+from backupng.engine.scan.ending import AccountResult
 from backupng.engine.scan.patience import Patience
 from backupng.engine.scan.smartscan import ROLE
 from backupng.engine.scan.uncertainty import Uncertain
@@ -135,7 +136,7 @@ def settle(ctx: Context, account: AccountId, doubt: Uncertain, report: Report) -
         )
         return
     ctx.log(f"An Account Scan of {entry.name} comes before the restore: {why}.")
-    scanned = scan_account(ctx, entry, deep=True)
+    scanned = scan_account(ctx, entry)
     counts = scanned.counts
     ctx.log(
         f"Account Scan of {entry.name}: {counts.items_new} new, {counts.items_updated} updated, "

@@ -20,7 +20,7 @@ from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.disk import Room
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.catalog.catalog import Catalog
-from backupng.engine.errors import BackupError, DamagedBackup, ItemError, LostBlob
+from backupng.engine.errors import BackupError, BadRequest, DamagedBackup, ItemError, LostBlob
 from backupng.engine.mailserver.port import Destination, Source
 from backupng.engine.model import ItemId
 
@@ -233,6 +233,22 @@ class Operation(Command):
         raise NotImplementedError
 
 
+def open_named(root: Path) -> BackupPath:
+    """Open a tree that a parameter names, refused in words that fit. Raises what `open` raises."""
+    try:
+        return BackupPath.open(root)
+    except BackupError as error:
+        if error.code in _NOT_THERE:
+            error.hint = "Name the folder of a Backup Path."
+        if error.code == "path_missing" and root.exists():
+            hint = error.hint
+            raise BadRequest(f"{root} is not a folder.", code=error.code, hint=hint) from error
+        raise
+
+
+_NOT_THERE = frozenset({"not_initialized", "path_missing", "path_not_a_backup"})
+
+
 class IncompleteAnswer(BackupError):
     """A lookup's answer of which a part cannot be had: shown, and the command fails."""
 
@@ -262,7 +278,7 @@ class BackupPathLookup(Lookup):
         """Open the Backup Path and look."""
         if self.backup_path is None:
             return self.look(ctx.path, ctx)
-        with BackupPath.open(self.backup_path) as path:
+        with open_named(self.backup_path) as path:
             return self.look(path, ctx)
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
@@ -19,12 +20,18 @@ from backupng.engine.backuppath.telling import Batch
 from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.errors import BackupError, MailServerError
 from backupng.engine.mailserver.port import Destination, Source
-from backupng.engine.mailserver.sandbox.server import Sandbox
+from backupng.engine.mailserver.sandbox.reading import SandboxReading
 from backupng.engine.mailserver.zimbra import door
 from backupng.engine.operations.base import Level, Settings
 
 _COMMAND = re.compile(r"\bbackupng (?:--host \S+ )?backup\b")
+_BROKEN_CHECKPOINT = re.compile(r"(/.*)/checkpoint/[^/]+ is damaged\.")
+_REPAIR = (
+    "Move it away: backupng backup doCoherencyCheck {path} fixBackup true. Then have it written"
+    " anew: backupng backup doSmartScan"
+)
 
+_SANDBOX = "backupng.engine.mailserver.sandbox.server"
 _SANDBOX_DESTINATION = "backupng.engine.mailserver.sandbox.destination"
 """Loaded by whoever writes there: a scan, which never does, starts in half the time without."""
 
@@ -70,6 +77,8 @@ class ServerContext:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, BackupError):
+            if broken := _BROKEN_CHECKPOINT.fullmatch(str(error)):
+                error.hint = _REPAIR.format(path=shlex.quote(broken[1]))
             error.hint = named(error.hint, self._server["name"])
         self._stack.close()
 
@@ -94,13 +103,14 @@ class ServerContext:
     @cached_property
     def destination(self) -> Destination:
         """The mail server, written. Raises MailServerError for one that cannot be."""
-        if not isinstance(self._mail_server, Sandbox):
+        if self._server["kind"] != "sandbox":
             raise MailServerError(
                 "This version cannot write to a Zimbra server yet.",
                 hint="Scans of it work; restores go to a sandbox server only.",
             )
+        sandbox = self._stack.enter_context(import_module(_SANDBOX).Sandbox.open(self._folder))
         made: Destination = import_module(_SANDBOX_DESTINATION).SandboxDestination(
-            self._mail_server, self._clock
+            sandbox, self._clock
         )
         return made
 
@@ -164,6 +174,10 @@ class ServerContext:
         )
 
     @property
+    def _folder(self) -> Path:
+        return Path(self._server["connection"]["folder"])
+
+    @property
     def _root(self) -> Path:
         return Path(self._server["backup_path"])
 
@@ -177,7 +191,7 @@ def open_mail_server(server: Mapping[str, Any]) -> MailServer:
     """Open the mail server that the line's `server` names. Raises MailServerError."""
     match server["kind"]:
         case "sandbox":
-            return Sandbox.open(Path(server["connection"]["folder"]))
+            return SandboxReading.open(Path(server["connection"]["folder"]))
         case "zimbra":
             return door.open_server(server["connection"])
         case kind:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,15 +12,16 @@ from typing import ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BackupPathBusy, BadRequest, ItemError, UnsupportedFormat
+from backupng.engine.errors import BackupPathBusy, BadRequest, ItemError
 from backupng.engine.model import AccountId, EntryKind, ItemId
-from backupng.engine.operations.base import Context, Level, Operation, Report
+from backupng.engine.operations.base import Context, Level, Operation, Report, open_named
+from backupng.engine.operations.named_path import require_changeable
 from backupng.engine.operations.words import NO_ADDRESSES, AccountNames, Addresses
 from backupng.engine.restore.select import find_account
 from backupng.engine.scan.beside import Beside
 from backupng.engine.scan.differences import Comparison, Difference
 from backupng.engine.upkeep.coherency import CoherencyCheck
-from backupng.engine.upkeep.coherency_findings import Finding, Findings, Flaw
+from backupng.engine.upkeep.coherency_findings import MOST_LISTED, Finding, Findings, Flaw
 from backupng.engine.upkeep.coherency_repair import MOVED, Repair
 
 READING: Final = "reading the Backup Path"
@@ -32,6 +33,10 @@ NEEDS_IT_ALONE: Final = frozenset({WAITING, MOVING})
 SKIP, CHECK, FIX = "skip", "check", "fix"
 
 _EXAMPLE: Final = "backupng backup docoherencycheck /opt/zimbra/backup/ng/"
+_NOTHING_THERE: Final = (
+    "There is nothing in {}: no account, no directory entry and no blob. If it is a copy, it is not"
+    " complete."
+)
 _PATIENCE_S: Final = 60.0
 _PAUSE_S: Final = 0.1
 _NAMED: Final = 10
@@ -90,7 +95,7 @@ class DoCoherencyCheck(Operation):
                 parameter="fixDoubleGzip",
                 value=self.fixDoubleGzip,
             )
-        with BackupPath.open(self.backup_path) as path:
+        with open_named(self.backup_path) as path:
             self._chosen(path)
             if self.checkZimbra and path.form.server_id != ctx.source.server_id:
                 raise BadRequest(
@@ -99,17 +104,13 @@ class DoCoherencyCheck(Operation):
                     hint="Run the command there, or leave checkZimbra away.",
                 )
             if self._fixes:
-                path.tree.require_writable()
-            if self._fixes and path.form.read_only:
-                raise UnsupportedFormat(
-                    f"{self.backup_path} uses a newer format that this version can only read.",
-                    hint="Leave fixBackup away, or use a newer version of Backup NG.",
-                )
+                hint = "Leave fixBackup away, or use a newer version of Backup NG."
+                require_changeable(ctx, path, hint=hint)
 
     def run(self, ctx: Context) -> Report:
         """Check; compare and repair if that is asked for."""
         findings = Findings(tell=lambda found: ctx.log(str(found), level=Level.WARNING))
-        with BackupPath.open(self.backup_path) as path:
+        with open_named(self.backup_path) as path:
             started, accounts = ctx.now, self._chosen(path)
             CoherencyCheck(
                 path=path,
@@ -123,14 +124,19 @@ class DoCoherencyCheck(Operation):
             ).run()
             report = Report(counters=_counters(findings))
             _list_findings(path, findings, report)
+            differing: set[AccountId] = set()
             if self.checkZimbra:
-                _list_differences(_differences(ctx, path, accounts), report, ctx)
-            if any(findings.flaws[flaw] for flaw in self._fixes):
-                self._fix(ctx, path, findings, report, started=started)
+                found = _list_differences(_differences(ctx, path, accounts), report, ctx)
+                differing.update(found if self.fixBackup else ())
+            if differing or any(findings.flaws[flaw] for flaw in self._fixes):
+                self._fix(ctx, path, findings, report, started=started, differing=differing)
             elif findings.total:
                 report.notes.append("Nothing was moved: fixBackup is false.")
             if accounts is not None:
                 report.notes.append("Orphans are looked for only where all accounts are checked.")
+            _list_foreign(ctx, findings)
+            if accounts is None and not findings.total and not _holds_anything(findings):
+                report.warnings.append(_NOTHING_THERE.format(path.tree.root))
             if findings.counts["unjudged"]:
                 report.notes.append("Metadata cannot be read: what is an orphan, nobody knows.")
         return report
@@ -155,6 +161,7 @@ class DoCoherencyCheck(Operation):
         report: Report,
         *,
         started: datetime,
+        differing: Collection[AccountId],
     ) -> None:
         zone = ZoneInfo(ctx.settings.zone)
         with _alone(ctx, path):
@@ -165,6 +172,7 @@ class DoCoherencyCheck(Operation):
                 name=f"{started.astimezone(zone):%d_%m_%y#%H_%M_%S}",
                 pause=lambda: ctx.tick(0, 0, phase=MOVING),
                 flaws=self._fixes,
+                differing=frozenset(differing),
                 packer=ctx.settings.packer,
             )
             folder = repair.run()
@@ -210,17 +218,26 @@ def _differences(
     yield from Comparison(ctx.source, path, beside, pause).run(accounts)
 
 
-def _list_differences(found: Iterable[Difference], report: Report, ctx: Context) -> None:
-    """Name the first ones in the report, all of them in the log."""
-    number = 0
+def _list_differences(found: Iterable[Difference], report: Report, ctx: Context) -> set[AccountId]:
+    """List them as findings, as many as there is room for; name all of them in the log.
+
+    Returns the accounts of which items differ: no scan need have a reason to look at those.
+    """
+    number, accounts = 0, set()
+    listed: dict[str, list[tuple[ItemId, str]]] = {}
     for number, each in enumerate(found, 1):
         what = f"item {each.item}: {each.what}" if each.item else each.what
         ctx.log(f"{each.account}: {what}", level=Level.WARNING)
-        if number <= _NAMED:
-            report.warnings.append(f"{each.account}: {what}.")
+        if each.item:
+            accounts.add(each.account_id)
+        if number <= MOST_LISTED:
+            listed.setdefault(each.account, []).append((each.item, each.what))
     report.counters["differences"] = number
-    if number > _NAMED:
-        report.warnings.append(f"{number - _NAMED} more differences: the log names them.")
+    for account, items in listed.items():
+        report.unreadable[account] = sorted([*report.unreadable[account], *items])
+    if number > MOST_LISTED:
+        report.warnings.append(f"{number - MOST_LISTED} more differences: the log names them.")
+    return accounts
 
 
 def _counters(findings: Findings) -> dict[str, int]:
@@ -245,6 +262,19 @@ def _list_findings(path: BackupPath, findings: Findings, report: Report) -> None
         report.unreadable[owner] = sorted(listed[owner])
     if orphans:
         report.warnings.append(_orphans(findings.flaws[Flaw.ORPHAN], orphans))
+
+
+def _list_foreign(ctx: Context, findings: Findings) -> None:
+    """Name the first of what is not the tree's in the log."""
+    for place in findings.foreign:
+        ctx.log(f"{place} is not the Backup Path's: it is left alone.")
+    more = findings.counts["foreign_names"] - len(findings.foreign)
+    if more:
+        ctx.log(f"{more} more names are not the Backup Path's.")
+
+
+def _holds_anything(findings: Findings) -> bool:
+    return any(findings.counts[name] for name in ("accounts", "metadata_files", "blobs"))
 
 
 def _orphans(number: int, found: Sequence[Finding]) -> str:

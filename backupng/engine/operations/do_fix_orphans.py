@@ -36,4 +36,11 @@ class DoFixOrphans(Operation):
     def run(self, ctx: Context) -> Report:
         """Look, or remove."""
         nothing = Retention(items_days=None, accounts_days=None)
-        return purge(ctx, self.backup_path, nothing, dryrun=self.dryrun, confirmed=self.confirm)
+        return purge(
+            ctx,
+            self,
+            nothing,
+            backup_path=self.backup_path,
+            dryrun=self.dryrun,
+            confirmed=self.confirm,
+        )

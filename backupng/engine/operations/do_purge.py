@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
+from zoneinfo import ZoneInfo
 
-from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import UnsupportedFormat
-from backupng.engine.operations import plausibility
+from backupng.engine.errors import OperationError
+from backupng.engine.operations import parameters, plausibility
 from backupng.engine.operations.base import Context, Level, Operation, Report
+from backupng.engine.operations.named_path import opened, require_changeable
 from backupng.engine.operations.words import NO_ADDRESSES, Addresses, Days
 from backupng.engine.scan.directory import LEFT_OUT
 from backupng.engine.upkeep.purge import GRACE, Purge, Result, Retention
@@ -22,6 +23,7 @@ _DRY: Final = "This was a dry run: nothing was removed."
 _TRASH: Final = (
     f"What was moved to .trash stays there for {GRACE.days} days; a Purge after that deletes it."
 )
+_WAITS: Final = "waiting for a person"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +59,14 @@ class DoPurge(Operation):
             accounts_days = self.purgeDays
         if not items_days:
             return Report(notes=[_INFINITE])
-        retention = Retention(items_days=items_days, accounts_days=accounts_days or None)
-        report = purge(ctx, self.backup_path, retention, dryrun=self.dryrun, confirmed=self.confirm)
-        limits = {"limit_items_days": items_days, "limit_accounts_days": accounts_days}
-        report.counters = limits | report.counters
-        return report
+        return purge(
+            ctx,
+            self,
+            Retention(items_days=items_days, accounts_days=accounts_days or None),
+            backup_path=self.backup_path,
+            dryrun=self.dryrun,
+            confirmed=self.confirm,
+        )
 
     def _items_days(self, ctx: Context) -> int:
         return ctx.settings.retention_days if self.purgeDays is None else self.purgeDays
@@ -70,48 +75,69 @@ class DoPurge(Operation):
 def check_path(ctx: Context, backup_path: Path | None, *, writes: bool) -> None:
     """Refuse a folder that cannot be purged. Raises BadRequest or BackupPathError."""
     with opened(ctx, backup_path) as path:
-        if not writes:
-            return
-        path.tree.require_writable()
-        if path.form.read_only:
-            raise UnsupportedFormat(
-                f"{path.tree.root} uses a newer format that this version can only read.",
-                hint="Use a newer version of Backup NG.",
-            )
-
-
-@contextmanager
-def opened(ctx: Context, backup_path: Path | None) -> Iterator[BackupPath]:
-    """Open another Backup Path, or the server's own."""
-    if backup_path is None or backup_path == ctx.path.tree.root:
-        yield ctx.path
-        return
-    with BackupPath.open(backup_path) as path:
-        yield path
+        if writes:
+            require_changeable(ctx, path)
 
 
 def purge(
     ctx: Context,
-    backup_path: Path | None,
+    operation: Operation,
     retention: Retention,
     *,
+    backup_path: Path | None,
     dryrun: bool,
     confirmed: bool,
 ) -> Report:
-    """Purge a tree, or say what a purge would do."""
+    """Purge a tree, or say what a purge would do. Raises OperationError where a brake holds."""
+    limits, zone = _limits(retention), ZoneInfo(ctx.settings.zone)
     with opened(ctx, backup_path) as path:
         work = Purge(
             path=path,
             retention=retention,
             now=lambda: ctx.now,
-            tick=ctx.tick,
-            doubt=lambda: plausibility.doubt(path, ctx.now),
+            tick=lambda done, total, *, phase, counts: ctx.tick(
+                done, total, phase=phase, counts=limits | dict(counts)
+            ),
+            doubt=lambda: plausibility.doubt(path, ctx.now, zone=zone),
             confirmed=confirmed,
         )
-        result = work.look() if dryrun else work.run()
+        try:
+            result = work.look() if dryrun else work.run()
+        except OperationError as error:
+            if error.code == "brake":
+                ctx.tick(0, 0, phase=_WAITS, counts=limits | work.result.counts())
+                error.hint = _hint(ctx, operation, of_clock=bool(work.doubt()))
+            raise
     for sentence in (*result.brakes, *result.damage):
         ctx.log(sentence, level=Level.WARNING)
-    return _report(result, dryrun=dryrun)
+    report = _report(result, dryrun=dryrun)
+    report.counters = limits | report.counters
+    return report
+
+
+def _limits(retention: Retention) -> dict[str, int]:
+    """Return the limits as the report tells them, in days, 0 for ever; none for orphans alone."""
+    if retention.items_days is None:
+        return {}
+    return {
+        "limit_items_days": retention.items_days,
+        "limit_accounts_days": retention.accounts_days or 0,
+    }
+
+
+def _hint(ctx: Context, operation: Operation, *, of_clock: bool) -> str:
+    """Say what to do where a brake has held: look first, then the same again with `confirm`."""
+    asked = parameters.spell(operation, ZoneInfo(ctx.settings.zone))
+    look = _spelled(operation, asked | {"dryrun": "true"})
+    again = _spelled(operation, asked | {"confirm": "true"})
+    if of_clock:
+        return f"Set the clock of this host first, then run it again. Only if it is right: {again}"
+    return f"Look at what it would remove: {look}. If that is right: {again}"
+
+
+def _spelled(operation: Operation, texts: Mapping[str, str]) -> str:
+    pairs = (word for pair in texts.items() for word in pair)
+    return shlex.join(("backupng", "backup", operation.command, *pairs))
 
 
 def _report(result: Result, *, dryrun: bool) -> Report:
@@ -120,10 +146,11 @@ def _report(result: Result, *, dryrun: bool) -> Report:
     report.counters["blobs_too_young"] = result.blobs_young
     if result.accounts:
         names = [name or account for account, (name, _) in result.accounts.items()]
-        report.notes.append(f"Accounts purged: {_listed(sorted(names))}.")
+        what = "Accounts that would be purged" if dryrun else "Accounts purged"
+        report.notes.append(f"{what}: {_listed(sorted(names))}.")
     if dryrun:
         report.notes.append(_DRY)
-        report.warnings += [f"It waits for a person: {each}" for each in result.brakes]
+        report.warnings += [f"It waits for a person. {each}" for each in result.brakes]
         report.warnings += _left_out(result)
     elif result.trashed:
         report.notes.append(_TRASH)

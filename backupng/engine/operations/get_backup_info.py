@@ -11,6 +11,7 @@ from backupng.engine.catalog.answers import Totals
 from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.model import EntryKind, to_ms
 from backupng.engine.operations.base import BackupPathLookup, Context
+from backupng.engine.operations.get_available_accounts import has_lost_entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ def _outline(path: BackupPath, catalog: Catalog) -> dict[str, Any]:
     accounts = {account: history[-1] for account, history in entries.items() if history}
     totals = sum((catalog.totals(account) for account in accounts), Totals())
     last = path.checkpoint().get("smartscan", {})
-    scans = [scan for account in accounts for scan in catalog.scans(account)[:1]]
+    scans = [start for account in accounts for start, _ in catalog.scans(account)]
     blobs, blob_bytes = path.measure_blobs()
     return {
         "path": str(path.tree.root),
@@ -46,13 +47,16 @@ def _outline(path: BackupPath, catalog: Catalog) -> dict[str, Any]:
         "server_name": path.form.server_name,
         "created": to_ms(path.form.created),
         "initialised": bool(last),
-        "first_moment": min((to_ms(start) for start, _ in scans), default=None),
-        "last_moment": to_ms(totals.last) if totals.last else None,
+        "first_moment": min(map(to_ms, scans), default=None),
+        "last_moment": max(map(to_ms, (*scans, *filter(None, (totals.last,)))), default=None),
         "last_smartscan_started": last.get("started"),
         "last_smartscan_ended": last.get("ended"),
         "domains": len(path.entry_ids(EntryKind.DOMAIN)),
         "accounts": sum(not entry.deleted for entry in accounts.values()),
         "accounts_deleted": sum(entry.deleted for entry in accounts.values()),
+        "accounts_unreadable": sum(
+            has_lost_entry(path, account) for account in entries.keys() - accounts.keys()
+        ),
         "items": totals.items,
         "states": totals.states,
         "items_unreadable": totals.unreadable,

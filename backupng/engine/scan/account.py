@@ -8,14 +8,13 @@ a scan that was killed, or ran beside another producer, simply finds less to do 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from backupng.engine.backuppath.histories import digests_of
 from backupng.engine.backuppath.store import BackupPath, Writer
-from backupng.engine.errors import ItemError
+from backupng.engine.errors import BackupError, ItemError
 from backupng.engine.mailserver.port import Census, Source
 from backupng.engine.model import (
     AccountId,
@@ -28,11 +27,15 @@ from backupng.engine.model import (
 )
 from backupng.engine.scan.beside import Beside, doomed
 from backupng.engine.scan.blobs import BlobKeeper
+from backupng.engine.scan.comparison import Comparer, Counted
 from backupng.engine.scan.counts import ScanCounts
+from backupng.engine.scan.ending import AccountResult, Gathered, end
 from backupng.engine.scan.era import Numbered, begins_anew, era_base
-from backupng.engine.scan.uncertainty import uncertain
+from backupng.engine.scan.sound import SoundBlobs
+from backupng.engine.scan.uncertainty import Doubts, uncertain
 
-_AT_ONCE: Final = 500
+AT_ONCE: Final = 500
+"""So many items are read and written together."""
 _NO_END: Final = 2**62
 """Above every change number."""
 
@@ -47,34 +50,83 @@ class AccountScan:
     started: datetime
     tick: Callable[[int, int], None]
     beside: Beside
+    _waiting: int = 0
+    """How many items wait in the writer's group."""
+    _doubts: Doubts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._doubts = Doubts(self.path)
 
     def run(
         self, account: DirectoryEntry, counts: ScanCounts, *, deep: bool = False
     ) -> AccountResult:
-        """Scan the account; commits on the way, at its end all of it is durable.
+        """Scan the account; commits on the way, at its end all of it is durable."""
+        return end(self.writer, [self.gather(account, counts, deep=deep)])[0]
 
-        `deep` compares every item even where nothing seems to have changed, and reads lost blobs
-        again; an uncertain account is always compared so.
+    def gather(
+        self, account: DirectoryEntry, counts: ScanCounts, *, deep: bool = False
+    ) -> Gathered:
+        """Scan the account and leave the rest of it to `end`: with others, which is faster.
+
+        `deep` compares every item even where nothing seems to have changed, and reads every blob
+        that it relies on: a damaged or lost one is kept anew. An uncertain account is always
+        compared as a whole, but lost blobs alone are looked for there. All of it can be done again
+        after a transient error: what was read until then is saved, and stays counted.
         """
-        account_id = AccountId(account.entry_id)
-        heads: Mapping[ItemId, int] = {}
+        checked = counts.items_checked
+        try:
+            return self._gather(AccountId(account.entry_id), counts, deep=deep)
+        except BackupError as error:
+            if error.transient:
+                counts.items_checked = checked
+                self.writer.commit()
+            raise
+
+    def _gather(self, account_id: AccountId, counts: ScanCounts, *, deep: bool) -> Gathered:
         with self.source.snapshot():
             glance = self._look(account_id, deep=deep)
-            if glance.mailbox and not glance.settled:
-                heads = self.source.heads(glance.mailbox)
+            counted = self._count(glance)
         counts.items_checked += glance.census.count
         mailbox = glance.mailbox
         if mailbox is None or glance.settled:
-            return AccountResult(changed=False, failures=[], mailbox=mailbox)
+            return Gathered(mailbox=mailbox)
         if begins_anew(glance.last, mailbox):
             # The scanner first writes all that it still has to say of the mailbox before.
-            self.beside.wait(lambda: self.tick(0, len(heads)))
-        base = era_base(self.path, self.writer, mailbox)
-        if base:
-            heads = {item: mod + base for item, mod in heads.items()}
-            scan = replace(self, source=Numbered(self.source, base))
-            return scan._run(mailbox, heads, glance.census.mark, counts, base=base, deep=deep)
-        return self._run(mailbox, heads, glance.census.mark, counts, base=base, deep=deep)
+            self.beside.wait(lambda: self.tick(0, len(counted.heads)))
+        base = era_base(self.path, self.writer, mailbox, is_lost=glance.last is None)
+        found = self._run_at(base, mailbox, counted, counts, deep=deep)
+        if found is None:
+            base = era_base(self.path, self.writer, mailbox, went_back=True)
+            found = self._run_at(base, mailbox, counted, counts, deep=deep, anew=True)
+        return found or Gathered(mailbox=mailbox)
+
+    def _count(self, glance: Glance) -> Counted:
+        """Read the numbers of what was looked at, in the same snapshot."""
+        if glance.mailbox is None or glance.settled:
+            return Counted(heads={}, mark=glance.census.mark, fresh=0)
+        last, fresh = glance.last, 0
+        if last is not None:
+            fresh = self.source.dated(glance.mailbox, last.mod - last.base + 1)
+        heads = self.source.heads(glance.mailbox)
+        return Counted(heads=heads, mark=glance.census.mark, fresh=fresh)
+
+    def _run_at(
+        self,
+        base: int,
+        mailbox: Mailbox,
+        counted: Counted,
+        counts: ScanCounts,
+        *,
+        deep: bool,
+        anew: bool = False,
+    ) -> Gathered | None:
+        """Scan with the numbers of an era; None: the mailbox went back, and another era begins."""
+        if not base:
+            return self._run(mailbox, counted, counts, base=base, deep=deep, anew=anew)
+        heads = {item: mod + base for item, mod in counted.heads.items()}
+        scan = replace(self, source=Numbered(self.source, base))
+        counted = replace(counted, heads=heads)
+        return scan._run(mailbox, counted, counts, base=base, deep=deep, anew=anew)
 
     def glance(self, account: DirectoryEntry, *, deep: bool = False) -> Glance:
         """Look, without reading any item, whether there is anything to do for a scan."""
@@ -88,7 +140,7 @@ class AccountScan:
         census, last = self.source.census(mailbox), self._last_scan(account)
         if last is None or deep or begins_anew(last, mailbox):
             return Glance(mailbox, census, last, news=census.count, settled=False)
-        if _unchanged(last, census.mark, mailbox) and uncertain(self.path, account) is None:
+        if _unchanged(last, census.mark, mailbox) and self._doubts.of(account) is None:
             return Glance(mailbox, census, last, news=0, settled=True)
         news = len(self.source.changed(mailbox, last.mod - last.base + 1, _NO_END))
         return Glance(mailbox, census, last, news=news, settled=False)
@@ -96,91 +148,40 @@ class AccountScan:
     def _run(
         self,
         mailbox: Mailbox,
-        heads: Mapping[ItemId, int],
-        mark: str,
+        counted: Counted,
         counts: ScanCounts,
         *,
         base: int,
         deep: bool,
-    ) -> AccountResult:
-        account_id = mailbox.account_id
+        anew: bool,
+    ) -> Gathered | None:
+        account_id, heads, mark = mailbox.account_id, counted.heads, counted.mark
         last = self._last_scan(account_id)
         beside = self.beside.wait(lambda: self.tick(0, len(heads)))
         doubtful = uncertain(self.path, account_id) is not None
         found = None
+        blobs = SoundBlobs(self.path, self.writer, lambda: self.tick(0, len(heads)), reads=deep)
+        comparer = Comparer(self.source, self.path, blobs, mailbox)
         if last and last.mark and not (deep or doubtful or begins_anew(last, mailbox)):
-            found = self._compare_changed(last, mark, heads)
-        found = found or self._compare(account_id, heads, deep=deep or doubtful)
+            found = comparer.compare_changed(last, counted)
+        if found is None:
+            found = comparer.compare(heads, deep=deep or doubtful)
+            if last and not anew and comparer.went_back(found.known, base):
+                return None
         seen = _Seen(
             mailbox=mailbox, heads=heads, known=found.known, since=last.start if last else None
         )
         failures = found.unreadable + self._save(seen, found.news, counts, beside=beside)
         self._mark_deleted(seen, counts, beside=beside)
-        failures += self._commit()
-        self.writer.add_mailbox(
-            MailboxState(
-                start=self.started,
-                mod=max(heads.values(), default=base),
-                mailbox=mailbox,
-                mark=mark,
-                base=base,
-                unread=tuple(sorted(item for item, _ in failures)),
-            )
+        state = MailboxState(
+            start=self.started,
+            mod=max(heads.values(), default=base),
+            mailbox=mailbox,
+            mark=mark,
+            base=base,
         )
-        failures += self._commit()
         changed = not (last and _unchanged(last, mark, mailbox)) or bool(found.news)
-        return AccountResult(changed=changed, failures=failures, mailbox=mailbox)
-
-    def _compare_changed(
-        self, last: MailboxState, mark: str, heads: Mapping[ItemId, int]
-    ) -> _Comparison | None:
-        """Compare what can have changed since the last scan, which has compared all the rest.
-
-        None if that does not tell why the account has another mark now.
-        """
-        account = last.mailbox.account_id
-        kept = set(self.path.items(account))
-        suspects = {item for item, mod in heads.items() if mod > last.mod or item not in kept}
-        suspects |= (kept - heads.keys()) | set(last.unread)
-        known, unreadable = self._known(account, sorted(suspects & kept))
-        present = {item: heads[item] for item in suspects if item in heads}
-        found = self._news(present, known, unreadable, deep=False)
-        gone = any(not state.deleted and item not in heads for item, state in known.items())
-        is_explained = bool(found.news or unreadable or gone or last.mark == mark)
-        return found if is_explained else None
-
-    def _compare(
-        self, account: AccountId, heads: Mapping[ItemId, int], *, deep: bool
-    ) -> _Comparison:
-        """Say which items are to be read: newer than the backup's, without row, without blob."""
-        known, unreadable = self._known(account, self.path.items(account))
-        return self._news(heads, known, unreadable, deep=deep)
-
-    def _news(
-        self,
-        heads: Mapping[ItemId, int],
-        known: dict[ItemId, ItemState],
-        unreadable: list[tuple[ItemId, ItemError]],
-        *,
-        deep: bool,
-    ) -> _Comparison:
-        unscanned = {item for item, _ in unreadable}
-        news = sorted(
-            item
-            for item, mod in heads.items()
-            if item not in unscanned and self._is_wanted(known.get(item), mod, deep=deep)
-        )
-        return _Comparison(known, news, unreadable)
-
-    def _is_wanted(self, last: ItemState | None, mod: int, *, deep: bool) -> bool:
-        if last is None or last.mod < mod:
-            return True
-        if last.deleted or last.mod > mod:
-            return False
-        return not last.row or (deep and self._lacks_blob(last))
-
-    def _lacks_blob(self, state: ItemState) -> bool:
-        return not all(map(self.writer.has_blob, digests_of(state)))
+        return Gathered(mailbox=mailbox, state=state, changed=changed, failures=failures)
 
     def _last_scan(self, account: AccountId) -> MailboxState | None:
         """Return what the last scan found; None also if that history cannot be read.
@@ -193,29 +194,6 @@ class AccountScan:
         except ItemError:
             return None
         return earlier[-1] if earlier else None
-
-    def _commit(self) -> list[tuple[ItemId, ItemError]]:
-        """Write what waits; return what the Backup Path refused."""
-        self.writer.commit()
-        refused = [(item, error) for _, item, error in self.writer.refused]
-        self.writer.refused.clear()
-        return refused
-
-    def _known(
-        self, account: AccountId, items: Iterable[ItemId]
-    ) -> tuple[dict[ItemId, ItemState], list[tuple[ItemId, ItemError]]]:
-        """Return the last states of items in the backup, and the histories not readable."""
-        known: dict[ItemId, ItemState] = {}
-        failures: list[tuple[ItemId, ItemError]] = []
-        for item in items:
-            try:
-                state = self.path.last_state(account, item)
-            except ItemError as error:
-                failures.append((item, error))
-            else:
-                if state is not None:
-                    known[item] = state
-        return known, failures
 
     def _save(
         self, seen: _Seen, items: list[ItemId], counts: ScanCounts, *, beside: bool
@@ -235,10 +213,16 @@ class AccountScan:
                         failures.append((item, error))
                     continue
                 self._add(seen, state, counts)
-            self.writer.commit()
+            self._commit_if_many(len(some))
             done += len(some)
             self.tick(done, len(items))
         return failures
+
+    def _commit_if_many(self, more: int) -> None:
+        self._waiting += more
+        if self._waiting >= AT_ONCE:
+            self.writer.commit()
+            self._waiting = 0
 
     def _add(self, seen: _Seen, state: ItemState, counts: ScanCounts) -> None:
         last = seen.known.get(state.item_id)
@@ -346,27 +330,6 @@ class Glance:
     settled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AccountResult:
-    """Whether the account had changed, and which of its items could not be saved.
-
-    `mailbox` is None for an account that was never opened.
-    """
-
-    changed: bool
-    failures: list[tuple[ItemId, ItemError]]
-    mailbox: Mailbox | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    """The last states in the backup, the items to read, and the histories that are unreadable."""
-
-    known: dict[ItemId, ItemState]
-    news: list[ItemId]
-    unreadable: list[tuple[ItemId, ItemError]]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
     """A mailbox as the snapshot has it, beside what the backup has; `since` is the last scan."""
@@ -389,5 +352,5 @@ def _unchanged(last: MailboxState, mark: str, mailbox: Mailbox) -> bool:
 
 def _batches(items: list[ItemId]) -> Iterator[list[ItemId]]:
     source = iter(items)
-    while some := list(islice(source, _AT_ONCE)):
+    while some := list(islice(source, AT_ONCE)):
         yield some

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.mailserver.port import Source
 from backupng.engine.model import AccountId, ItemId
-from backupng.engine.redolog.events import Position
 from backupng.engine.redolog.files import LogEnd, end_of
+
+if TYPE_CHECKING:
+    from backupng.engine.redolog.events import Position
 
 SCANNER_ROLE: Final = "scanner"
 """The role that the Real-Time Scanner writes under."""
@@ -23,6 +26,8 @@ PATIENCE_S: Final = 30.0
 """A scanner whose position has not moved for so long is not waited for."""
 LONGEST_COMMIT_S: Final = 5.0
 """An operation that has not ended for so long was left open by a crash."""
+_EVENTS: Final = "backupng.engine.redolog.events"
+"""Loaded if there is a scanner."""
 _ROLLOVER_S: Final = 2.0
 _PAUSE_S: Final = 0.03
 
@@ -129,4 +134,4 @@ def position_of(said: Mapping[str, Any]) -> Position | None:
     Raises BadPosition.
     """
     log = said.get("log")
-    return Position.from_json(log) if log else None
+    return cast("Position", import_module(_EVENTS).Position.from_json(log)) if log else None

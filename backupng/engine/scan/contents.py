@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Final
 
 from backupng.engine.backuppath.store import BackupPath, Writer
-from backupng.engine.errors import ItemError
+from backupng.engine.errors import ItemError, ReadError
 from backupng.engine.mailserver.zimbra.parsing.mime import Heading, read_heading
 from backupng.engine.model import Digest
 from backupng.engine.redolog.cursor import Span
@@ -45,7 +45,11 @@ class Contents:
         digest = Digest(fields["digest"] or "")
         if fields.get("bodyType", INLINE) == INLINE:
             return self._keep(fields, log, digest, is_message=is_message)
-        if not self._writer.has_blob(digest):
+        try:
+            is_kept = self._writer.has_blob(digest)
+        except ReadError:
+            return None
+        if not is_kept:
             return None
         facts = self._known_facts(digest) if is_message else None
         return Content(digest=digest, size=fields["msgSize"], facts=facts)

@@ -7,7 +7,11 @@ from dataclasses import astuple, dataclass
 
 @dataclass(slots=True)
 class ScanCounts:
-    """What one or more scans did. Bytes are plain bytes read and stored bytes written."""
+    """What one or more scans did. Bytes are plain bytes read and stored bytes written.
+
+    `blobs_new` are the blobs that were written because the backup lacked them at that moment: one
+    that two processes of a scan meet at once is written, and counted, by both.
+    """
 
     items_checked: int = 0
     items_new: int = 0

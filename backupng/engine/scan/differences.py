@@ -13,8 +13,16 @@ from typing import Any
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import Source
-from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, ItemId, ItemState
+from backupng.engine.model import (
+    AccountId,
+    DirectoryEntry,
+    EntryKind,
+    ItemId,
+    ItemState,
+    Mailbox,
+)
 from backupng.engine.scan.beside import Beside
+from backupng.engine.scan.comparison import essence, went_back
 from backupng.engine.scan.directory import read_directory
 from backupng.engine.scan.era import begins_anew
 
@@ -36,6 +44,7 @@ class Difference:
     account: str
     item: ItemId
     what: str
+    account_id: AccountId
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class Comparison:
         except ItemError:
             return
         if history and not history[-1].deleted:
-            yield Difference(history[-1].entry.name, _WHOLE, NO_ACCOUNT)
+            yield Difference(history[-1].entry.name, _WHOLE, NO_ACCOUNT, account)
 
     def _account(self, entry: DirectoryEntry) -> Iterator[Difference]:
         account = AccountId(entry.entry_id)
@@ -80,21 +89,32 @@ class Comparison:
         try:
             scans = self.path.mailbox_history(account)
         except ItemError:
-            yield Difference(entry.name, _WHOLE, UNREADABLE)
+            yield Difference(entry.name, _WHOLE, UNREADABLE, account)
             return
         if not scans:
-            yield Difference(entry.name, _WHOLE, NEVER_SCANNED)
+            yield Difference(entry.name, _WHOLE, NEVER_SCANNED, account)
         elif begins_anew(scans[-1], mailbox):
-            yield Difference(entry.name, _WHOLE, BEGAN_ANEW)
+            yield Difference(entry.name, _WHOLE, BEGAN_ANEW, account)
         else:
             based = {item: mod + scans[-1].base for item, mod in heads.items()}
-            for item, what in self._items(account, based):
-                yield Difference(entry.name, item, what)
+            known: dict[ItemId, ItemState] = {}
+            found = list(self._items(account, based, known))
+            if self._went_back(mailbox, known, scans[-1].base):
+                found = [(_WHOLE, BEGAN_ANEW)]
+            for item, what in found:
+                yield Difference(entry.name, item, what, account)
+
+    def _went_back(self, mailbox: Mailbox, known: Mapping[ItemId, ItemState], base: int) -> bool:
+        with self.source.snapshot():
+            return went_back(self.source.traits(mailbox), known, base)
 
     def _items(
-        self, account: AccountId, heads: Mapping[ItemId, int]
+        self, account: AccountId, heads: Mapping[ItemId, int], known: dict[ItemId, ItemState]
     ) -> Iterator[tuple[ItemId, str]]:
-        """Yield the items that differ; one whose history is damaged is the check's to tell."""
+        """Yield the items that differ; one whose history is damaged is the check's to tell.
+
+        `known` gets what lives in the backup.
+        """
         waiting = self._waiting(account)
         highest = max(heads.values(), default=0)
         missing = set(heads) - waiting
@@ -107,6 +127,8 @@ class Comparison:
             if state is None:
                 continue
             missing.discard(item)
+            if not state.deleted:
+                known[item] = essence(state)
             what = _difference(state, heads.get(item), highest)
             if what and item not in waiting:
                 yield item, what

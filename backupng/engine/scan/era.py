@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
@@ -23,8 +23,11 @@ from backupng.engine.model import (
     ItemState,
     Mailbox,
     MailboxState,
+    Row,
 )
-from backupng.engine.redolog.files import LogFiles
+
+if TYPE_CHECKING:
+    from backupng.engine.redolog.files import LogFiles
 
 _STEP: Final = 1_000_000
 """Bases are multiples of it: what of the era before is still on its way finds room below."""
@@ -41,16 +44,27 @@ def begins_anew(last: MailboxState | None, mailbox: Mailbox) -> bool:
     return is_older or mailbox.mailbox_id != last.mailbox.mailbox_id
 
 
-def era_base(path: BackupPath, writer: Writer, mailbox: Mailbox) -> int:
+def era_base(
+    path: BackupPath,
+    writer: Writer,
+    mailbox: Mailbox,
+    *,
+    went_back: bool = False,
+    is_lost: bool = False,
+) -> int:
     """Return what the Backup Path adds to the change numbers of a mailbox.
 
-    If the mailbox is not the one that was last seen of its account, a new era begins: that is
-    written at once, with what else waits in the writer's group, and whoever asks next gets the same
-    answer. Where the account's mailbox history cannot be read it is 0: the writer refuses it then.
+    If the mailbox is not the one that was last seen of its account, or is known to have gone back
+    since, a new era begins: that is written at once, with what else waits in the writer's group,
+    and whoever asks next gets the same answer. Where the account's mailbox history cannot be read
+    it is 0: the writer refuses it then. `is_lost`: where there is none, the numbers of its items
+    are looked at; they tell whether one was lost.
     """
     try:
         last = writer.last_mailbox(mailbox.account_id)
-        if last is None or not begins_anew(last, mailbox):
+        if last is None and is_lost:
+            last = _as_items_tell(path, mailbox)
+        if last is None or not (went_back or begins_anew(last, mailbox)):
             return last.base if last else 0
         writer.add_mailbox(_beginning(path, last, mailbox))
         writer.commit()
@@ -72,19 +86,28 @@ def base_of(path: BackupPath, account: AccountId, mailbox_id: int) -> int:
 
 def _beginning(path: BackupPath, last: MailboxState, mailbox: Mailbox) -> MailboxState:
     """Return the line that begins an era; the rest is as in the line before: it is no scan."""
-    highest = max((last.mod, *_numbers(path, mailbox.account_id)))
+    numbers = (state.mod for state in _last_states(path, mailbox.account_id))
+    highest = max((last.mod, *numbers))
     base = (highest // _STEP + 1) * _STEP
     return replace(last, mod=base, mailbox=mailbox, mark="", base=base)
 
 
-def _numbers(path: BackupPath, account: AccountId) -> Iterator[int]:
+def _as_items_tell(path: BackupPath, mailbox: Mailbox) -> MailboxState | None:
+    """Return what a mailbox's last line may have said, by its newest item; None without any."""
+    found = max(_last_states(path, mailbox.account_id), key=lambda state: state.mod, default=None)
+    if found is None:
+        return None
+    return MailboxState(start=found.start, mod=found.mod, mailbox=mailbox, mark="")
+
+
+def _last_states(path: BackupPath, account: AccountId) -> Iterator[ItemState]:
     for item in path.items(account):
         try:
             state = path.last_state(account, item)
         except ItemError:
             continue
         if state is not None:
-            yield state.mod
+            yield state
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +162,14 @@ class Numbered:
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """As the source, the base added."""
         return {item: number + self.base for item, number in self.source.heads(mailbox).items()}
+
+    def dated(self, mailbox: Mailbox, since: int) -> int:
+        """As the source, asked with the base added."""
+        return self.source.dated(mailbox, since - self.base)
+
+    def traits(self, mailbox: Mailbox, items: Iterable[ItemId] | None = None) -> Iterator[Row]:
+        """As the source; rows keep the server's numbers."""
+        return self.source.traits(mailbox, items)
 
     def states(
         self, mailbox: Mailbox, items: Iterable[ItemId]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -11,9 +11,10 @@ from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.port import Source
 from backupng.engine.model import DirectoryEntry
-from backupng.engine.scan.account import AccountResult, AccountScan, Glance
+from backupng.engine.scan.account import AccountScan, Glance
 from backupng.engine.scan.beside import Beside
 from backupng.engine.scan.counts import ScanCounts
+from backupng.engine.scan.ending import AccountResult, Gathered, end
 from backupng.engine.scan.patience import Patience
 
 Tell: TypeAlias = Callable[[ScanCounts | str], None]
@@ -65,13 +66,23 @@ class Hands:
         except ItemError:
             return None
 
-    def scan(self, account: DirectoryEntry, tell: Tell) -> Scanned:
-        """Scan an account; at the end all of it is durable."""
+    def scan(self, accounts: Iterable[tuple[DirectoryEntry, Tell]]) -> list[Scanned]:
+        """Scan accounts, each with whom to tell about it; at the end all of it is durable."""
+        gathered: list[tuple[Gathered, ScanCounts]] = []
+        for account, tell in accounts:
+            gathered.append(self._gather(account, tell))
+        ended = end(self.writer, [found for found, _ in gathered])
+        return [
+            Scanned(replace(found, mailbox=None), counts)
+            for found, (_, counts) in zip(ended, gathered, strict=True)
+        ]
+
+    def _gather(self, account: DirectoryEntry, tell: Tell) -> tuple[Gathered, ScanCounts]:
         self._tell, self._counts = tell, ScanCounts()
         self._pause()
         counts = self._counts
-        found = self._patience.run(lambda: self._scan.run(account, counts, deep=self.deep))
-        return Scanned(replace(found, mailbox=None), counts)
+        found = self._patience.run(lambda: self._scan.gather(account, counts, deep=self.deep))
+        return found, counts
 
     def log(self, line: str) -> None:
         """Pass a line on to the log."""

@@ -101,12 +101,6 @@ class RealTimeScanner:
     ) -> None:
         self._source, self._path, self._catalog = source, path, catalog
         self._clock, self._log, self._tell_gap, self._suspect = clock, log, gap, suspect
-        said = path.scanner()
-        self._uncertainty = Uncertainty(path, said.get("uncertain", {}))
-        self._pending = {
-            AccountId(account): Pending.from_json(each)
-            for account, each in said.get("pending", {}).items()
-        }
         self._known: dict[AccountId, Known] = {}
         self._is_idle = False
         self._open_since: dict[Txn, datetime] = {}
@@ -116,9 +110,8 @@ class RealTimeScanner:
         self._lag_ms: int | None = None
         with ExitStack() as stack:
             self._writer = stack.enter_context(path.writer(SCANNER_ROLE, packer=packer))
-            position = Position.from_json(said["log"]) if "log" in said else None
-            self._follower = Follower(source.redo_log, position=position)
-            stack.callback(self._follower.close)
+            # Not before: a recovery that the writer has begun with may have changed it.
+            self._take_up(path.scanner(), stack)
             self._saved: dict[str, Any] | None = None
             self._keeper = BlobKeeper(source, self._writer, ScanCounts())
             self._contents = Contents(path, self._writer)
@@ -126,6 +119,25 @@ class RealTimeScanner:
                 source, path, self._writer, clock=clock, log=log, skip_lists=skip_lists
             )
             self._stack = stack.pop_all()
+
+    def _take_up(self, said: Mapping[str, Any], stack: ExitStack) -> None:
+        """Go on where the scanner before was, by what it said of itself."""
+        self._uncertainty = Uncertainty(self._path, said.get("uncertain", {}))
+        self._pending = {
+            AccountId(account): Pending.from_json(each)
+            for account, each in said.get("pending", {}).items()
+        }
+        position = Position.from_json(said["log"]) if "log" in said else None
+        self._follower = Follower(self._source.redo_log, position=position)
+        stack.callback(self._follower.close)
+        if position is None and self._begins_late():
+            reason = "the redo log from before the Real-Time Scanner began was not read"
+            self._uncertainty.add_all(self._clock(), reason)
+
+    def _begins_late(self) -> bool:
+        """Say whether a scan was there before the log that is read from its beginning."""
+        scan = self._path.checkpoint().get("smartscan", {})
+        return bool(scan) and self._follower.position.created > scan.get("started", 0)
 
     def close(self) -> None:
         """Let go of log and Backup Path."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from itertools import takewhile
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.store import BackupPath, Writer
@@ -20,14 +21,22 @@ from backupng.engine.model import (
     ItemId,
     to_ms,
 )
-from backupng.engine.scan.account import AccountResult
+from backupng.engine.scan.account import AT_ONCE
 from backupng.engine.scan.counts import ScanCounts
-from backupng.engine.scan.crew import Crew, Done, Work
 from backupng.engine.scan.directory import DirectoryResult, DirectoryScan
+from backupng.engine.scan.ending import AccountResult
 from backupng.engine.scan.hands import Hands, Scanned
 from backupng.engine.scan.patience import Patience
 
+if TYPE_CHECKING:
+    from backupng.engine.scan.crew import Work
+
 ROLE: Final = "scan"
+_CREW: Final = "backupng.engine.scan.crew"
+"""Loaded when there is work for several processes."""
+_SHARES: Final = 8
+"""Into so many bundles the work of one process is cut: the last ones end at about one time."""
+_LEAST: Final = 50
 
 Tick = Callable[[int, int, str], None]
 
@@ -135,28 +144,36 @@ class SmartScan:
             self._jobs[number] = _Job(account, glance.news if glance else 0, known)
 
     def _scan(self, hands: Hands) -> None:
-        plan, jobs = self.crew, self._jobs
-        count = min(plan.most, len(jobs)) if plan else 1
-        if plan is None or count < 2 or sum(job.news for job in jobs.values()) < plan.least_news:
-            for number, job in list(jobs.items()):
-                self._take_done(number, hands.scan(job.account, partial(self._take, number)))
+        plan, news = self.crew, sum(job.news for job in self._jobs.values())
+        shared = plan is not None and news >= plan.least_news
+        count = max(1, min(plan.most, len(self._jobs))) if plan and shared else 1
+        bundles = _bundled(self._jobs, news // (count * _SHARES))
+        if plan is None or count < 2:
+            for bundle in bundles:
+                self._take_done(bundle, hands.scan(self._each(bundle, self._take)))
             return
-        # Largest first, or it would be the one that all wait for in the end.
-        order = sorted(jobs, key=lambda number: -jobs[number].news)
-        with Crew(count, partial(self._begin, plan), plan.tie) as crew:
-            for said in crew.run(order, self._pause):
-                if isinstance(said, Done):
-                    self._take_done(said.job, said.result)
+        crews = import_module(_CREW)
+        with crews.Crew(count, partial(self._begin, plan, bundles), plan.tie) as crew:
+            for said in crew.run(range(len(bundles)), self._pause):
+                if isinstance(said, crews.Done):
+                    self._take_done(bundles[said.job], said.result)
                 else:
-                    self._take(said.job, said.what)
+                    self._take(*said.what)
 
     @contextmanager
-    def _begin(self, plan: CrewPlan) -> Iterator[Work]:
+    def _begin(self, plan: CrewPlan, bundles: Sequence[list[int]]) -> Iterator[Work]:
         """Open what a worker works with, in its own process."""
         with plan.begin() as (source, path), path.writer(ROLE, packer=self.packer) as writer:
             hands = self._hands(source, path, writer)
             path.tell = hands.log
-            yield lambda number, tell: hands.scan(self._jobs[number].account, tell)
+            yield lambda bundle, tell: hands.scan(
+                self._each(bundles[bundle], lambda number, said: tell((number, said)))
+            )
+
+    def _each(
+        self, bundle: Sequence[int], take: Callable[[int, ScanCounts | str], None]
+    ) -> Iterator[tuple[DirectoryEntry, Callable[[ScanCounts | str], None]]]:
+        return ((self._jobs[number].account, partial(take, number)) for number in bundle)
 
     def _hands(self, source: Source, path: BackupPath, writer: Writer) -> Hands:
         return Hands(source, path, writer, self.started, self.deep, self.first_pause_s)
@@ -183,15 +200,17 @@ class SmartScan:
         self._place = (self.result.accounts_scanned, self._place[1], job.account.name)
         self._pause()
 
-    def _take_done(self, number: int, scanned: Scanned) -> None:
-        job = self._jobs[number]
-        self._count(job, scanned.counts)
-        job.found = scanned.result
-        self.result.accounts_scanned += 1
-        if scanned.result.failures:
-            self.result.unreadable[job.account.name] = scanned.result.failures
+    def _take_done(self, bundle: Sequence[int], found: Sequence[Scanned]) -> None:
+        for number, scanned in zip(bundle, found, strict=True):
+            job = self._jobs[number]
+            self._count(job, scanned.counts)
+            job.found = scanned.result
+            self.result.accounts_scanned += 1
+            if scanned.result.failures:
+                self.result.unreadable[job.account.name] = scanned.result.failures
         self._tell_finished()
         self._require_readable()
+        self._pause()
 
     def _count(self, job: _Job, counts: ScanCounts) -> None:
         """Add to the counts of the whole scan what has been counted for an account since."""
@@ -224,6 +243,23 @@ class SmartScan:
             return bool(self.path.mailbox_history(AccountId(account.entry_id)))
         except ItemError:
             return True
+
+
+def _bundled(jobs: Mapping[int, _Job], size: int) -> list[list[int]]:
+    """Put small accounts together: what ends together takes fewer groups.
+
+    Largest first, or it would be the one that all wait for in the end.
+    """
+    bundles: list[list[int]] = []
+    room, most = 0, max(_LEAST, min(size, AT_ONCE))
+    for number in sorted(jobs, key=lambda number: -jobs[number].news):
+        if room <= 0:
+            bundles.append([])
+            room = most
+        bundles[-1].append(number)
+        # Also one without news takes its time.
+        room -= max(jobs[number].news, 1)
+    return bundles
 
 
 def _spelled(counts: ScanCounts) -> str:

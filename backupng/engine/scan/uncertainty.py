@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.uncertain import EVERY_ACCOUNT, marked
 from backupng.engine.errors import ItemError
 from backupng.engine.model import AccountId, from_ms, to_ms
-
-EVERY_ACCOUNT: Final = AccountId("*")
-"""Stands for all accounts: a gap in the log, a record of which nothing can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,31 @@ def uncertain(path: BackupPath, account: AccountId) -> Uncertain | None:
 
     Raises BadRequest or BackupPathBroken when what the scanner says of itself cannot be read.
     """
-    noted = path.scanner().get("uncertain", {})
+    return _newest(path, path.scanner().get("uncertain", {}), account)
+
+
+class Doubts:
+    """As `uncertain`, for many accounts: what the scanner says is read again once it has changed.
+
+    What it notes from now on counts for the next scan, which is why only one that leaves an account
+    as it is may ask here.
+    """
+
+    def __init__(self, path: BackupPath) -> None:
+        self._path = path
+        self._mark: tuple[int, ...] | None = None
+        self._noted: Mapping[str, Any] = {}
+
+    def of(self, account: AccountId) -> Uncertain | None:
+        """Return why an account is uncertain; None if it is not, or was scanned since."""
+        mark = self._path.scanner_mark()
+        if mark != self._mark:
+            self._noted = self._path.scanner().get("uncertain", {})
+            self._mark = mark
+        return _newest(self._path, self._noted, account)
+
+
+def _newest(path: BackupPath, noted: Mapping[str, Any], account: AccountId) -> Uncertain | None:
     found = [
         Uncertain(from_ms(each["since"]), str(each.get("reason", "")))
         for each in map(noted.get, (account, EVERY_ACCOUNT))
@@ -49,14 +71,14 @@ class Uncertainty:
 
     def __init__(self, path: BackupPath, said: Mapping[str, Any]) -> None:
         self._path = path
-        self._found = {AccountId(account): dict(each) for account, each in said.items()}
+        self._found = dict(said)
 
     def __len__(self) -> int:
         return len(self._found)
 
     def add(self, account: AccountId, moment: datetime, reason: str) -> None:
         """Note that an account is uncertain from a moment on; the newest one counts."""
-        self._found[account] = {"since": to_ms(moment), "reason": reason}
+        self._found = marked(self._found, [account], since_ms=to_ms(moment), reason=reason)
 
     def add_all(self, moment: datetime, reason: str) -> None:
         """Note that all accounts are uncertain."""
@@ -65,7 +87,9 @@ class Uncertainty:
     def prune(self) -> None:
         """Forget what scans have settled since."""
         self._found = {
-            account: each for account, each in self._found.items() if not self._is_settled(account)
+            account: each
+            for account, each in self._found.items()
+            if not self._is_settled(AccountId(account))
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _TOP: Final = frozenset(
         *(layout.BLOBS, layout.QUARANTINE),
     )
 ) | {"lost+found"}
+_UNREAD: Final = (Flaw.READ_ERROR, Flaw.WRONG_TYPE)
 _PAUSE_EVERY: Final = 500
 _ON_ITS_WAY: Final = timedelta(hours=1)
 """A blob that was touched so lately may be about to be referred to by a writer at work."""
@@ -59,7 +60,9 @@ class CoherencyCheck:
         """Check. Raises Stopped, and BackupPathError or BadRequest for the tree as a whole."""
         with References() as references:
             self._read_metadata(references)
-            self._is_blind |= self.findings.flaws[Flaw.READ_ERROR] > 0
+            # Of what lies behind a link or in a folder that cannot be read nothing is known.
+            self._is_blind |= any(self.findings.flaws[each] for each in _UNREAD)
+            self._is_blind |= self.findings.is_blind
             BlobCheck(
                 self.path,
                 references,
@@ -81,7 +84,8 @@ class CoherencyCheck:
         if self.accounts is None:
             reading.check_top(self.path, self.findings, _TOP)
             reading.check_checkpoints(self.path, self.findings)
-            self._read_all(reading.entries_of(self.path, self.findings), None, references)
+            entries = reading.entries_of(self.path, self.findings)
+            self._read_all(entries, reading.frontier_of(self.path, None), references)
         for account in accounts:
             self.tick(self._done, self._total, account)
             frontier = reading.frontier_of(self.path, account)
@@ -112,7 +116,7 @@ class CoherencyCheck:
         counts["bytes_read"] += examined.length
         counts["torn_tails"] += examined.is_torn
         counts["pending"] += examined.is_pending
-        if examined.flaw and not examined.raw:
+        if examined.flaw and (examined.is_cut or not examined.raw):
             self._is_blind = True
         if examined.flaw:
             self.findings.add(
@@ -123,9 +127,10 @@ class CoherencyCheck:
 
     def _claim_late(self, references: References) -> None:
         """Take back what was referred to by lines that came after their history was read."""
-        since_ns = to_ms(self.started) * _NS
-        for digest in late_digests(self.path, since_ns, self.tick_quietly):
+        since_ns, unread = to_ms(self.started) * _NS, Findings()
+        for digest in late_digests(self.path, since_ns, self.tick_quietly, unread):
             references.claim([digest])
+        self._is_blind |= unread.total > 0
 
     def tick_quietly(self) -> None:
         """Give a chance to stop where there is no progress to tell."""
@@ -146,22 +151,34 @@ class CoherencyCheck:
                 self.findings.counts["on_their_way"] += 1
 
 
-def late_digests(path: BackupPath, since_ns: int, pause: Callable[[], None]) -> Iterable[Digest]:
-    """Yield what histories changed since a moment refer to, as far as they can be read."""
-    ignored = Findings()
-    for account in reading.accounts_of(path, ignored):
+def late_digests(
+    path: BackupPath, since_ns: int, pause: Callable[[], None], unread: Findings
+) -> Iterable[Digest]:
+    """Yield what histories changed since a moment refer to; those that cannot be read: `unread`."""
+    for account in reading.accounts_of(path, unread):
         pause()
-        for history in reading.histories_of(path, account, ignored):
-            if _is_changed(path, history, since_ns):
-                examined = reading.examine(path, history)
-                yield from (each for each, _ in examined.bulk)
-                for each in reading.references_of(history, examined, None):
-                    yield each.digest
+        for history in reading.histories_of(path, account, unread):
+            yield from _late_of(path, history, since_ns, unread)
+    for history in reading.entries_of(path, unread):
+        yield from _late_of(path, history, since_ns, unread)
+
+
+def _late_of(
+    path: BackupPath, history: History, since_ns: int, unread: Findings
+) -> Iterable[Digest]:
+    if not _is_changed(path, history, since_ns):
+        return
+    examined = reading.examine(path, history)
+    if examined.flaw and not examined.raw:
+        unread.add(Finding(Flaw.READ_ERROR, history.path, examined.why))
+    yield from (each for each, _ in examined.bulk)
+    for each in reading.references_of(history, examined, None):
+        yield each.digest
 
 
 def _is_changed(path: BackupPath, history: History, since_ns: int) -> bool:
     try:
         mark = path.tree.mark(history.path)
     except ReadError:
-        return False
+        return True
     return bool(mark) and mark[3] >= since_ns

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.disk import Kind
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.backuppath.verifying import Verifier, unpack_twice
 from backupng.engine.errors import BrokenItem, ItemError, ReadError
@@ -57,7 +57,7 @@ class BlobCheck:
         """Yield every blob by its name, and what it is on the disk, in the order of names."""
         for bucket, kind in self._entries(layout.BLOBS):
             if not layout.is_blob_bucket(bucket):
-                self.findings.counts["foreign_names"] += 1
+                self.findings.leave(layout.BLOBS / bucket)
             elif kind is not Kind.FOLDER:
                 file = layout.BLOBS / bucket
                 self.findings.add(Finding(Flaw.WRONG_TYPE, file, "it is no folder"))
@@ -67,9 +67,9 @@ class BlobCheck:
                     if layout.is_digest(name) and name.startswith(bucket):
                         yield Digest(name), found
                     else:
-                        self.findings.counts["foreign_names"] += 1
+                        self.findings.leave(layout.BLOBS / bucket / name)
 
-    def _entries(self, folder: PurePosixPath) -> list[tuple[str, Kind]]:
+    def _entries(self, folder: Place) -> list[tuple[str, Kind]]:
         try:
             return self.path.tree.entries(folder)
         except ReadError as error:

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Final
 
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.model import AccountId, ItemId
 
 MOST_LISTED: Final = 50_000
 """Findings that are kept one by one; more are counted, and told to the log."""
+MOST_FOREIGN: Final = 10
+"""Foreign names that are kept one by one."""
 NO_ITEM: Final = ItemId(0)
 """Stands for the directory entry or the mailbox of an account as a whole."""
 
@@ -38,7 +40,7 @@ class Finding:
     """
 
     flaw: Flaw
-    path: PurePosixPath
+    path: Place
     why: str
     account: AccountId | None = None
     item: ItemId = NO_ITEM
@@ -59,6 +61,17 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
     """accounts, metadata_files, states, blobs, bytes_read, torn_tails, pending, foreign_names;
     of blobs that nobody refers to, on_their_way and unjudged."""
+
+    foreign: list[Place] = field(default_factory=list)
+    """The first few of what lies in the tree and is not the tree's."""
+    is_blind: bool = False
+    """Metadata is gone, and nobody knows what it referred to: nothing can be called an orphan."""
+
+    def leave(self, path: Place) -> None:
+        """Count what is not the tree's, and is left alone."""
+        self.counts["foreign_names"] += 1
+        if len(self.foreign) < MOST_FOREIGN:
+            self.foreign.append(path)
 
     def add(self, finding: Finding) -> None:
         """Take a finding in."""

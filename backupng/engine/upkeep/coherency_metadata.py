@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from backupng.engine.backuppath import histories, layout, metadata, provisioning, values
 from backupng.engine.backuppath.disk import Kind
-from backupng.engine.backuppath.pending import Frontier
+from backupng.engine.backuppath.layout import Place
+from backupng.engine.backuppath.pending import Frontier, lost_history
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import (
     BackupPathBroken,
@@ -32,6 +32,8 @@ from backupng.engine.upkeep.coherency_findings import NO_ITEM, Finding, Findings
 from backupng.engine.upkeep.coherency_references import Reference
 
 _DIGEST: Final = re.compile(rb"[A-Za-z0-9+,]{43}=")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_OF_ACCOUNT: Final = frozenset({"account", "mailbox", "items"})
 _PARTS_OF_ITEM: Final = 5
 _SEAL: Final = len(" #00000000\n")
 _SIZED: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT, ItemKind.DOCUMENT})
@@ -45,7 +47,7 @@ Pause = Callable[[str], None]
 class History:
     """One history of the tree: its file, how its bodies read, whose it is."""
 
-    path: PurePosixPath
+    path: Place
     parse: histories.Parse[Any]
     account: AccountId | None = None
     item: ItemId = NO_ITEM
@@ -67,6 +69,8 @@ class Examined:
     why: str = ""
     raw: bytes = b""
     is_torn: bool = False
+    is_cut: bool = False
+    """Whether its end is gone: what that named, nobody knows."""
     is_pending: bool = False
     length: int = 0
 
@@ -80,30 +84,32 @@ def histories_of(path: BackupPath, account: AccountId, findings: Findings) -> It
             if _is_file(folder / name, kind, findings, account=account):
                 yield known[name]
         elif name != "items":
-            findings.counts["foreign_names"] += 1
+            findings.leave(folder / name)
+    _tell_lost(path, account, findings)
     items = layout.items_folder(account)
     for name, kind in _entries(path, items, findings):
-        if layout.is_item_bucket(name) and _is_folder(items / name, kind, findings):
+        if not layout.is_item_bucket(name):
+            findings.leave(items / name)
+        elif _is_folder(items / name, kind, findings, account):
             yield from _items(path, account, name, findings)
-        elif not layout.is_item_bucket(name):
-            findings.counts["foreign_names"] += 1
 
 
 def entries_of(path: BackupPath, findings: Findings) -> Iterator[History]:
     """Yield the histories of all directory entries that are no account's."""
     known = {folder.name for folder in layout.ENTRY_FOLDERS.values()}
     for name, _ in _entries(path, layout.SERVER, findings):
-        findings.counts["foreign_names"] += name not in known
+        if name not in known:
+            findings.leave(layout.SERVER / name)
     for kind, folder in layout.ENTRY_FOLDERS.items():
         for name, found in _entries(path, folder, findings):
             entry_id = layout.id_of(name)
             if entry_id is None:
-                findings.counts["foreign_names"] += 1
+                findings.leave(folder / name)
             elif _is_file(folder / name, found, findings):
                 yield History(folder / name, partial(provisioning.parse_entry, kind, entry_id))
 
 
-def history_at(file: PurePosixPath) -> History | None:
+def history_at(file: Place) -> History | None:
     """Return the history that lies in a file; None for a path where none can lie."""
     parts = file.parts
     account = AccountId(layout.id_of(parts[1]) or "") if len(parts) > 1 else None
@@ -123,13 +129,13 @@ def accounts_of(path: BackupPath, findings: Findings) -> Iterator[AccountId]:
     """Yield the accounts that the tree has a folder of."""
     for name, kind in _entries(path, layout.ACCOUNTS, findings):
         account = layout.id_of(name)
-        if account is None:
-            findings.counts["foreign_names"] += 1
-        elif _is_folder(layout.ACCOUNTS / name, kind, findings):
+        if account is None or not _is_account(path, layout.ACCOUNTS / name, kind):
+            findings.leave(layout.ACCOUNTS / name)
+        elif _is_folder(layout.ACCOUNTS / name, kind, findings, AccountId(account)):
             yield AccountId(account)
 
 
-def frontier_of(path: BackupPath, account: AccountId) -> Frontier:
+def frontier_of(path: BackupPath, account: AccountId | None) -> Frontier:
     """Return how far the tree says to be complete; where nothing says so, nothing is pending."""
     try:
         return Frontier.of(path, account)
@@ -152,11 +158,51 @@ def examine(path: BackupPath, history: History, frontier: Frontier | None = None
         return Examined(flaw=flaw, why=str(error))
     found = Examined(is_torn=lines.torn, length=len(data))
     _read_states(path, history, lines.bodies, found, frontier)
-    if not found.flaw and not found.is_pending and lines.damage:
-        found.flaw, found.why = Flaw.BROKEN_METADATA, lines.damage
+    if not found.flaw and not found.is_pending:
+        cut = _lost_end(path, history, lines, frontier)
+        found.is_cut, found.is_torn = bool(cut), found.is_torn and not cut
+        if lines.damage or cut:
+            found.flaw, found.why = Flaw.BROKEN_METADATA, lines.damage or cut
     if found.flaw:
         found.raw = data
     return found
+
+
+def _lost_end(
+    path: BackupPath, history: History, lines: metadata.Lines, frontier: Frontier | None
+) -> str:
+    if frontier is None or (lines.bodies and not lines.torn):
+        return ""
+    try:
+        # Asked for after the lines: a writer that was at work there has written since.
+        written_ns = path.tree.stamp(history.path)
+        is_there = bool(path.tree.mark(history.path))
+    except ReadError:
+        return ""
+    return frontier.lost_end(lines, written_ns) if is_there else ""
+
+
+def _tell_lost(path: BackupPath, account: AccountId, findings: Findings) -> None:
+    """Tell of the histories of an account itself that are not there although it was scanned."""
+    try:
+        lost = lost_history(path, account)
+    except (ItemError, OperationError):
+        # What cannot be read is told of where it is looked at itself.
+        return
+    if lost is not None:
+        findings.add(Finding(Flaw.BROKEN_METADATA, *lost, account))
+        # Where there was none yet, nothing was referred to.
+        findings.is_blind |= lost[0] != layout.account_folder(account)
+
+
+def _is_account(path: BackupPath, folder: Place, kind: Kind) -> bool:
+    """Say whether a folder is an account's: by its name, or by what lies in it."""
+    if kind is not Kind.FOLDER or _UUID.fullmatch(folder.name):
+        return True
+    try:
+        return not _OF_ACCOUNT.isdisjoint(path.tree.names(folder))
+    except ReadError:
+        return True
 
 
 def references_of(
@@ -182,24 +228,39 @@ def check_checkpoints(path: BackupPath, findings: Findings) -> None:
     for name, kind in _entries(path, layout.CHECKPOINT, findings):
         file = layout.CHECKPOINT / name
         if layout.id_of(name.removesuffix(".scanner")) is None:
-            findings.counts["foreign_names"] += 1
+            findings.leave(file)
         elif _is_file(file, kind, findings):
-            limit = (
-                values.LONGEST_SCANNER if name.endswith(".scanner") else values.LONGEST_CHECKPOINT
-            )
             try:
-                data = path.tree.read(file, limit=limit)
-                provisioning.parse_checkpoint(data or b"", where=str(file), longest=limit)
+                if _is_broken_checkpoint(path, file):
+                    findings.add(Finding(Flaw.BROKEN_METADATA, file, "it fails its checksum"))
             except ReadError as error:
                 findings.add(Finding(Flaw.READ_ERROR, file, str(error)))
-            except BackupPathBroken:
-                findings.add(Finding(Flaw.BROKEN_METADATA, file, "it fails its checksum"))
+
+
+def is_broken_checkpoint(path: BackupPath, file: Place) -> bool:
+    """Say whether a checkpoint is there, can be read, and fails its checksum."""
+    try:
+        return _is_broken_checkpoint(path, file)
+    except ReadError:
+        return False
+
+
+def _is_broken_checkpoint(path: BackupPath, file: Place) -> bool:
+    limit = values.LONGEST_SCANNER if file.name.endswith(".scanner") else values.LONGEST_CHECKPOINT
+    data = path.tree.read(file, limit=limit)
+    try:
+        if data is not None:
+            provisioning.parse_checkpoint(data, where=str(file), longest=limit)
+    except BackupPathBroken:
+        return True
+    return False
 
 
 def check_top(path: BackupPath, findings: Findings, known: Iterable[str]) -> None:
     """Count the names at the root that are not the tree's."""
-    for name, _ in _entries(path, PurePosixPath(), findings):
-        findings.counts["foreign_names"] += not name.startswith(".") and name not in known
+    for name, _ in _entries(path, Place(), findings):
+        if not name.startswith(".") and name not in known:
+            findings.leave(Place(name))
 
 
 def _of_account(account: AccountId) -> dict[str, History]:
@@ -224,14 +285,14 @@ def _items(
     for name, kind in _entries(path, folder, findings):
         item = layout.item_of(bucket, name)
         if item is None:
-            findings.counts["foreign_names"] += 1
+            findings.leave(folder / name)
         elif kind is Kind.FILE or _is_file(
             folder / name, kind, findings, account=account, item=item
         ):
             yield _of_item(account, item)
 
 
-def _entries(path: BackupPath, folder: PurePosixPath, findings: Findings) -> list[tuple[str, Kind]]:
+def _entries(path: BackupPath, folder: Place, findings: Findings) -> list[tuple[str, Kind]]:
     try:
         return path.tree.entries(folder)
     except ReadError as error:
@@ -240,7 +301,7 @@ def _entries(path: BackupPath, folder: PurePosixPath, findings: Findings) -> lis
 
 
 def _is_file(
-    file: PurePosixPath,
+    file: Place,
     kind: Kind,
     findings: Findings,
     *,
@@ -254,10 +315,10 @@ def _is_file(
     return False
 
 
-def _is_folder(folder: PurePosixPath, kind: Kind, findings: Findings) -> bool:
+def _is_folder(folder: Place, kind: Kind, findings: Findings, account: AccountId) -> bool:
     if kind is Kind.FOLDER:
         return True
-    findings.add(Finding(Flaw.WRONG_TYPE, folder, "it is no folder"))
+    findings.add(Finding(Flaw.WRONG_TYPE, folder, "it is no folder", account))
     return False
 
 

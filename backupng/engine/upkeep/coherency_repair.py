@@ -1,21 +1,28 @@
 """fixBackup: move what is broken out of the way, into `quarantine/`, and destroy nothing.
 
-Order (FORMAT.md, quarantine): the accounts concerned are marked as uncertain, so that the next scan
-compares them as a whole; the list is written; then one thing after the other is moved. Whatever is
-interrupted is found again by the next check.
+Order (FORMAT.md, repair): the list is written; broken checkpoints are moved; the accounts concerned
+are marked as uncertain, so that the next scan compares them as a whole; then one thing after the
+other is moved. Whatever is interrupted is found again by the next check.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Final
 
 from backupng.engine.backuppath import disk, layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import CHUNK, Packer
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.uncertain import (
+    EVERY_ACCOUNT,
+    REASON_SCANNER,
+    make_uncertain,
+    spell_uncertain,
+)
 from backupng.engine.backuppath.verifying import Verifier, unpack_twice
 from backupng.engine.errors import BackupPathBroken, BrokenItem, ItemError, ReadError
 from backupng.engine.model import AccountId, Digest, Mailbox, MailboxState, to_ms
@@ -41,7 +48,7 @@ _NO_MAILBOX: Final = {"id": 0, "group_id": 0}
 class _Step:
     """One thing to move, and what takes its place: nothing, or its intact part."""
 
-    path: PurePosixPath
+    path: Place
     why: str
     stays: Callable[[], Iterable[bytes]] | None = None
     is_packed: bool = False
@@ -60,11 +67,13 @@ class Repair:
     pause: Callable[[], None]
     flaws: frozenset[Flaw] = MOVED
     """The classes that something is done about."""
+    differing: frozenset[AccountId] = frozenset()
+    """Accounts of which the mail server has something else than the backup."""
     packer: Packer = field(default_factory=Packer)
-    moved: list[tuple[PurePosixPath, PurePosixPath]] = field(default_factory=list)
+    moved: list[tuple[Place, Place]] = field(default_factory=list)
     _verifier: Verifier = field(default_factory=Verifier)
 
-    def run(self) -> PurePosixPath | None:
+    def run(self) -> Place | None:
         """Move what is still broken; return the folder it went to, None if there was nothing."""
         steps = list(self._steps())
         if not steps and not self._lost():
@@ -92,7 +101,7 @@ class Repair:
             Flaw.WRONG_DIGEST: self._wrong,
             Flaw.WRONG_TYPE: self._wrong,
         }
-        seen: set[PurePosixPath] = set()
+        seen: set[Place] = set()
         for finding in self.findings.found:
             if finding.path not in seen and finding.flaw in self.flaws & ways.keys():
                 seen.add(finding.path)
@@ -101,12 +110,15 @@ class Repair:
                 if step is not None:
                     yield step
 
-    def _orphans(self) -> set[PurePosixPath]:
+    def _orphans(self) -> set[Place]:
         found = {each.path for each in self.findings.found if each.flaw is Flaw.ORPHAN}
         if found:
-            since_ns = to_ms(self.started) * _NS
-            for digest in late_digests(self.path, since_ns, self.pause):
+            since_ns, unread = to_ms(self.started) * _NS, Findings()
+            for digest in late_digests(self.path, since_ns, self.pause, unread):
                 found.discard(layout.blob_file(digest))
+            if unread.total:
+                # What those refer to, nobody knows.
+                return set()
         return found
 
     def _wrong(self, finding: Finding) -> _Step | None:
@@ -134,11 +146,11 @@ class Repair:
 
     def _history(self, finding: Finding) -> _Step | None:
         if finding.path.parts[0] == layout.CHECKPOINT.name:
-            return _step(finding) if self.path.tree.mark(finding.path) else None
+            return self._checkpoint(finding)
         history = reading.history_at(finding.path)
         if history is None:
             return None
-        frontier = reading.frontier_of(self.path, history.account) if history.account else None
+        frontier = reading.frontier_of(self.path, history.account)
         found = reading.examine(self.path, history, frontier)
         if found.flaw is not Flaw.BROKEN_METADATA:
             return None
@@ -147,6 +159,17 @@ class Repair:
             stays = self._begun_anew(history, found)
         why = f"{found.flaw}: {found.why}"
         return _Step(finding.path, why, (lambda: [stays]) if stays else None)
+
+    def _checkpoint(self, finding: Finding) -> _Step | None:
+        """Put a checkpoint aside; in one step `*` takes the place of whom the scanner doubted."""
+        if not reading.is_broken_checkpoint(self.path, finding.path):
+            return None
+        if finding.path != layout.scanner_file(self.path.form.server_id):
+            return _step(finding)
+        stays = spell_uncertain(
+            self.path, {}, [EVERY_ACCOUNT], since=self.started, reason=REASON_SCANNER
+        )
+        return replace(_step(finding), stays=lambda: [stays])
 
     def _begun_anew(self, history: History, found: Examined) -> bytes:
         """Return what stays of a mailbox history: its intact lines, and one that ends its era.
@@ -178,7 +201,7 @@ class Repair:
 
     def _lost(self) -> set[AccountId]:
         """Return the accounts whose items lack what the mail server may still have."""
-        return {
+        return set(self.differing) | {
             each.account
             for each in self.findings.found
             if each.account is not None
@@ -187,14 +210,14 @@ class Repair:
 
     # Doing it
 
-    def _folder(self) -> PurePosixPath:
+    def _folder(self) -> Place:
         folder, number = layout.QUARANTINE / self.name, 1
         while self.path.tree.mark(folder):
             number += 1
             folder = layout.QUARANTINE / f"{self.name}-{number}"
         return folder
 
-    def _write_list(self, folder: PurePosixPath, steps: Iterable[_Step]) -> None:
+    def _write_list(self, folder: Place, steps: Iterable[_Step]) -> None:
         """Write what is about to be moved: a line each, from, to and why, with tabs between."""
         lines = (f"{step.path}\t{folder / step.path}\t{_on_one_line(step.why)}\n" for step in steps)
         with self.path.tree.stage(_ROLE) as file:
@@ -205,20 +228,14 @@ class Repair:
 
     def _make_uncertain(self) -> None:
         """Have the accounts concerned compared as a whole by the next scan of each."""
-        accounts: set[str] = set(map(str, self._lost()))
-        if not accounts:
-            return
-        try:
-            said = dict(self.path.scanner())
-        except BackupPathBroken:
-            return
-        since = {"since": to_ms(self.started), "reason": _REASON}
-        said["uncertain"] = said.get("uncertain", {}) | dict.fromkeys(accounts, since)
-        data = provisioning.spell_checkpoint(said, longest=values.LONGEST_SCANNER)
-        file = layout.scanner_file(self.path.form.server_id)
-        self.path.tree.replace(file, data, role=_ROLE)
+        lost: set[str] = set(map(str, self._lost()))
+        scanner = layout.scanner_file(self.path.form.server_id)
+        lost |= {EVERY_ACCOUNT} if any(source == scanner for source, _ in self.moved) else set()
+        # Where the scanner's own file is broken and stays so, there is no place for it.
+        with suppress(BackupPathBroken):
+            make_uncertain(self.path, lost, since=self.started, reason=_REASON, role=_ROLE)
 
-    def _move_all(self, folder: PurePosixPath, steps: Iterable[_Step]) -> None:
+    def _move_all(self, folder: Place, steps: Iterable[_Step]) -> None:
         for number, step in enumerate(steps, 1):
             self._stamp(step.path)
             self._move(step, folder / step.path)
@@ -228,14 +245,14 @@ class Repair:
                 self.pause()
         self.path.tree.sync()
 
-    def _stamp(self, path: PurePosixPath) -> None:
+    def _stamp(self, path: Place) -> None:
         """Give the account that a path lies in a new stamp: others see that it has changed."""
         if path.parts[0] == layout.ACCOUNTS.name and len(path.parts) > _PARTS_OF_ACCOUNT:
             # Let go at once: nobody else writes here, and `publish` locks folders itself.
             with self.path.tree.locked(layout.lock_folder(path)):
                 pass
 
-    def _move(self, step: _Step, target: PurePosixPath) -> None:
+    def _move(self, step: _Step, target: Place) -> None:
         tree = self.path.tree
         if step.stays is None:
             tree.move(step.path, target)
@@ -254,7 +271,7 @@ class Repair:
         tree.sync()
         tree.publish(file.path, step.path)
 
-    def _chunks(self, path: PurePosixPath) -> Iterator[bytes]:
+    def _chunks(self, path: Place) -> Iterator[bytes]:
         file = self.path.tree.open(path)
         if file is not None:
             with file, disk.reading(self.path.tree.root, path):

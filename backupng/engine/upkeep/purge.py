@@ -35,12 +35,12 @@ from backupng.engine.upkeep.purge_blobs import (
 from backupng.engine.upkeep.purge_brakes import RUNS, brakes, runs_of
 from backupng.engine.upkeep.purge_mark import Limits, Marked, Marking
 from backupng.engine.upkeep.purge_removal import (
-    Hands,
     Removed,
+    Removers,
     empty_trash,
-    hands,
     move_blobs,
     remove_metadata,
+    removers,
 )
 
 ROLE: Final = "purge"
@@ -73,6 +73,7 @@ class Retention:
 class Result:
     """What a purge did, or a dry run would; sizes are in bytes.
 
+    `items_late` would have expired, were they not written down as deleted much later than they say.
     `trashed` was moved into the trash, `freed` is really gone: histories, and what earlier purges
     had put there. `accounts` maps the id of each account that went to its name and why it counted
     as deleted. `brakes` are reasons for a person to look first, `damage` those for which no blob
@@ -83,6 +84,7 @@ class Result:
     items_purged: int = 0
     metadata_removed: int = 0
     accounts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    items_late: int = 0
     blobs: int = 0
     blobs_removed: int = 0
     blobs_still_named: int = 0
@@ -174,7 +176,7 @@ class Purge:
             plan = self._plan(remover, writer.pulse)
             if self.result.brakes and not self.confirmed:
                 raise _held_back(self.result.brakes)
-            with hands(root) as several:
+            with removers(root) as several:
                 self._remove_metadata(several, plan)
                 remover.sync()
                 self._put_back(remover, plan)
@@ -210,6 +212,7 @@ class Purge:
         result.blobs, result.blobs_young = found.blobs, found.young
         result.blobs_still_named = found.still_named
         result.damage, result.flaws = marked.damage, marked.flaws
+        result.items_late = marked.late
         result.brakes = brakes(marked, found, runs_of(self.path.checkpoint()))
         return _Plan(marking, found, before_ns)
 
@@ -231,7 +234,7 @@ class Purge:
 
     # Doing it
 
-    def _remove_metadata(self, several: Hands, plan: _Plan) -> None:
+    def _remove_metadata(self, several: Removers, plan: _Plan) -> None:
         marks = [each for each in plan.marked.accounts if each.files]
         total = sum(each.purged for each in marks)
         tick = self._ticker("removing the metadata")
@@ -264,7 +267,7 @@ class Purge:
         self.result.damage, self.result.flaws = plan.marked.damage, plan.marked.flaws
         return plan.marked.flaws > 0
 
-    def _move_blobs(self, several: Hands, plan: _Plan) -> None:
+    def _move_blobs(self, several: Removers, plan: _Plan) -> None:
         living = plan.marked.living if plan.has_spared else None
         tick, done = self._ticker("removing the blobs"), 0
         for group in move_blobs(
@@ -280,7 +283,7 @@ class Purge:
             tick(done, len(plan.found.buckets))
             self._require_steady_clock()
 
-    def _empty_trash(self, several: Hands, remover: Remover) -> None:
+    def _empty_trash(self, several: Removers, remover: Remover) -> None:
         tick, now_ms = self._ticker("emptying the trash"), to_ms(self._started)
         for purge_ms in earlier_purges(remover):
             if now_ms - purge_ms >= self.grace // timedelta(milliseconds=1):

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import Final
 
 from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.ground import Folder, Ground
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.upkeep.purge_mark import Marked, References
 
 _DIGEST_LENGTH: Final = 44
@@ -92,7 +92,7 @@ def _look(
 # The trash
 
 
-def trash_folder(purge_ms: int) -> PurePosixPath:
+def trash_folder(purge_ms: int) -> Place:
     """Return where the purge that began then puts what it removes."""
     return layout.TRASH / str(purge_ms)
 

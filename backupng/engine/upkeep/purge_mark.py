@@ -11,14 +11,16 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from backupng.engine.backuppath import layout
-from backupng.engine.backuppath.ground import Folder, Ground, Mark
+from backupng.engine.backuppath.disk import Mark
+from backupng.engine.backuppath.ground import Folder, Ground
+from backupng.engine.backuppath.pending import Frontier, lost_history
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BrokenItem, ItemError, ReadError
 from backupng.engine.model import AccountId, ItemId
 from backupng.engine.upkeep.purge_reading import History, deleted_since, named, read_history
 
 _NAMED: Final = 10
-_FIELDS: Final = 4
+_FIELDS: Final = 5
 _NS_A_MS: Final = 1_000_000
 _Any = TypeVar("_Any")
 
@@ -28,13 +30,19 @@ class Limits:
     """What has expired: what was deleted before these moments, in ms; None: nothing ever is.
 
     What was written to since `settled_before_ns` is left alone, whatever it says. A deletion may be
-    written down `slack_ns` after it happened, or at any time if that is None.
+    written down `slack_ns` after it happened, or at any time if that is None: one that was written
+    down later counts from then on, for the clock of one of both was wrong.
     """
 
     items_before_ms: int | None
     accounts_before_ms: int | None
     settled_before_ns: int
     slack_ns: int | None = 0
+
+
+def length_of(mark: Mark) -> int:
+    """Return the length in bytes of a file that is there."""
+    return mark[2]
 
 
 class References:
@@ -88,7 +96,7 @@ class AccountMark:
         """Yield each item whose history is to go, and its file as it was read."""
         found = self._expired
         for at in range(0, len(found), _FIELDS):
-            yield ItemId(found[at]), (found[at + 1], found[at + 2], found[at + 3])
+            yield ItemId(found[at]), tuple(found[at + 1 : at + _FIELDS])
 
     def expire(self, item: ItemId, mark: Mark) -> None:
         """Note an item whose history is to go."""
@@ -98,7 +106,7 @@ class AccountMark:
     def count(self, mark: Mark) -> None:
         """Count a file that is to go."""
         self.files += 1
-        self.size += mark[1]
+        self.size += length_of(mark)
 
 
 @dataclass(slots=True)
@@ -106,14 +114,16 @@ class Marked:
     """What a tree holds, what of it has expired, and what is wrong with it.
 
     `damage` has the first few of its `flaws` in words; while there is any, no blob may be removed.
+    An account that nobody knows is named there, too, and is no flaw.
     `doubtful` are accounts that have been deleted long enough by what the metadata says, but were
-    written down as such much later.
+    written down as such much later; of items that is so of, `late` is the number.
     """
 
     living: References = field(default_factory=References)
     dying: References = field(default_factory=References)
     accounts: list[AccountMark] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
+    late: int = 0
     flaws: int = 0
     damage: list[str] = field(default_factory=list)
 
@@ -187,6 +197,8 @@ class Marking:
             mailbox = self._read(folder, "mailbox", f"ng1/{path}/mailbox")
             if mailbox is not None:
                 self._note(mark, folder, "mailbox", mailbox)
+            if entry is None or mailbox is None:
+                self._look_for_lost(mark.account)
             with folder.inner("items") as items:
                 for bucket in filter(layout.is_item_bucket, items.names()):
                     tick()
@@ -229,23 +241,54 @@ class Marking:
     def _read(self, folder: Folder, name: str, seed: str) -> History | None:
         """Read a history; None if it is not there, or has a flaw: that is damage."""
         history = self._tried(folder, name, partial(read_history, folder, name, seed))
-        if history is None or not history.lines.damage:
+        why = "" if history is None else history.lines.damage or self._lost_end(folder, history)
+        if not why:
             return history
-        self._blame(folder, name, BrokenItem(history.lines.damage))
+        self._blame(folder, name, BrokenItem(why))
         return None
+
+    def _lost_end(self, folder: Folder, history: History) -> str:
+        """Say what is wrong with a history whose last state is gone: what it named, nobody knows.
+
+        Empty for one that is whole, and for the tail of a writer that was killed.
+        """
+        if history.bodies and not history.lines.torn:
+            return ""
+        parts = folder.path.parts
+        is_account = parts[0] == layout.ACCOUNTS.name
+        account = AccountId(layout.id_of(parts[1]) or "") if is_account else None
+        frontier = Frontier.of(self._path, account)
+        return frontier.lost_end(history.lines, history.found.written_ns)
+
+    def _look_for_lost(self, account: AccountId) -> None:
+        """Note what an account that was scanned has lost as a whole."""
+        lost = lost_history(self._path, account)
+        if lost is None:
+            return
+        where, why = self._ground.root / lost[0], lost[1]
+        if lost[0] != layout.account_folder(account):
+            self.marked.blame(BrokenItem(f"{where} is damaged: {why}."))
+        elif len(self.marked.damage) < _NAMED:
+            # Its items name all that they need: nothing is in danger.
+            self.marked.damage.append(f"{where} is left as it is: {why}.")
 
     def _has_expired(self, folder: Folder, name: str, history: History) -> bool:
         before_ms = self._limits.items_before_ms
         if before_ms is None or not self._is_settled(history):
             return False
-        return self._deleted(folder, name, history, before_ms) is not None
+        found = self._deleted(folder, name, history, before_ms)
+        if found is None:
+            return False
+        is_late = self._is_late(history, found[0], before_ms)
+        self.marked.late += is_late
+        return not is_late
 
     def _due(self, folder: Folder, entry: History, stamp: int) -> Deletion | None:
         """Return the deletion of an account that is to go.
 
         One that was written down much later than it says is not: its clock, or ours, was wrong.
         """
-        before_ms, slack_ns = self._limits.accounts_before_ms, self._limits.slack_ns
+        before_ms = self._limits.accounts_before_ms
         is_settled = self._is_settled(entry) and stamp < self._limits.settled_before_ns
         if before_ms is None or not is_settled:
             return None
@@ -254,12 +297,17 @@ class Marking:
             return None
         since_ms, body = found
         name, reason = (str(body.get(key, "")) for key in ("name", "reason"))
-        written_ns = entry.found.written_ns
-        if slack_ns is not None and written_ns >= before_ms * _NS_A_MS:
-            if written_ns - since_ms * _NS_A_MS > slack_ns:
-                self.marked.doubtful.append(name)
+        if self._is_late(entry, since_ms, before_ms):
+            self.marked.doubtful.append(name)
             return None
         return Deletion(name=name, reason=reason, since_ms=since_ms, stamp=stamp)
+
+    def _is_late(self, history: History, since_ms: int, before_ms: int) -> bool:
+        """Say whether a deletion was written down within the retention, too late to be believed."""
+        written_ns, slack_ns = history.found.written_ns, self._limits.slack_ns
+        if slack_ns is None or written_ns < before_ms * _NS_A_MS:
+            return False
+        return written_ns - since_ms * _NS_A_MS > slack_ns
 
     def _deleted(
         self, folder: Folder, name: str, history: History, before_ms: int

@@ -8,16 +8,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
 from backupng.engine.backuppath import layout
-from backupng.engine.backuppath.ground import Mark
+from backupng.engine.backuppath.disk import Mark
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.removal import Account, Remover
 from backupng.engine.model import ItemId
 from backupng.engine.upkeep.purge_blobs import ACCOUNTS, BLOBS, Survey, trash_folder
-from backupng.engine.upkeep.purge_mark import AccountMark, References
+from backupng.engine.upkeep.purge_mark import AccountMark, References, length_of
 
 _THREADS: Final = 3
 _ITEMS_AT_ONCE: Final = 256
@@ -50,13 +51,13 @@ class _Part:
     items: Sequence[tuple[ItemId, Mark]] | None
 
 
-class Hands:
+class Removers:
     """Threads that remove, each with a `Remover` of its own."""
 
-    def __init__(self, pool: ThreadPoolExecutor, removers: Sequence[Remover]) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, several: Sequence[Remover]) -> None:
         self._pool = pool
         self._idle: SimpleQueue[Remover] = SimpleQueue()
-        for remover in removers:
+        for remover in several:
             self._idle.put(remover)
 
     def work(
@@ -76,23 +77,23 @@ class Hands:
 
 
 @contextmanager
-def hands(root: Path) -> Iterator[Hands]:
+def removers(root: Path) -> Iterator[Removers]:
     """Have threads for a tree."""
     with ExitStack() as stack:
-        removers = [stack.enter_context(Remover(root)) for _ in range(_THREADS)]
-        yield Hands(stack.enter_context(ThreadPoolExecutor(_THREADS)), removers)
+        several = [stack.enter_context(Remover(root)) for _ in range(_THREADS)]
+        yield Removers(stack.enter_context(ThreadPoolExecutor(_THREADS)), several)
 
 
 def remove_metadata(
-    hands: Hands, marks: Iterable[AccountMark], *, purge_ms: int
+    several: Removers, marks: Iterable[AccountMark], *, purge_ms: int
 ) -> Iterator[list[Removed]]:
     """Remove what has expired of the accounts; yield what came of each group, in its order."""
     remove = partial(_remove, purge_ms=purge_ms)
-    yield from hands.work(remove, _parts(marks))
+    yield from several.work(remove, _parts(marks))
 
 
 def move_blobs(
-    hands: Hands, found: Survey, living: References | None, *, purge_ms: int, before_ns: int
+    several: Removers, found: Survey, living: References | None, *, purge_ms: int, before_ns: int
 ) -> Iterator[list[tuple[int, int]]]:
     """Move blobs into the trash; yield for each group number and bytes of each folder's.
 
@@ -107,21 +108,21 @@ def move_blobs(
             names = [name for name in names if name[2:10].encode() not in named]
         return remover.move_blobs(bucket, names, into, before_ns=before_ns)
 
-    return hands.work(move, found.buckets)
+    return several.work(move, found.buckets)
 
 
-def empty_trash(hands: Hands, remover: Remover, purge_ms: int) -> Iterator[list[int]]:
+def empty_trash(several: Removers, remover: Remover, purge_ms: int) -> Iterator[list[int]]:
     """Delete what a purge has put into the trash; yield the bytes of each group's parts."""
     for inside, at_once in ((BLOBS, _ITEMS_AT_ONCE), (ACCOUNTS, 1)):
         path = trash_folder(purge_ms) / inside
         with remover.folder(path) as folder:
             names = folder.names()
         parts = [names[at : at + at_once] for at in range(0, len(names), at_once)]
-        yield from hands.work(partial(_delete, path), parts)
+        yield from several.work(partial(_delete, path), parts)
     yield [remover.delete(layout.TRASH, [str(purge_ms)])]
 
 
-def _delete(folder: PurePosixPath, remover: Remover, names: Sequence[str]) -> int:
+def _delete(folder: Place, remover: Remover, names: Sequence[str]) -> int:
     return remover.delete(folder, names)
 
 
@@ -167,6 +168,6 @@ def _unlink(folder: Account, mark: AccountMark, items: Sequence[tuple[ItemId, Ma
     return Removed(
         mark=mark,
         items=tuple(item for item, _ in gone),
-        size=sum(found[1] for _, found in gone),
+        size=sum(length_of(found) for _, found in gone),
         spared=tuple(ItemId(item) for item in sorted(spared)),
     )

@@ -8,25 +8,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import PurePosixPath
 from typing import Any
 
 from backupng.engine.backuppath import fsio, gate, metadata, writer
 from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.recovery import Recovery
 
 _sync, _sync_file, _touch = Tree.sync, Tree._sync_file, Tree.touch
 
 
-def _no_tail_cut(_: Recovery, _path: PurePosixPath, data: bytes) -> int:
+def _no_tail_cut(_: Recovery, _path: Place, data: bytes) -> int:
     return len(data)
 
 
-def _no_pending_cut(_: Recovery, _path: PurePosixPath, lines: metadata.Lines) -> int:
+def _no_pending_cut(_: Recovery, _path: Place, lines: metadata.Lines) -> int:
     return lines.good
 
 
-def _no_sync_of_staged(tree: Tree, path: PurePosixPath) -> None:
+def _no_sync_of_staged(tree: Tree, path: Place) -> None:
     if path.parts[0] != ".staging":
         _sync_file(tree, path)
 
@@ -37,12 +37,12 @@ def _no_sync_of_lines(tree: Tree) -> None:
 
 
 def _no_sync_of_folders(tree: Tree) -> None:
-    tree._dirty_folders.clear()
+    tree._folders.changed.clear()
     _sync(tree)
 
 
-def _no_count_check(descriptor: int, data: bytes, cut_to: int) -> None:
-    os.ftruncate(descriptor, cut_to)
+def _no_count_check(descriptor: int, data: bytes, cut_to: int | None) -> None:
+    os.ftruncate(descriptor, cut_to or 0)
     os.write(descriptor, data)
 
 
@@ -56,10 +56,10 @@ def _no_sum(line: bytes, digits: str) -> tuple[bytes | None, str]:
     return (body if mark and len(own) == 8 else None), own.decode("ascii", "replace")
 
 
-_seen: set[PurePosixPath] = set()
+_seen: set[Place] = set()
 
 
-def _no_second_look(tree: Tree, path: PurePosixPath) -> bool:
+def _no_second_look(tree: Tree, path: Place) -> bool:
     """Believe what was there once."""
     if path not in _seen and _touch(tree, path):
         _seen.add(path)

@@ -7,26 +7,26 @@ import os
 import platform
 import threading
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
 from backupng.engine.backuppath import disk
 from backupng.engine.backuppath.fsio import Tree
-from backupng.engine.backuppath.layout import LOCK
+from backupng.engine.backuppath.layout import LOCK, Place
 from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable
 from tests.engine.backuppath.calls import Countdown, Ledger, inode, watched
 
-HISTORY = PurePosixPath("accounts/a/items/57/257")
-BLOB = PurePosixPath("items/y,/y,HY")
-STAGED = PurePosixPath(".staging/scan")
+HISTORY = Place("accounts/a/items/57/257")
+BLOB = Place("items/y,/y,HY")
+STAGED = Place(".staging/scan")
 
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def staged(tree: Tree, data: bytes = b"blob") -> PurePosixPath:
+def staged(tree: Tree, data: bytes = b"blob") -> Place:
     with tree.stage("scan") as file:
         file.write(data)
     return file.path
@@ -41,7 +41,7 @@ def small_group(tree: Tree) -> None:
 
 def large_group(tree: Tree) -> None:
     for item in range(65):
-        tree.append(HISTORY.with_name(str(item)), b"line\n", cut_to=0)
+        tree.append(HISTORY.parent / str(item), b"line\n", cut_to=0)
 
 
 def test_a_small_group_is_synced_file_by_file_with_all_its_new_folders(tree: Tree) -> None:
@@ -130,7 +130,7 @@ def test_no_file_gets_its_name_before_its_content_is_durable(tree: Tree) -> None
 
 
 def test_what_was_appended_since_the_last_sync_can_be_cut_back(tree: Tree) -> None:
-    other = HISTORY.with_name("57")
+    other = HISTORY.parent / "57"
     tree.append(HISTORY, b"one\n", cut_to=0)
     tree.sync()
     tree.append(HISTORY, b"two\n", cut_to=4)

@@ -12,6 +12,7 @@ import pytest
 from backupng.engine.backuppath import metadata
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import BackupPathUnwritable, BrokenItem
+from backupng.engine.model import ItemId
 from tests.engine.backuppath.calls import Countdown, Ledger, inode, watched
 from tests.engine.backuppath.samples import (
     ACCOUNT,
@@ -122,3 +123,18 @@ def _synced(writer: Writer, mod: int) -> list[tuple[int, int]]:
         add(writer, mod)
     assert (ledger.files, ledger.folders) == (set(), set())
     return ledger.synced
+
+
+def test_what_another_writer_has_put_into_a_folder_that_this_one_made_is_found(
+    path: BackupPath,
+) -> None:
+    neighbour = ItemId(ITEM + 100)
+    with path.writer("scanner") as writer:
+        add(writer, 11)
+        write(path, message(neighbour, 12))
+
+        writer.add_states(ACCOUNT, [message(neighbour, mod) for mod in (12, 13)])
+        news = writer.commit()
+
+    assert news == 1
+    assert [state.mod for state in path.history(ACCOUNT, neighbour)] == [12, 13]

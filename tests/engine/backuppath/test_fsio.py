@@ -7,17 +7,19 @@ import resource
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
-from backupng.engine.backuppath.fsio import FOLDERS_KEPT_OPEN, Tree
+from backupng.engine.backuppath.folders import KEPT_OPEN
+from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.errors import BackupPathUnwritable, BadRequest, ReadError
 
-HISTORY = PurePosixPath("accounts/a/items/57/257")
-BLOB = PurePosixPath("items/y,/y,HY")
-STAGED = PurePosixPath(".staging/scan")
+HISTORY = Place("accounts/a/items/57/257")
+BLOB = Place("items/y,/y,HY")
+STAGED = Place(".staging/scan")
 NOBODY = 65534
 
 
@@ -25,7 +27,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def staged(tree: Tree, data: bytes = b"blob") -> PurePosixPath:
+def staged(tree: Tree, data: bytes = b"blob") -> Place:
     with tree.stage("scan") as file:
         file.write(data)
     return file.path
@@ -90,9 +92,9 @@ def test_what_is_not_there_is_none_and_an_absent_folder_is_empty(tree: Tree) -> 
 def test_a_file_is_read_up_to_its_limit_and_no_larger_one(tree: Tree) -> None:
     (tree.root / "file").write_bytes(b"12345")
 
-    assert tree.read(PurePosixPath("file"), limit=5) == b"12345"
+    assert tree.read(Place("file"), limit=5) == b"12345"
     with pytest.raises(ReadError, match="file is larger than 4 bytes"):
-        tree.read(PurePosixPath("file"), limit=4)
+        tree.read(Place("file"), limit=4)
 
 
 def test_a_huge_sparse_file_is_refused_without_being_read(tree: Tree) -> None:
@@ -100,7 +102,7 @@ def test_a_huge_sparse_file_is_refused_without_being_read(tree: Tree) -> None:
         file.truncate(1 << 42)
 
     with pytest.raises(ReadError, match="larger"):
-        tree.read(PurePosixPath("file"), limit=64 << 20)
+        tree.read(Place("file"), limit=64 << 20)
 
 
 def _link(path: Path) -> None:
@@ -132,7 +134,7 @@ def test_what_is_there_and_no_regular_file_cannot_be_read(
     before = descriptors()
 
     with pytest.raises(ReadError, match=str(tree.root / "odd")):
-        tree.open(PurePosixPath("odd"))
+        tree.open(Place("odd"))
 
     assert descriptors() == before
 
@@ -161,9 +163,9 @@ def test_a_path_that_leads_out_of_the_tree_is_refused(tree: Tree, path: str) -> 
     (tree.root / "a").mkdir()
 
     with pytest.raises(ReadError, match="leads out of the tree"):
-        tree.open(PurePosixPath(path))
+        tree.open(Place(path))
     with pytest.raises(BackupPathUnwritable, match="leads out of the tree"):
-        tree.append(PurePosixPath(path), b"x", cut_to=0)
+        tree.append(Place(path), b"x", cut_to=0)
 
 
 def test_a_folder_swapped_for_a_link_is_not_followed(tree: Tree) -> None:
@@ -172,7 +174,7 @@ def test_a_folder_swapped_for_a_link_is_not_followed(tree: Tree) -> None:
     tree.root.joinpath("accounts").symlink_to("/etc")
 
     assert tree.read(HISTORY, limit=10) == b"mine"
-    assert tree.names(PurePosixPath("accounts")) == ["a"]
+    assert tree.names(Place("accounts")) == ["a"]
 
 
 @contextmanager
@@ -191,7 +193,7 @@ def test_a_file_without_permission_is_a_read_error(tree: Tree) -> None:
     (tree.root / "file").touch(mode=0)
 
     with no_longer_root(), pytest.raises(ReadError, match="file cannot be read: permission denied"):
-        tree.open(PurePosixPath("file"))
+        tree.open(Place("file"))
 
 
 # --- writing
@@ -227,11 +229,11 @@ def test_a_short_write_is_cut_back_and_stops_everything(tree: Tree, length: int)
 
 
 @pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077], ids=oct)
-def test_files_have_mode_0640_and_folders_0750_under_any_umask(tree: Tree, mask: int) -> None:
-    with umask(mask), tree.locked_for_writing():
+def test_files_have_mode_0640_and_folders_0750_under_any_umask(tmp_path: Path, mask: int) -> None:
+    with umask(mask), closing(Tree(tmp_path)) as tree, tree.locked_for_writing():
         tree.append(HISTORY, b"line\n", cut_to=0)
         tree.publish(staged(tree), BLOB)
-        tree.replace(PurePosixPath("checkpoint/s"), b"text", role="scan")
+        tree.replace(Place("checkpoint/s"), b"text", role="scan")
     found = tree.root.rglob("*")
     modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in found}
 
@@ -272,22 +274,22 @@ def test_a_disk_that_is_full_while_a_file_is_staged_leaves_nothing(tree: Tree) -
 
 
 def test_a_small_file_is_replaced_as_a_whole(tree: Tree) -> None:
-    tree.replace(PurePosixPath("format"), b"old, and long", role="create")
-    tree.replace(PurePosixPath("format"), b"new", role="create")
+    tree.replace(Place("format"), b"old, and long", role="create")
+    tree.replace(Place("format"), b"new", role="create")
 
-    assert tree.read(PurePosixPath("format"), limit=100) == b"new"
-    assert tree.names(PurePosixPath(".staging/create")) == []
+    assert tree.read(Place("format"), limit=100) == b"new"
+    assert tree.names(Place(".staging/create")) == []
 
 
 def test_a_replacement_that_fails_keeps_the_old_file_and_can_be_repeated(tree: Tree) -> None:
-    tree.replace(PurePosixPath("format"), b"old", role="create")
+    tree.replace(Place("format"), b"old", role="create")
 
     with largest_file(1), pytest.raises(BackupPathUnwritable):
-        tree.replace(PurePosixPath("format"), b"new", role="create")
-    assert tree.read(PurePosixPath("format"), limit=100) == b"old"
-    tree.replace(PurePosixPath("format"), b"new", role="create")
+        tree.replace(Place("format"), b"new", role="create")
+    assert tree.read(Place("format"), limit=100) == b"old"
+    tree.replace(Place("format"), b"new", role="create")
 
-    assert tree.read(PurePosixPath("format"), limit=100) == b"new"
+    assert tree.read(Place("format"), limit=100) == b"new"
 
 
 def test_a_touch_makes_a_file_young_and_finds_only_files_with_content(tree: Tree) -> None:
@@ -298,9 +300,9 @@ def test_a_touch_makes_a_file_young_and_finds_only_files_with_content(tree: Tree
 
     assert tree.touch(BLOB)
     assert (tree.root / BLOB).stat().st_mtime > 0
-    assert not tree.touch(PurePosixPath("empty"))
-    assert not tree.touch(PurePosixPath("link"))
-    assert not tree.touch(PurePosixPath("items/zz/missing"))
+    assert not tree.touch(Place("empty"))
+    assert not tree.touch(Place("link"))
+    assert not tree.touch(Place("items/zz/missing"))
 
 
 def test_free_bytes_are_those_of_the_file_system(tree: Tree) -> None:
@@ -316,21 +318,21 @@ def test_long_use_keeps_a_bounded_number_of_folders_open_and_closes_them_all(tre
     before = descriptors()
     used = Tree(tree.root)
 
-    for bucket in range(FOLDERS_KEPT_OPEN + 14):
-        used.append(PurePosixPath(f"items/{bucket}/x"), b"line\n", cut_to=0)
+    for bucket in range(KEPT_OPEN + 14):
+        used.append(Place(f"items/{bucket}/x"), b"line\n", cut_to=0)
     used.sync()
 
-    assert descriptors() <= before + FOLDERS_KEPT_OPEN + 1
+    assert descriptors() <= before + KEPT_OPEN + 1
     used.close()
     assert descriptors() == before
 
 
 def test_a_folder_used_all_the_time_stays_open(tree: Tree) -> None:
     tree.append(HISTORY, b"line\n", cut_to=0)
-    opened = tree._folders[HISTORY.parent]
+    opened = tree._folders.kept[HISTORY.parent]
 
-    for bucket in range(FOLDERS_KEPT_OPEN + 14):
-        tree.append(PurePosixPath(f"items/{bucket}/x"), b"line\n", cut_to=0)
+    for bucket in range(KEPT_OPEN + 14):
+        tree.append(Place(f"items/{bucket}/x"), b"line\n", cut_to=0)
         tree.read(HISTORY, limit=10)
 
-    assert tree._folders[HISTORY.parent] == opened
+    assert tree._folders.kept[HISTORY.parent] == opened

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import platform
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +16,14 @@ import pytest
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable
-from tests.engine.backuppath.boots import booted, note
-from tests.engine.backuppath.calls import Countdown, watched
+from tests.engine.backuppath.boots import booted, lose_power, note
+from tests.engine.backuppath.calls import Countdown, Ledger, inode, watched
 from tests.engine.backuppath.samples import (
     ACCOUNT,
     NOON,
     OWNER,
     SCAN,
+    item_file,
     message,
     mods,
     new_path,
@@ -58,6 +65,85 @@ def test_a_writer_that_could_not_write_is_counted_until_the_next_one_has_synced(
         write(next_one, message())
 
     assert (unsettled, writers(path)) == ("1", "0")
+
+
+@contextmanager
+def killed_beside(path: BackupPath, *, lives: bool) -> Iterator[None]:
+    """Have a writer killed before its last sync, while another one lives or not."""
+    with ExitStack() as stack:
+        if lives:
+            other = stack.enter_context(new_path(path.tree.root))
+            stack.enter_context(other.writer("scanner"))
+        child = os.fork()
+        if child == 0:
+            with path.writer(SCAN):
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+        yield
+
+
+@pytest.mark.parametrize("lives", [False, True], ids=["alone", "beside"])
+def test_what_a_killed_writer_left_is_synced_before_anybody_relies_on_it(
+    path: BackupPath,
+    lives: bool,  # noqa: FBT001 - of a table
+) -> None:
+    ledger = Ledger()
+    with killed_beside(path, lives=lives), new_path(path.tree.root) as next_one:
+        with watched(after=ledger.after), next_one.writer("export"):
+            synced = ledger.whole
+        counted = writers(path)
+
+    assert synced == 1
+    assert counted == ("2" if lives else "0")
+
+
+def test_nothing_is_synced_as_a_whole_beside_writers_that_all_live(path: BackupPath) -> None:
+    ledger = Ledger()
+    with (
+        path.writer("scanner"),
+        new_path(path.tree.root) as other,
+        watched(after=ledger.after),
+        other.writer(SCAN),
+    ):
+        assert ledger.whole == 0
+
+
+def test_where_syncfs_tells_of_no_errors_each_file_is_synced(
+    path: BackupPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, message())
+    monkeypatch.setattr(platform, "release", lambda: "5.7.19")
+    ledger = Ledger()
+
+    with (
+        killed_beside(path, lives=False),
+        watched(after=ledger.after),
+        new_path(path.tree.root) as next_one,
+        next_one.writer(SCAN),
+    ):
+        synced = set(ledger.synced)
+
+    assert {inode(item_file(path)), inode(item_file(path).parent)} <= synced
+
+
+@pytest.mark.parametrize("said", [b"garbage\n", b""], ids=["damaged", "empty"])
+def test_nobody_goes_on_unrecovered_beside_a_writer_that_the_note_does_not_tell_of(
+    path: BackupPath, said: bytes
+) -> None:
+    with path.writer("scanner"), new_path(path.tree.root) as other:
+        (path.tree.root / ".lock").write_bytes(said)
+        with pytest.raises(BackupPathBusy, match="not closed cleanly"), other.writer(SCAN):
+            pass
+
+    write(path, message())
+    assert path.recovered is not None
+
+
+def test_after_a_power_loss_nobody_goes_on_unrecovered_beside_a_writer(path: BackupPath) -> None:
+    with path.writer("scanner"), new_path(path.tree.root) as other:
+        lose_power(path.tree.root)
+        with pytest.raises(BackupPathBusy, match="not closed cleanly"), other.writer(SCAN):
+            pass
 
 
 def test_the_tree_of_another_host_is_refused_until_somebody_confirms(path: BackupPath) -> None:
@@ -118,3 +204,16 @@ def test_a_lock_that_is_replaced_beneath_a_living_writer_harms_nobody(path: Back
         writer.commit()
 
     assert (mods(path, 257), mods(path, 258)) == ([11], [11])
+
+
+def test_who_asks_whether_a_writer_lives_is_not_taken_for_one(path: BackupPath) -> None:
+    with path.writer("scanner"):
+        assert path.is_writing("scanner")
+        assert not path.is_writing("scan")
+    left = path.tree.root / ".pulses" / "scanner-killed"
+    left.touch()
+
+    with left.open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+
+        assert not path.is_writing("scanner")

@@ -151,7 +151,7 @@ def test_a_top_folder_that_is_none_ends_the_operation(
     make(path.tree.root / name)
     reading: dict[str, Callable[[], object]] = {
         "accounts": path.accounts,
-        "items": path.count_blobs,
+        "items": path.measure_blobs,
         "server": lambda: path.entry_ids(EntryKind.COS),
         "checkpoint": path.checkpoint,
     }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import pytest
 
 from backupng.engine.backuppath import layout
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.model import AccountId, Digest, EntryKind, ItemId
 from tests.engine.backuppath.samples import ACCOUNT
 
@@ -29,7 +28,7 @@ DIGEST = Digest("y,HYaKC+80I9,GgehOklV,ltOqQiEZnDYM32lsnZ,Ss=")
         (layout.checkpoint_file("s"), "checkpoint/s"),
     ],
 )
-def test_everything_lies_where_the_format_says(path: PurePosixPath, text: str) -> None:
+def test_everything_lies_where_the_format_says(path: Place, text: str) -> None:
     assert str(path) == text
 
 

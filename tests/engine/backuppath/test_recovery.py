@@ -5,14 +5,18 @@ Most of it is proved by drawn power losses (`test_powerlosses.py`); here stands 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from backupng.engine.backuppath import layout
+from backupng.engine.backuppath.histories import bulk_of, intact_lines
+from backupng.engine.backuppath.pending import Frontier, settled_history
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BrokenItem
 from backupng.engine.model import Digest, to_ms
+from backupng.engine.scan.uncertainty import uncertain
 from tests.cast import ALICE, Office
 from tests.engine.backuppath.boots import begun, lose_power
 from tests.engine.backuppath.samples import (
@@ -177,6 +181,82 @@ def test_a_damaged_checkpoint_goes_to_quarantine(path: BackupPath) -> None:
 
     assert path.checkpoint() == {}
     assert [each.name for each in quarantine(path)] == [path.form.server_id]
+
+
+def test_a_damaged_scanner_checkpoint_leaves_every_account_uncertain(path: BackupPath) -> None:
+    fill(path)
+    scanner = path.tree.root / "checkpoint" / f"{path.form.server_id}.scanner"
+    scanner.write_bytes(b"damaged")
+
+    begun(path.tree.root, "after")
+
+    assert set(path.scanner()["uncertain"]) == {"*"}
+    assert [each.read_bytes() for each in quarantine(path)] == [b"damaged"]
+
+
+def test_who_is_uncertain_after_a_recovery_is_so_whatever_its_clock_shows(
+    path: BackupPath,
+) -> None:
+    fill(path)
+    spoil(item_file(path), bytes(200))
+
+    begun(path.tree.root, "after", now=NOON - timedelta(days=300))
+
+    doubt = uncertain(path, ACCOUNT)
+    assert doubt is not None
+    assert doubt.since == NOON
+
+
+def test_what_was_changed_up_to_an_hour_before_the_checkpoint_is_looked_at(
+    path: BackupPath,
+) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=50)
+    fill(path, ended=soon)
+    spoil(item_file(path), bytes(200))
+
+    recovered = begun(path.tree.root, "after", now=soon)
+
+    assert recovered is not None
+    assert len(recovered.cut) == 1
+
+
+def fill_with_bulk(path: BackupPath, *sources: str) -> list[Path]:
+    """Write long states of an item; lose power; return the blobs of their bulk."""
+    with path.writer(SCAN) as writer:
+        for mod, source in enumerate(sources, 11):
+            state = message(257, mod, name=f"{mod} " * 400_000, source=source)
+            writer.add_states(ACCOUNT, [state])
+        writer.commit()
+        writer.set_checkpoint({"smartscan": {"started": to_ms(NOON), "ended": to_ms(NOON)}})
+    lose_power(path.tree.root)
+    bodies = intact_lines(path.tree, layout.item_file(ACCOUNT, ITEM)).bodies
+    return [blob_file(path, each) for each in map(bulk_of, bodies) if each]
+
+
+def test_a_state_whose_bulk_never_got_its_name_is_cut(path: BackupPath) -> None:
+    _, second = fill_with_bulk(path, "scan:1", NEWER)
+    second.unlink()
+
+    begun(path.tree.root, "after")
+
+    assert mods(path) == [11]
+
+
+def test_a_state_whose_revision_never_got_its_name_is_cut(path: BackupPath) -> None:
+    lost = Digest("A" * 43 + "=")
+    revision = {"revision": ({"version": 1, "blob_digest": lost},)}
+    with path.writer(SCAN) as writer:
+        writer.add_states(ACCOUNT, [message(257, 11, source="scan:1", side_rows=revision)])
+        writer.add_states(ACCOUNT, [message(257, 12, source=NEWER, side_rows=revision)])
+        writer.commit()
+        writer.set_checkpoint({"smartscan": {"started": to_ms(NOON), "ended": to_ms(NOON)}})
+    settled = settled_history(path, Frontier.of(path, ACCOUNT), ACCOUNT, ITEM)
+    lose_power(path.tree.root)
+
+    begun(path.tree.root, "after")
+
+    assert mods(path) == [11]
+    assert [state.mod for state in settled.states] == [11]
 
 
 def test_a_smartscan_after_a_recovery_brings_back_what_it_would_have_passed_over(

@@ -214,7 +214,7 @@ def test_what_is_not_there_is_empty(path: BackupPath) -> None:
     assert (path.accounts(), path.entry_ids(EntryKind.COS), [*path.items(ACCOUNT)]) == ([], [], [])
     assert (path.history(ACCOUNT, ITEM), path.mailbox_history(ACCOUNT)) == ((), ())
     assert path.last_state(ACCOUNT, ITEM) is None
-    assert (path.count_blobs(), path.checkpoint()) == (0, {})
+    assert (path.measure_blobs()[0], path.checkpoint()) == (0, {})
     assert path.find_blob(spell_digest(bytes(32))) is None
 
 
@@ -233,7 +233,7 @@ def test_accounts_items_and_entries_are_listed_and_foreign_names_left_alone(
     assert path.accounts() == path.entry_ids(EntryKind.ACCOUNT) == [ACCOUNT]
     assert path.entry_ids(EntryKind.COS) == ["c"]
     assert list(path.items(ACCOUNT)) == [257, 258]
-    assert path.count_blobs() == 2
+    assert path.measure_blobs()[0] == 2
 
 
 def test_the_last_state_and_the_place_of_a_blob_are_found(path: BackupPath) -> None:

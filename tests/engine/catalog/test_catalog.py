@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,19 +32,6 @@ from tests.engine.backuppath.samples import (
 
 MINUTE = timedelta(minutes=1)
 OTHER = AccountId("00000000-15f8-4727-bb2d-1f7c7a5725b2")
-
-
-@pytest.fixture
-def file(path: BackupPath) -> Path:
-    return path.tree.root.with_name(f"{path.tree.root.name}.catalog") / "mail.sqlite3"
-
-
-@pytest.fixture
-def catalog(path: BackupPath, file: Path) -> Iterator[Catalog]:
-    """Return the catalog of the path, told by all its writers."""
-    with Catalog(path, file) as found:
-        path.listener = found.take
-        yield found
 
 
 @pytest.fixture

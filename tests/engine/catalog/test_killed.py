@@ -17,11 +17,6 @@ from backupng.engine.model import ItemId
 from tests.engine.backuppath.samples import ACCOUNT, message, new_path, write
 
 
-@pytest.fixture
-def file(path: BackupPath) -> Path:
-    return path.tree.root.with_name(f"{path.tree.root.name}.catalog") / "mail.sqlite3"
-
-
 def in_child(work: Callable[[], None]) -> None:
     """Do something in a process of its own, which is to kill itself."""
     child = os.fork()

@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BadRequest, NotABackupPath, UnsupportedFormat
+from backupng.engine.errors import BadRequest, NotABackupPath, OperationError, UnsupportedFormat
+from backupng.engine.model import to_ms
 from backupng.engine.operations import OPERATIONS, parameters
 from backupng.engine.operations.base import Report, Settings
 from backupng.engine.operations.do_fix_orphans import DoFixOrphans
 from backupng.engine.operations.do_purge import DoPurge
 from backupng.engine.scan.directory import LEFT_OUT
-from tests.engine.backuppath.samples import PLAIN, SCAN, entry, new_path
+from tests.engine.backuppath.samples import OWNER, PLAIN, SCAN, entry, new_path
 from tests.engine.upkeep.purging import DAY, LONG_AGO, age, delete, has, items, keep
 
 ZONE = ZoneInfo("UTC")
@@ -36,8 +37,11 @@ class Nobody:
     settings: Settings = field(default_factory=Settings)
     lines: list[str] = field(default_factory=list)
 
-    def tick(self, *_: Any, **__: Any) -> None:
-        """Go on."""
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def tick(self, *_: Any, counts: Any = None, **__: Any) -> None:
+        """Keep the last numbers."""
+        self.counts = dict(counts or {})
 
     def log(self, line: str, **_: Any) -> None:
         """Keep a line."""
@@ -99,7 +103,7 @@ def test_the_limits_are_those_of_the_properties_unless_days_are_given(ctx: Nobod
 def test_a_dry_run_says_what_waits_for_a_person_and_confirm_is_the_answer(ctx: Nobody) -> None:
     looked = perform(ctx, "doPurge", dryrun="true")
     assert looked.warnings == [
-        "It waits for a person: It would remove 1 of 2 blobs, more than 10% of them."
+        "It waits for a person. It would remove 1 of 2 blobs, more than 10% of them."
     ]
     assert "This was a dry run: nothing was removed." in looked.notes
 
@@ -118,7 +122,7 @@ def test_an_account_that_is_still_there_is_named_before_it_goes(ctx: Nobody) -> 
     report = perform(ctx, "doPurge", dryrun="true")
 
     assert f"Deleted only because {LEFT_OUT}: alice@example.com." in report.warnings
-    assert "Accounts purged: alice@example.com." in report.notes
+    assert "Accounts that would be purged: alice@example.com." in report.notes
 
 
 def test_another_backup_path_is_purged_and_the_servers_own_is_not(
@@ -134,6 +138,58 @@ def test_another_backup_path_is_purged_and_the_servers_own_is_not(
     assert items(ctx.path) == [257, 258]
     with BackupPath.open(folder / "copy") as copy:
         assert items(copy) == []
+
+
+@pytest.mark.parametrize("command", ["doPurge", "doFixOrphans"])
+def test_the_backup_of_another_server_is_looked_at_and_never_purged(
+    ctx: Nobody, folder: Path, command: str
+) -> None:
+    other = replace(OWNER, server_id="another", server_name="mail2.example.com")
+    (folder / "theirs").mkdir()
+    BackupPath.open_or_create(folder / "theirs", other, now=LONG_AGO).close()
+    theirs = str(folder / "theirs")
+
+    perform(ctx, command, backup_path=theirs, dryrun="true")
+    with pytest.raises(BadRequest, match="is the backup of the server mail2") as refused:
+        perform(ctx, command, backup_path=theirs, dryrun="false")
+
+    assert refused.value.code == "path_in_use"
+
+
+def test_a_brake_names_the_same_command_with_its_parameters(ctx: Nobody) -> None:
+    path = str(ctx.path.tree.root)
+
+    with pytest.raises(OperationError) as held:
+        perform(ctx, "doPurge", purgeDays="7", backup_path=path)
+
+    assert f"doPurge purgeDays 7 backup_path {path} dryrun true. " in held.value.hint
+    assert held.value.hint.endswith(f"doPurge purgeDays 7 backup_path {path} confirm true")
+    assert ctx.counts["limit_items_days"] == 7
+    assert ctx.counts["items_examined"] == 2
+
+
+def test_a_wrong_clock_is_to_be_set_before_anything_is_confirmed(ctx: Nobody) -> None:
+    with ctx.path.writer(SCAN) as writer:
+        writer.set_checkpoint({"at": to_ms(ctx.now)})
+    ctx.now += 4000 * DAY
+    ctx.settings = Settings(zone="Europe/Rome")
+
+    with pytest.raises(OperationError) as held:
+        perform(ctx, "doFixOrphans", dryrun="false")
+
+    shown = f"{ctx.now.astimezone(ZoneInfo('Europe/Rome')):%d/%m/%Y %H:%M:%S %Z}"
+    assert f"The clock shows {shown}, 3999 days more" in str(held.value)
+    assert held.value.hint.startswith("Set the clock of this host first")
+    assert "doFixOrphans dryrun false confirm true" in held.value.hint
+
+
+def test_a_folder_that_was_named_is_refused_in_words_about_it(ctx: Nobody, folder: Path) -> None:
+    (folder / "file").touch()
+
+    with pytest.raises(BadRequest, match=r"file is not a folder\.") as refused:
+        perform(ctx, "doPurge", backup_path=str(folder / "file"))
+
+    assert refused.value.hint == "Name the folder of a Backup Path."
 
 
 def test_what_is_no_backup_path_is_refused_before_anything_is_queued(

@@ -157,6 +157,23 @@ def test_available_accounts_tell_deleted_from_living(mail: Office) -> None:
     assert [each["name"] for each in living] == [ALICE, DAVE]
 
 
+@pytest.mark.parametrize("how", ["emptied", "missing"])
+def test_an_account_without_a_readable_entry_is_listed_by_its_id(mail: Office, how: str) -> None:
+    mail.scan()
+    bob = mail.account_id(BOB)
+    entry = mail.backup_path / "accounts" / bob / "account"
+    entry.write_bytes(b"")
+    if how == "missing":
+        entry.unlink()
+
+    accounts = GetAvailableAccounts().answer(mail)["accounts"]
+
+    (found,) = (each for each in accounts if each["id"] == bob)
+    assert (found["name"], found["status"], found["created"]) == (bob, "unreadable", None)
+    info = GetBackupInfo().answer(mail)
+    assert (info["accounts"], info["accounts_unreadable"]) == (2, 1)
+
+
 def test_backup_info_counts_what_is_there(mail: Office) -> None:
     mail.client.deliver(ALICE, message("Offer"), folder="/Inbox")
     mail.scan()
@@ -166,6 +183,17 @@ def test_backup_info_counts_what_is_there(mail: Office) -> None:
     assert info["path"] == str(mail.backup_path)
     assert (info["format"], info["server_name"], info["initialised"]) == ("1.0", "mail1", True)
     assert (info["accounts"], info["accounts_deleted"], info["blobs"]) == (3, 0, 1)
+
+
+def test_the_last_moment_is_never_before_the_first(mail: Office) -> None:
+    mail.scan()
+    for history in mail.backup_path.glob("accounts/*/items/*/*"):
+        history.unlink()
+
+    info = GetBackupInfo(backup_path=mail.backup_path).answer(mail)
+
+    assert info["items"] == 0
+    assert info["first_moment"] == info["last_moment"]
 
 
 def test_another_path_can_be_looked_into(mail: Office, tmp_path: Path) -> None:
@@ -183,3 +211,4 @@ def test_a_folder_that_is_no_backup_path_is_refused(mail: Office, tmp_path: Path
     with pytest.raises(BackupError) as refused:
         GetBackupInfo(backup_path=tmp_path / "other").answer(mail)
     assert refused.value.code == "path_not_a_backup"
+    assert refused.value.hint == "Name the folder of a Backup Path."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.model import to_ms
 from backupng.engine.operations import plausibility
 from tests.engine.backuppath.boots import booted
@@ -33,6 +33,8 @@ class Host:
     boot: str = "first"
     mod: int = 10
     stands_still: bool = field(default=False)
+    living: ExitStack = field(default_factory=ExitStack)
+    scanner: Writer | None = None
 
     def wait(self, time: timedelta) -> None:
         """Let time pass."""
@@ -50,15 +52,23 @@ class Host:
             self.mod += 1
             writer.add_states(ACCOUNT, [message(257, self.mod, start=self.clock)])
             writer.commit()
-            writer.set_checkpoint(
-                {"smartscan": {"started": to_ms(self.clock), "ended": to_ms(self.clock)}}
-            )
+            now = to_ms(self.clock)
+            said = {**self.path.checkpoint(), "smartscan": {"started": now, "ended": now}}
+            writer.set_checkpoint(said)
 
     def trust(self) -> None:
         """Have a person confirm the clock."""
         with self._running(), self.path.writer(SCAN) as writer:
             writer.trust_clock(self.clock)
             writer.set_checkpoint(self.path.checkpoint())
+
+    def listen(self) -> None:
+        """Have a scanner that never ends say something of itself."""
+        with self._running():
+            if self.scanner is None:
+                self.scanner = self.living.enter_context(self.path.writer("scanner"))
+                self.living.callback(setattr, self, "scanner", None)
+            self.scanner.set_scanner({"at": to_ms(self.clock)})
 
     @property
     def doubt(self) -> str | None:
@@ -72,8 +82,8 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    with new_path(tmp_path / "tree") as path:
-        yield Host(path)
+    with new_path(tmp_path / "tree") as path, ExitStack() as living:
+        yield Host(path, living=living)
 
 
 def test_a_tree_that_nobody_has_written_to_says_nothing_of_the_clock(host: Host) -> None:
@@ -94,8 +104,8 @@ def test_a_clock_that_goes_on_is_believed_whether_or_not_anybody_wrote(
 @pytest.mark.parametrize(
     ("jump", "words"),
     [
-        (-2 * HOUR, "the clock shows 2026-03-02 12:00 UTC, but it was 2026-03-02 14:00 UTC"),
-        (-DAY, "but it was 2026-03-02 14:00 UTC already"),
+        (-2 * HOUR, "shows 02/03/2026 12:00:00 UTC, but it was 02/03/2026 14:00:00 UTC"),
+        (-DAY, "but it was 02/03/2026 14:00:00 UTC already"),
         (8 * DAY, "8 days more than expected: it is wrong."),
         (10 * YEAR, "3650 days more than expected"),
     ],
@@ -152,6 +162,46 @@ def test_a_person_can_confirm_the_clock(host: Host) -> None:
 
     assert before
     assert host.doubt is None
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_confirmed_clock_stays_confirmed_though_others_saw_a_later_time(
+    host: Host, *, is_restarted: bool
+) -> None:
+    host.clock += 5 * DAY
+    host.scan()
+    host.listen()
+    host.clock -= 5 * DAY
+    if is_restarted:
+        host.living.close()
+        host.restart(HOUR)
+    doubts = [host.doubt]
+    host.wait(HOUR)
+
+    host.trust()
+
+    for _ in range(3):
+        doubts.append(host.doubt)
+        # A scanner that has lived since before still says what it has seen then.
+        host.wait(HOUR)
+        host.listen()
+        host.scan()
+    host.restart(HOUR)
+    doubts.append(host.doubt)
+    assert [bool(each) for each in doubts] == [True, *[False] * 4]
+
+
+def test_after_a_person_has_confirmed_the_clock_a_jump_is_doubted_again(host: Host) -> None:
+    host.clock += 5 * DAY
+    host.scan()
+    host.clock -= 5 * DAY
+    host.trust()
+    host.wait(DAY)
+    host.scan()
+
+    host.clock -= 2 * HOUR
+
+    assert "already" in (host.doubt or "")
 
 
 @pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.proofs)])

@@ -15,9 +15,10 @@ from backupng.engine.model import ItemId, to_ms
 from backupng.engine.redolog.events import Position
 from backupng.engine.redolog.files import LogEnd, end_of
 from backupng.engine.redolog.header import LATEST, SIZE, FileHeader
-from backupng.engine.scan.account import AccountResult, AccountScan
+from backupng.engine.scan.account import AccountScan
 from backupng.engine.scan.beside import SCANNER_ROLE, Beside
 from backupng.engine.scan.counts import ScanCounts
+from backupng.engine.scan.ending import AccountResult
 from backupng.engine.scan.uncertainty import uncertain
 from tests.cast import ALICE, BOB, Office, message
 
@@ -201,6 +202,8 @@ def test_the_newest_item_deleted_unseen_by_the_scanner_is_marked_deleted(mail: O
 def test_a_deletion_that_the_scanner_will_settle_is_left_to_it(mail: Office) -> None:
     doomed = mail.client.deliver(ALICE, message("Doomed"), folder="/Inbox")
     missed = mail.client.deliver(ALICE, message("Missed"), folder="/Inbox")
+    # What has a lower number than anything that is left is surely gone, and so is not asked for.
+    mail.client.deliver(ALICE, message("Newer"), folder="/Inbox")
     mail.scan()
     mail.client.delete(ALICE, doomed)
     mail.client.delete(ALICE, missed)
@@ -330,6 +333,43 @@ def test_an_uncertain_account_is_compared_until_a_scan_has_settled_it(
     assert uncertain(mail.path, account) is None
     scans = [len(mail.path.mailbox_history(mail.account_id(each))) for each in (ALICE, BOB)]
     assert scans == ([2, 1] if whom == "one" else [2, 2])
+
+
+def test_a_folder_in_the_place_of_a_blob_costs_its_item_alone(mail: Office) -> None:
+    item = mail.client.deliver(BOB, message("Kept"), folder="/Inbox")
+    mail.scan()
+    (state,) = mail.history(BOB, item)
+    file = mail.path.find_blob(state.digest)
+    assert file is not None
+    file.path.unlink()
+    file.path.mkdir()
+    other = mail.client.deliver(BOB, message("Other"), folder="/Inbox")
+
+    outcome = scan(mail, BOB, deep=True)
+
+    ((failed, error),) = outcome.result.failures
+    assert (failed, "a folder lies in the place" in str(error)) == (item, True)
+    assert mail.history(BOB, other)
+
+
+def test_a_deep_scan_keeps_a_damaged_blob_anew(mail: Office) -> None:
+    item = mail.client.deliver(BOB, message("Kept"), folder="/Inbox")
+    again = mail.client.deliver(BOB, message("Kept"), folder="/Inbox")
+    mail.scan()
+    (state,) = mail.history(BOB, item)
+    file = mail.path.find_blob(state.digest)
+    assert file is not None
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole.replace(whole[-9:], b"something"))
+
+    ordinary = scan(mail, BOB)
+    outcome = scan(mail, BOB, deep=True)
+    third = scan(mail, BOB, deep=True)
+
+    assert b"".join(mail.path.blob(state.digest)) == message("Kept")
+    written = [each.counts.blobs_new for each in (ordinary, outcome, third)]
+    assert (written, outcome.result.failures) == ([0, 1, 0], [])
+    assert [len(mail.history(BOB, each)) for each in (item, again)] == [1, 1]
 
 
 def test_a_deep_scan_reads_a_lost_blob_again(mail: Office) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from backupng.engine.backuppath.layout import blob_file
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import MailServerError, OperationError, Stopped
 from backupng.engine.operations import LOOKUPS, OPERATIONS, tether
@@ -67,7 +68,9 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def scanned(mail: Office, *, crew: CrewPlan | None) -> tuple[ScanResult, list[str]]:
+def scanned(
+    mail: Office, *, crew: CrewPlan | None, deep: bool = False
+) -> tuple[ScanResult, list[str]]:
     lines: list[str] = []
     with BackupPath.open_or_create(mail.backup_path, mail.owner, now=mail.now) as path:
         scan = SmartScan(
@@ -77,6 +80,7 @@ def scanned(mail: Office, *, crew: CrewPlan | None) -> tuple[ScanResult, list[st
             tick=lambda done, total, name: None,
             log=lines.append,
             crew=crew,
+            deep=deep,
         )
         return scan.run(now=lambda: mail.now), lines
 
@@ -106,6 +110,18 @@ def test_two_processes_save_and_tell_what_one_does(mail: Office) -> None:
         (item, str(why)) for item, why in alone.unreadable[BOB]
     ]
     assert tree_of(mail.backup_path) == kept
+
+
+def test_the_workers_of_a_deep_scan_look_deep(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Lost"), folder="/Inbox")
+    scanned(mail, crew=None)
+    (state,) = mail.history(ALICE, item)
+    blob = mail.backup_path / blob_file(state.digest)
+    blob.unlink()
+
+    scanned(mail, crew=CrewPlan(2, mail.another, tether.die_with_parent, 0), deep=True)
+
+    assert blob.exists()
 
 
 def test_a_few_items_are_not_worth_a_second_process(mail: Office) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from backupng.engine.model import ItemId, ItemState
 from backupng.engine.scan.era import base_of, era_base
 from tests.cast import ALICE, BOB, Office, message
@@ -55,6 +57,27 @@ def living(mail: Office) -> dict[ItemId, str | None]:
 def last(mail: Office, item: int) -> ItemState:
     state: ItemState = mail.history(ALICE, item)[-1]
     return state
+
+
+@pytest.mark.parametrize("how", ["emptied", "missing"])
+def test_a_lost_mailbox_history_hides_no_change_of_a_later_era(mail: Office, how: str) -> None:
+    item = mail.client.deliver(ALICE, message("Kept"), folder="/Inbox")
+    mail.scan()
+    renumber(mail, 5_000)
+    mail.scan()
+    renumber(mail, -5_000)
+    mail.scan()
+    file = mail.backup_path / "accounts" / mail.account_id(ALICE) / "mailbox"
+    file.write_bytes(b"")
+    if how == "missing":
+        file.unlink()
+    mail.client.flag(ALICE, item, ["+flagged"])
+
+    mail.scan()
+
+    assert last(mail, item).mod > 2 * BASE
+    assert "f" in last(mail, item).flags
+    assert mail.scan()["items_updated"] == 0
 
 
 def test_a_mailbox_made_anew_is_saved_whole_and_the_old_one_is_gone(mail: Office) -> None:
@@ -171,3 +194,17 @@ def test_an_era_that_a_killed_scan_began_is_gone_on_with(mail: Office) -> None:
 
     assert living(mail) == {news: "New"}
     assert BASE < last(mail, news).mod < 2 * BASE
+
+
+def test_the_base_of_an_era_lies_above_all_that_the_scanner_has_written_since(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Kept"), folder="/Inbox")
+    mail.client.deliver(BOB, message("New"), folder="/Inbox")
+    mail.scan()
+    with mail.path.writer("scanner") as writer:
+        writer.add_states(mail.account_id(ALICE), [replace(last(mail, item), mod=3 * BASE + 7)])
+        writer.commit()
+    exchange(mail)
+
+    mail.scan()
+
+    assert mail.path.mailbox_history(mail.account_id(ALICE))[-1].base == 4 * BASE

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from backupng.engine.errors import MailServerError, MailServerUnreachable, Stopped
-from backupng.engine.model import EntryKind, ItemId, Mailbox
+from backupng.engine.model import AccountId, EntryKind, ItemId, Mailbox
 from backupng.engine.scan.patience import Patience
 from backupng.engine.scan.smartscan import SmartScan
-from tests.cast import ALICE, Office, message
+from tests.cast import ALICE, BOB, DAVE, Office, message
 
 SHORT_S = 0.001
 
@@ -92,3 +92,39 @@ def test_who_asks_for_the_end_does_not_wait_for_the_server() -> None:
 
     with pytest.raises(Stopped):
         patience([], stop).run(fail)
+
+
+def test_what_a_failed_try_has_saved_is_counted_once(
+    mail: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail.scan()
+    for number in range(4):
+        mail.client.deliver(ALICE, message(f"No {number}"), folder="/Inbox")
+    source, failures = mail.source, iter([False, False, True])
+    read_blob = source.blob
+
+    def blob(mailbox: Mailbox, reference: Any) -> Iterator[bytes]:
+        if next(failures, False):
+            raise MailServerUnreachable("The volume does not answer.")
+        return iter(read_blob(mailbox, reference))
+
+    monkeypatch.setattr(source, "blob", blob)
+    mail.later(seconds=1)
+    scan = SmartScan(
+        source=source,
+        path=mail.owned_path(),
+        started=mail.now,
+        tick=lambda done, total, name: None,
+        log=lambda line: None,
+        first_pause_s=SHORT_S,
+    )
+
+    counts = scan.run(now=lambda: mail.now).counts
+
+    expected = sum(len(source.heads(box)) for box in map(source.mailbox, accounts(mail)) if box)
+    assert next(failures, None) is None
+    assert (counts.items_new, counts.blobs_new, counts.items_checked) == (4, 4, expected)
+
+
+def accounts(mail: Office) -> list[AccountId]:
+    return [mail.account_id(address) for address in (ALICE, BOB, DAVE)]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import MailServerUnreachable
 from backupng.engine.mailserver.sandbox import arrivals
 from backupng.engine.mailserver.zimbra import codes
@@ -19,7 +18,7 @@ from backupng.engine.model import BACKUP_DISABLED, AccountId, EntryKind, ItemKin
 from backupng.engine.redolog.header import SIZE, FileHeader
 from backupng.engine.scan import realtime
 from backupng.engine.scan.realtime import RealTimeScanner
-from tests.cast import ALICE, BOB, CAROL, NOON, Office, message
+from tests.cast import ALICE, BOB, CAROL, Office, message
 from tests.engine.scan.scanners import Scanner
 from tests.engine.scan.scenes import FOLDER, log_items
 
@@ -33,15 +32,6 @@ SUMMARY:Meeting\r
 END:VEVENT\r
 END:VCALENDAR\r
 """
-
-
-@pytest.fixture
-def follower(mail: Office) -> Scanner:
-    """Return a scanner of the office that has seen all that happened up to now."""
-    found = Scanner(mail.source, mail.backup_path, clock=lambda: mail.now)
-    found.catch_up()
-    mail.later(seconds=1)
-    return found
 
 
 @pytest.fixture
@@ -127,7 +117,7 @@ def test_a_delivery_to_many_is_kept_once_and_is_in_every_history(
     }
     assert found == {mail.account_id(ALICE): "To all", mail.account_id(BOB): "To all"}
     with mail.path as path:
-        assert path.count_blobs() == 1
+        assert path.measure_blobs()[0] == 1
 
 
 def test_a_calendar_item_is_its_row_and_a_conversation_goes_with_its_last_message(
@@ -281,24 +271,6 @@ def test_an_unreadable_blob_makes_its_account_uncertain(mail: Office, follower: 
     assert set(noted) == {mail.account_id(ALICE)}
     assert f"item {document}" in noted[mail.account_id(ALICE)]["reason"]
     assert len(mail.history(ALICE, item)) == 1
-
-
-def test_it_is_uncertain_no_more_once_a_scan_has_begun_later(
-    mail: Office, running: RealTimeScanner
-) -> None:
-    running.turn(0)
-    with BackupPath.open(mail.backup_path) as path, path.writer("scanner") as writer:
-        note = {"since": int(NOON.timestamp() * 1000), "reason": "a test"}
-        writer.set_scanner({**path.scanner(), "uncertain": {mail.account_id(ALICE): note}})
-    running.close()
-    follower = Scanner(mail.source, mail.backup_path, clock=lambda: mail.now)
-    with follower.running() as again:
-        assert again.standing.uncertain == 1
-    mail.client.deliver(ALICE, message("Lunch"), folder="/Inbox")
-    mail.scan()
-    with follower.running() as again:
-        settle(again)
-        assert again.standing.uncertain == 0
 
 
 def test_what_a_scan_has_found_meanwhile_goes_with_its_folder(

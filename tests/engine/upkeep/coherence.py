@@ -75,3 +75,17 @@ def repair(
 
 def checkpoint() -> str:
     return str(layout.checkpoint_file(SERVER))
+
+
+def spoil(file: Path, line: int = 0) -> bytes:
+    """Change one byte of a line, counted from 0; return what the file was."""
+    good = file.read_bytes()
+    lines = good.splitlines(keepends=True)
+    lines[line] = lines[line].replace(b"t", b"u", 1)
+    file.write_bytes(b"".join(lines))
+    return good
+
+
+def uncertain(path: BackupPath) -> set[str]:
+    """Return who has to be compared as a whole."""
+    return set(path.scanner().get("uncertain", {}))

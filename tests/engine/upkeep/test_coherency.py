@@ -222,6 +222,8 @@ def test_a_torn_tail_is_no_damage(tree: tuple[BackupPath, Digest, Digest]) -> No
     path, _, _ = tree
     with item_file(path).open("ab") as file:
         file.write(b'{"n":3,"mod"')
+    since = 2_000_000_001
+    os.utime(item_file(path), (since, since))
 
     findings = check(path)
 

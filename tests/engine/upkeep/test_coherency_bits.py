@@ -5,6 +5,7 @@ And trees that an enemy made: a sentence or findings, never anything outside, bo
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ import pytest
 
 from backupng.engine.backuppath import layout, metadata
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BackupPathBroken, BackupPathError, ItemError
-from backupng.engine.model import Digest, EntryKind, ItemId
+from backupng.engine.backuppath.verifying import Verifier
+from backupng.engine.errors import BackupPathBroken, BackupPathError, BrokenItem, ItemError
+from backupng.engine.model import Digest, EntryKind, ItemId, spell_digest
 from tests.engine.backuppath.samples import (
     ACCOUNT,
     SCAN,
@@ -173,3 +175,17 @@ def test_of_a_blob_whose_frame_lies_no_more_is_unpacked_than_a_blob_may_hold(roo
         file.write_bytes(bomb)
 
         assert [str(each.flaw) for each in check(path).found] == ["wrong digest"]
+
+
+@pytest.mark.parametrize("said", [1 << 17, 1 << 31, 1 << 40, (1 << 64) - 2])
+def test_a_frame_that_says_to_hold_what_its_blocks_cannot_is_not_believed(
+    tmp_path: Path, said: int
+) -> None:
+    plain = b"x" * 100
+    block = len(plain) << 3 | 1
+    frame = b"\x28\xb5\x2f\xfd\xc0\x68" + said.to_bytes(8, "little")
+    file = tmp_path / "blob"
+    file.write_bytes(frame + block.to_bytes(3, "little") + plain)
+
+    with pytest.raises(BrokenItem, match="cannot be unpacked"):
+        Verifier().verify(file.open("rb"), spell_digest(hashlib.sha256(plain).digest()))

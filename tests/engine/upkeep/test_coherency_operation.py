@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,15 @@ def test_what_changed_since_the_last_scan_is_a_difference(mail: Office) -> None:
     mail.client.delete(ALICE, gone)
     mail.client.delete_account(BOB)
 
-    warnings = "\n".join(run(mail, checkZimbra=True).warnings)
+    report = run(mail, checkZimbra=True)
 
-    assert f"item {new}: not in the backup" in warnings
-    assert f"item {old}: older in the backup" in warnings
-    assert f"item {gone}: deleted on the mail server" in warnings
-    assert f"{BOB}: alive in the backup" in warnings
+    assert {
+        (old, "older in the backup"),
+        (gone, "deleted on the mail server, alive in the backup"),
+        (new, "not in the backup"),
+    } <= set(report.unreadable[ALICE])
+    assert report.unreadable[BOB] == [(0, "alive in the backup, not on the mail server")]
+    assert report.losses
 
 
 def test_findings_are_listed_by_account_and_nothing_is_moved_unasked(mail: Office) -> None:
@@ -127,6 +131,48 @@ def test_a_deep_scan_saves_a_lost_blob_again_and_another_one_does_not(mail: Offi
     assert len(mail.history(ALICE, item)) == 1
 
 
+@pytest.mark.parametrize("place", ["items/{}", ""])
+def test_what_lies_behind_a_link_keeps_its_blobs_and_is_saved_anew(
+    mail: Office, tmp_path: Path, place: str
+) -> None:
+    item = mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+    mail.scan()
+    blob = blob_of(mail, ALICE, item)
+    account = mail.backup_path / "accounts" / mail.account_id(ALICE)
+    folder = account / place.format(history_of(mail, ALICE, item).parent.name)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+
+    report = run(mail, fixBackup=True)
+    kept = blob.exists()
+    mail.scan()
+
+    assert kept
+    assert (report.counters["wrong_types"], report.counters["moved"]) == (1, 1)
+    assert report.unreadable.keys() <= {ALICE, mail.account_id(ALICE)}
+    assert mail.history(ALICE, item)[-1].subject == "One"
+    assert run(mail).counters["orphans"] == 0
+
+
+def test_a_repair_that_compares_has_the_next_scan_save_what_is_missing(mail: Office) -> None:
+    gone = mail.client.deliver(ALICE, message("Gone"), folder="/Inbox")
+    kept = mail.client.deliver(ALICE, message("Kept"), folder="/Inbox")
+    mail.client.flag(ALICE, kept, ["+flagged"])
+    mail.scan()
+    mail.client.flag(ALICE, kept, ["+unread"])
+    mail.scan()
+    history_of(mail, ALICE, gone).unlink()
+    older = history_of(mail, ALICE, kept)
+    older.write_bytes(older.read_bytes().splitlines(keepends=True)[0])
+
+    run(mail, fixBackup=True, checkZimbra=True)
+    mail.scan()
+
+    assert blob_of(mail, ALICE, gone).exists()
+    after = run(mail, checkZimbra=True)
+    assert (after.losses, after.counters["differences"]) == (False, 0)
+
+
 def test_orphans_are_a_warning_and_no_loss(mail: Office) -> None:
     mail.scan()
     with mail.owned_path().writer("scan") as writer:
@@ -186,3 +232,57 @@ def test_a_scan_that_meets_damage_says_so(mail: Office) -> None:
     report = mail.run(SmartScan())
 
     assert report.suspected == {ALICE: [item]}
+
+
+def test_a_path_that_holds_nothing_is_said_to(mail: Office, tmp_path: Path) -> None:
+    mail.scan()
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "format").write_bytes((mail.backup_path / "format").read_bytes())
+
+    report = mail.run(DoCoherencyCheck(backup_path=tmp_path / "copy"))
+
+    (warning,) = report.warnings
+    assert f"There is nothing in {tmp_path / 'copy'}" in warning
+
+
+def test_what_is_not_the_backup_paths_is_named_in_the_log(mail: Office) -> None:
+    mail.scan()
+    (mail.backup_path / "accounts" / "old").mkdir()
+
+    report = run(mail)
+
+    assert report.counters["accounts"] == 3
+    assert any("accounts/old is not the Backup Path's" in line for line in mail.log_lines)
+
+
+def test_what_was_cut_short_is_saved_anew_by_the_scan_after_a_repair(mail: Office) -> None:
+    cut, emptied = (
+        mail.client.deliver(ALICE, message(name), folder="/Inbox") for name in ("Cut", "Emptied")
+    )
+    mail.scan()
+    whole = {item: history_of(mail, ALICE, item).read_bytes() for item in (cut, emptied)}
+    for item, kept in ((cut, -10), (emptied, 0)):
+        history_of(mail, ALICE, item).write_bytes(whole[item][:kept])
+        os.utime(history_of(mail, ALICE, item), (0, 0))
+
+    found = run(mail, fixBackup=True)
+    mail.scan()
+
+    broken = "broken metadata"
+    assert found.unreadable == {ALICE: [(cut, broken), (emptied, broken)]}
+    assert [mail.history(ALICE, item)[-1].subject for item in (cut, emptied)] == ["Cut", "Emptied"]
+    assert not run(mail).losses
+
+
+def test_a_deep_scan_saves_anew_what_was_cut_short(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Cut"), folder="/Inbox")
+    mail.scan()
+    history = history_of(mail, ALICE, item)
+    history.write_bytes(history.read_bytes()[:-10])
+    os.utime(history, (0, 0))
+    assert run(mail).losses
+
+    mail.scan(deep=True)
+
+    assert mail.history(ALICE, item)[-1].subject == "Cut"
+    assert not run(mail).losses

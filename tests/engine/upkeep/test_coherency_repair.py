@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,32 +13,26 @@ import pytest
 from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BackupPathBusy
-from backupng.engine.model import Digest, ItemId
-from backupng.engine.upkeep.coherency_findings import Flaw
-from tests.engine.backuppath.calls import watched
+from backupng.engine.model import Digest, EntryKind, ItemId
+from backupng.engine.upkeep.coherency_findings import Finding, Flaw
+from tests.engine.backuppath.calls import Ledger, inode, watched
 from tests.engine.backuppath.samples import (
     ACCOUNT,
     PLAIN,
     SCAN,
     blob_file,
+    blobs_below,
+    entry,
     files,
     item_file,
     mailbox,
     message,
     mods,
-    new_path,
     write,
 )
-from tests.engine.upkeep.coherence import check, checkpoint, filled, in_memory, repair, told
+from tests.engine.upkeep.coherence import check, checkpoint, filled, repair, spoil, told, uncertain
 
 Tree = tuple[BackupPath, Digest, Digest]
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """Return an empty folder where syncs cost nothing."""
-    with in_memory() as folder:
-        yield folder
 
 
 @pytest.fixture
@@ -51,22 +43,9 @@ def tree(memory: Path) -> Iterator[Tree]:
         yield path, first, second
 
 
-def spoil(file: Path, line: int = 0) -> bytes:
-    """Change one byte of a line, counted from 0; return what the file was."""
-    good = file.read_bytes()
-    lines = good.splitlines(keepends=True)
-    lines[line] = lines[line].replace(b"t", b"u", 1)
-    file.write_bytes(b"".join(lines))
-    return good
-
-
 def quarantined(path: BackupPath) -> dict[str, bytes]:
     found = files(path.tree.root / "quarantine" / "check")
     return {name: data for name, data in found.items() if name != "list"}
-
-
-def uncertain(path: BackupPath) -> set[str]:
-    return set(path.scanner().get("uncertain", {}))
 
 
 def test_a_broken_history_keeps_its_intact_beginning_and_goes_to_quarantine_whole(
@@ -177,6 +156,48 @@ def test_a_broken_checkpoint_makes_room_for_a_new_one(tree: Tree) -> None:
     assert list(quarantined(path)) == [checkpoint()]
 
 
+def scanner_file(path: BackupPath) -> Path:
+    return path.tree.root / layout.scanner_file(path.form.server_id)
+
+
+def say(path: BackupPath, **said: Any) -> None:
+    """Have the scanner say something of itself."""
+    with path.writer("scanner") as writer:
+        writer.set_scanner(said)
+
+
+def test_a_broken_scanner_checkpoint_leaves_every_account_uncertain(tree: Tree) -> None:
+    path, _, _ = tree
+    say(path, uncertain={ACCOUNT: {"since": 1, "reason": "a gap"}})
+    broken = scanner_file(path).read_bytes()[:-3]
+    scanner_file(path).write_bytes(broken)
+    findings, at_rename = check(path), []
+
+    def after(call: str, _args: tuple[Any, ...], _named: dict[str, Any], _result: Any) -> None:
+        if call == "rename":
+            at_rename.append(scanner_file(path).read_bytes() == broken or uncertain(path) == {"*"})
+
+    with watched(after=after):
+        repair(path, findings)
+
+    assert len(at_rename) > 2
+    assert all(at_rename)
+    assert uncertain(path) == {"*"}
+    assert list(quarantined(path).values()) == [broken]
+    assert told(check(path)) == []
+
+
+def test_a_scanner_checkpoint_written_anew_since_it_was_found_is_left_alone(tree: Tree) -> None:
+    path, _, _ = tree
+    scanner_file(path).write_bytes(b"broken")
+    findings = check(path)
+    scanner_file(path).unlink()
+    say(path, uncertain={})
+
+    assert repair(path, findings) == []
+    assert uncertain(path) == set()
+
+
 def test_a_lost_blob_has_its_account_compared(tree: Tree) -> None:
     path, _, second = tree
     blob_file(path, second).unlink()
@@ -211,6 +232,70 @@ def test_an_orphan_that_was_named_since_it_was_found_is_left_alone(tree: Tree) -
     assert told(check(path)) == []
 
 
+def test_while_a_late_history_cannot_be_read_no_orphan_goes(tree: Tree) -> None:
+    path, _, _ = tree
+    with path.writer(SCAN) as writer:
+        orphan, length, _ = writer.add_blob([b"named late"])
+        writer.commit()
+    findings = check(path)
+    write(path, message(300, 20, digest=orphan, size=length))
+    item_file(path, 300).unlink()
+    item_file(path, 300).mkdir()
+
+    assert repair(path, findings) == []
+
+
+def test_an_orphan_that_a_directory_entry_named_since_it_was_found_is_left_alone(
+    tree: Tree,
+) -> None:
+    path, _, _ = tree
+    findings = check(path)
+    with path.writer(SCAN) as writer:
+        writer.add_entry(entry(EntryKind.COS, "c", notes=b"n" * 2_000_000))
+        writer.commit()
+    (late,) = set(blobs_below(path.tree.root)) - set(tree[1:])
+    findings.add(Finding(Flaw.ORPHAN, layout.blob_file(late), "no metadata refers to it"))
+
+    assert repair(path, findings) == []
+
+
+def test_accounts_are_uncertain_and_stamped_before_anything_of_them_is_moved(tree: Tree) -> None:
+    path, _, _ = tree
+    spoil(item_file(path), line=1)
+    findings = check(path)
+    stamp, at_move = path.stamp(ACCOUNT), []
+
+    def before(call: str, args: tuple[Any, ...]) -> None:
+        if call == "rename" and args[1] in ("257", *tree[1:]):
+            at_move.append((uncertain(path), path.stamp(ACCOUNT) > stamp))
+
+    with watched(before):
+        repair(path, findings)
+
+    assert len(at_move) == 2
+    assert all(each == ({ACCOUNT}, True) for each in at_move)
+
+
+def test_the_copy_of_a_broken_history_is_durable_before_its_beginning_replaces_it(
+    tree: Tree,
+) -> None:
+    path, _, _ = tree
+    spoil(item_file(path), line=1)
+    findings, ledger = check(path), Ledger()
+    copied: list[tuple[set[tuple[int, int]], set[tuple[int, int]]]] = []
+
+    def before(call: str, args: tuple[Any, ...]) -> None:
+        if call == "rename" and args[1] == "257":
+            copied.append((set(ledger.files), set(ledger.folders)))
+
+    with watched(before, ledger.after):
+        repair(path, findings)
+
+    (copy,) = (path.tree.root / "quarantine").rglob("257")
+    assert inode(copy) not in copied[1][0]
+    assert inode(copy.parent) not in copied[1][1]
+
+
 def test_blobs_that_a_broken_history_may_name_are_no_orphans(tree: Tree) -> None:
     path, first, second = tree
     spoil(item_file(path))
@@ -242,93 +327,3 @@ def test_nobody_repairs_beside_a_writer(tree: Tree) -> None:
         pass
     with path.repairing(), pytest.raises(BackupPathBusy), path.writer(SCAN):
         pass
-
-
-# Killed at any call
-
-
-def damaged(root: Path) -> BackupPath:
-    """Make a tree with a flaw of each kind that is moved."""
-    path, first, second = filled(root)
-    with path.writer(SCAN) as writer:
-        writer.add_blob([b"nobody names me"])
-        writer.add_mailbox(mailbox(15))
-        writer.commit()
-    spoil(item_file(path), line=1)
-    spoil(path.tree.root / layout.mailbox_file(ACCOUNT), line=1)
-    os.truncate(blob_file(path, first), 9)
-    blob_file(path, second).write_bytes(b"neither")
-    return path
-
-
-def repair_and_die(root: Path, at: int) -> None:
-    """Repair up to the call of that number that changes the disk."""
-    calls = 0
-
-    def before(_call: str, _args: tuple[Any, ...]) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    with BackupPath.open(root) as path:
-        findings = check(path)
-        with watched(before):
-            repair(path, findings)
-
-
-def dies(root: Path, at: int) -> bool:
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            repair_and_die(root, at)
-            status = 0
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(ended) or os.WEXITSTATUS(ended) == 0
-    return os.WIFSIGNALED(ended)
-
-
-def contents(root: Path) -> set[bytes]:
-    """Return every content there is below a root, wherever it lies."""
-    return set(files(root).values())
-
-
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.proofs)])
-def test_a_repair_that_is_killed_anywhere_destroys_nothing_and_can_be_run_again(
-    memory: Path, step: int
-) -> None:
-    damaged(memory / "origin").close()
-    valuable = {
-        data
-        for name, data in files(memory / "origin").items()
-        if not name.startswith("checkpoint/")
-    }
-    number, lived = 1 - step, False
-    while not lived:
-        number += step
-        root = memory / str(number)
-        shutil.copytree(memory / "origin", root)
-        lived = not dies(root, number)
-
-        assert valuable <= contents(root), f"killed at call {number}"
-        with new_path(root) as path:
-            repair(path, check(path))
-            assert told(check(path)) == [
-                ("missing blob", str(file)) for file in sorted(_missing(path))
-            ], f"killed at call {number}"
-            assert ACCOUNT in uncertain(path)
-        assert valuable <= contents(root)
-        shutil.rmtree(root)
-    assert number > 20
-
-
-def _missing(path: BackupPath) -> list[Path]:
-    return [
-        Path(layout.blob_file(state.digest))
-        for item in path.items(ACCOUNT)
-        for state in path.history(ACCOUNT, item)
-        if state.digest
-    ]

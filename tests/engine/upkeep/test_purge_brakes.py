@@ -20,6 +20,7 @@ from backupng.engine.upkeep.purge_brakes import brakes
 from backupng.engine.upkeep.purge_mark import Marked
 from tests.engine.backuppath.samples import (
     ACCOUNT,
+    ITEM,
     PLAIN,
     SCAN,
     blob_file,
@@ -151,6 +152,35 @@ def test_an_account_written_down_as_deleted_just_now_waits_for_a_person(path: Ba
     assert len(run(path).accounts) == 1
 
 
+def test_an_item_written_down_as_deleted_just_now_stays_until_a_person_has_looked(
+    path: BackupPath,
+) -> None:
+    digest = keep(path, PLAIN[0])
+    delete(path)
+    for item in range(300, 318):
+        keep(path, b"%d" % item, item)
+    age(path.tree.root, LONG_AGO + 38 * DAY)
+
+    late = run(path, confirmed=False)
+    assert (late.items_purged, late.items_late, has(path, digest)) == (0, 1, True)
+
+    # Retention counts from then on; a person need not wait for that.
+    assert purge(path, after=68 * DAY + timedelta(seconds=1), confirmed=False).look().items_purged
+    assert run(path).items_purged == 1
+
+
+def test_a_deletion_that_a_long_scan_found_is_purged_by_its_own_time(path: BackupPath) -> None:
+    keep(path, PLAIN[0])
+    delete(path)
+    for item in range(300, 318):
+        keep(path, b"%d" % item, item)
+    age(path.tree.root, LONG_AGO + timedelta(hours=20))
+
+    result = run(path, after=30 * DAY + timedelta(hours=1), confirmed=False)
+
+    assert (result.items_purged, result.items_late) == (1, 0)
+
+
 def test_a_purge_of_much_more_than_usual_waits_for_a_person() -> None:
     found = Survey(blobs=10_000, dead=121)
 
@@ -229,3 +259,26 @@ def test_the_index_knows_an_account_that_is_purged(path: BackupPath, tmp_path: P
         run(path)
 
         assert catalog.entries(ACCOUNT) == []
+
+
+def test_a_writer_that_lives_through_it_reads_the_account_that_came_again(path: BackupPath) -> None:
+    digest = keep(path, PLAIN[0])
+    with path.writer(SCAN) as writer:
+        writer.add_entry(replace(entry(), start=LONG_AGO, deleted=True))
+        writer.commit()
+    with path.writer("scanner") as living:
+        assert living.last_state(ACCOUNT, ITEM)
+        age(path.tree.root)
+        with BackupPath.open(path.tree.root) as other:
+            run(other)
+            with other.writer(SCAN) as writer:
+                writer.add_blob([PLAIN[0]])
+                several = [message(257, mod, digest=digest) for mod in (20, 21)]
+                writer.add_states(ACCOUNT, several)
+                writer.commit()
+
+        assert living.last_state(ACCOUNT, ITEM) == path.last_state(ACCOUNT, ITEM)
+        living.add_states(ACCOUNT, [message(257, 22, digest=digest)])
+        living.commit()
+
+        assert [state.mod for state in path.history(ACCOUNT, ITEM)] == [20, 21, 22]

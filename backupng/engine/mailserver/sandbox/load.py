@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from backupng.engine.errors import BadRequest, InvalidItem, MailServerError
 from backupng.engine.mailserver.sandbox.database import SqliteDatabase
+from backupng.engine.mailserver.sandbox.reading import DATABASE_FILE
 from backupng.engine.mailserver.sandbox.server import (
-    DATABASE_FILE,
     DEFAULT_COS,
     Sandbox,
     draw_id,

@@ -22,6 +22,7 @@ from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.database import SqliteDatabase
 from backupng.engine.mailserver.sandbox.directory import SandboxDirectory, dn_of
 from backupng.engine.mailserver.sandbox.journal import Journal
+from backupng.engine.mailserver.sandbox.reading import DATABASE_FILE, require_server
 from backupng.engine.mailserver.sandbox.redo import op
 from backupng.engine.mailserver.sandbox.writing import Writing
 from backupng.engine.mailserver.zimbra import codes, volumes
@@ -35,7 +36,6 @@ from backupng.engine.model import (
 )
 from backupng.engine.redolog.files import LogFiles
 
-DATABASE_FILE: Final = "mail.sqlite3"
 DEFAULT_COS: Final = "default"
 GROUPS: Final = 100
 _DELETION_RECORDS: Final = 2
@@ -77,11 +77,7 @@ class Sandbox:
     @classmethod
     def open(cls, folder: Path) -> Sandbox:
         """Open the server in `folder`. Raises MailServerError if there is none."""
-        if not (folder / DATABASE_FILE).is_file():
-            raise MailServerError(
-                f"There is no sandbox server in {folder}.",
-                hint="Make one: backupng sandbox createServer NAME.",
-            )
+        require_server(folder)
         sandbox = cls(folder, SqliteDatabase(folder / DATABASE_FILE))
         try:
             sandbox.writing.settle()

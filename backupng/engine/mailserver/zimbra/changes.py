@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final
 
 from backupng.engine.errors import ItemError
-from backupng.engine.mailserver.port import Census, DeletedMailbox
+from backupng.engine.mailserver.port import PAIRED_BITS, Census, DeletedMailbox
 from backupng.engine.mailserver.zimbra.rows import (
     TAG_TABLE,
     ZIMBRA,
@@ -18,7 +18,7 @@ from backupng.engine.mailserver.zimbra.rows import (
     MailboxReader,
     read_row,
 )
-from backupng.engine.model import AccountId, ItemId, ItemState, Mailbox
+from backupng.engine.model import AccountId, ItemId, ItemState, Mailbox, Row
 
 _AT_ONCE: Final = 500
 _SUMMED: Final = 0xFFFFFFFF
@@ -53,23 +53,56 @@ class ChangeReader:
         items, tags = self._table(mailbox, "mail_item"), self._table(mailbox, TAG_TABLE)
         found = [
             self._one(
-                f"SELECT COUNT(*) AS n, SUM(id) AS s, SUM({_squared('id')}) AS q"
+                f"SELECT COUNT(*) AS n, SUM(id) AS s, SUM({_paired('id', 'date')}) AS d"
                 f" FROM {items} WHERE mailbox_id = ?",
                 mailbox.mailbox_id,
             ),
             self._one(
                 f"SELECT MAX(mod_metadata) AS m, SUM(mod_metadata & {_SUMMED}) AS s,"
-                f" SUM({_squared('mod_metadata')}) AS q FROM {items} WHERE mailbox_id = ?",
+                f" SUM({_paired('mod_metadata', 'mod_metadata')}) AS q,"
+                f" SUM({_paired('id', 'mod_metadata')}) AS p FROM {items} WHERE mailbox_id = ?",
                 mailbox.mailbox_id,
             ),
             self._one(
                 f"SELECT COUNT(*) AS n, MAX(sequence) AS m, SUM(sequence & {_SUMMED}) AS s,"
-                f" SUM(id) AS i FROM {tags} WHERE mailbox_id = ? AND id > 0",
+                f" SUM(id) AS i, SUM({_paired('id', 'sequence')}) AS p"
+                f" FROM {tags} WHERE mailbox_id = ? AND id > 0",
                 mailbox.mailbox_id,
             ),
         ]
-        mark = ";".join(",".join(str(value or 0) for value in row.values()) for row in found)
-        return Census(count=found[0]["n"] + found[2]["n"], mark=mark)
+        items_found, numbers, tags_found = found
+        count, ids = items_found["n"] + tags_found["n"], items_found["s"] + tags_found["i"]
+        begin = f"{count}/{ids}/{numbers['p'] + tags_found['p']}/{items_found['d']}"
+        sums = ";".join(",".join(map(str, row.values())) for row in found)
+        return Census(count=count, mark=f"{begin};{sums}")
+
+    def dated(self, mailbox: Mailbox, since: int) -> int:
+        """Return the sum of (id, date) paired of the items with a change number from `since`."""
+        found = self._one(
+            f"SELECT SUM({_paired('id', 'date')}) AS d FROM {self._table(mailbox, 'mail_item')}"
+            " WHERE mailbox_id = ? AND mod_metadata >= ?",
+            mailbox.mailbox_id,
+            since,
+        )
+        return found["d"]
+
+    def traits(self, mailbox: Mailbox, items: Iterable[ItemId] | None = None) -> Iterator[Row]:
+        """Yield of these, or of all items and user tags what tells a row from one of its number."""
+        ids = iter(()) if items is None else iter(items)
+        while (some := list(islice(ids, _AT_ONCE))) or items is None:
+            wanted = f" AND id IN ({', '.join('?' * len(some))})" if some else ""
+            for table, columns, where in (
+                ("mail_item", "id, type, mod_metadata, change_date, blob_digest", wanted),
+                (TAG_TABLE, "id, sequence, name", f" AND id > 0{wanted}"),
+            ):
+                yield from self._db.rows(
+                    f"SELECT {columns} FROM {self._table(mailbox, table)}"
+                    f" WHERE mailbox_id = ?{where}",
+                    mailbox.mailbox_id,
+                    *some,
+                )
+            if items is None:
+                return
 
     def living(self, mailbox: Mailbox, items: Iterable[ItemId]) -> set[ItemId]:
         """Return which of these ids exist as an item or a user tag."""
@@ -146,12 +179,15 @@ class ChangeReader:
         for row in rows:
             yield read_row(row)
 
-    def _one(self, sql: str, *parameters: Any) -> dict[str, Any]:
-        return next(self._db.rows(sql, *parameters))
+    def _one(self, sql: str, *parameters: Any) -> dict[str, int]:
+        """Return a row of counts and sums: a sum may come as text, one of nothing as NULL."""
+        return {
+            name: int(each or 0) for name, each in next(self._db.rows(sql, *parameters)).items()
+        }
 
     def _table(self, mailbox: Mailbox, name: str) -> str:
         return self._db.table(f"mboxgroup{mailbox.group_id}", name)
 
 
-def _squared(column: str) -> str:
-    return f"({column} & {0xFFFFF}) * ({column} & {0xFFFFF})"
+def _paired(one: str, other: str) -> str:
+    return f"({one} & {PAIRED_BITS}) * ({other} & {PAIRED_BITS})"

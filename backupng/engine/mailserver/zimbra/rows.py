@@ -11,8 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
+from importlib import import_module
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -83,6 +82,8 @@ _TEXTS: Final = (
     "metadata",
     "uuid",
 )
+_WORDS: Final = "backupng.engine.mailserver.zimbra.words"
+"""Loaded once there is an encoded word: most scans read nothing new."""
 _AT_ONCE: Final = 500
 _SHOWN: Final = 1024
 
@@ -355,10 +356,7 @@ def shown_text(value: Value | None) -> str | None:
     """Return a header value as people read it; one that does not decode stays as it is."""
     if not isinstance(value, str):
         return None
-    try:
-        shown = str(make_header(decode_header(value))) if "=?" in value else value
-    except (ValueError, LookupError, OverflowError, HeaderParseError):
-        shown = value
+    shown = import_module(_WORDS).decoded(value) if "=?" in value else value
     # An encoded word can spell half a character, which no file could hold.
     return shown[:_SHOWN].encode("utf-8", "replace").decode("utf-8")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from backupng.engine.errors import ItemError, ReadError
 from backupng.engine.mailserver.port import BlobReference, Census, DeletedMailbox
@@ -22,8 +22,11 @@ from backupng.engine.model import (
     ItemId,
     ItemState,
     Mailbox,
+    Row,
 )
-from backupng.engine.redolog.files import LogFiles
+
+if TYPE_CHECKING:
+    from backupng.engine.redolog.files import LogFiles
 
 
 class Directory(Protocol):
@@ -92,6 +95,14 @@ class MailServerSource:
     def heads(self, mailbox: Mailbox) -> Mapping[ItemId, int]:
         """Return the change number of every live item and user tag, by id."""
         return self._reader.heads(mailbox)
+
+    def dated(self, mailbox: Mailbox, since: int) -> int:
+        """Return the sum of (id, date) paired of the items with a change number from `since`."""
+        return self._changes.dated(mailbox, since)
+
+    def traits(self, mailbox: Mailbox, items: Iterable[ItemId] | None = None) -> Iterator[Row]:
+        """Yield of these, or of all items and user tags what tells a row from one of its number."""
+        return self._changes.traits(mailbox, items)
 
     def states(
         self, mailbox: Mailbox, items: Iterable[ItemId]
