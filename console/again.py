@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
 from django.utils import timezone
 
 from backupng.engine.operations import OPERATIONS, parameters
+from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
+from backupng.engine.operations.do_fix_orphans import DoFixOrphans
+from backupng.engine.operations.do_purge import DoPurge
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
 from backupng.engine.restore.select import find_account
-from console import asking, connect, roles, wizard, wizards
+from console import asking, connect, roles, telling, wizard, wizards
 from console.models import OPEN_STATES, QueuedOperation, State
+
+_REMOVE = frozenset({DoFixOrphans.command, DoPurge.command})
+_NOT_ASKED = frozenset({"confirm", "notifications"})
+"""Parameters that are answered anew on the page, or that it does not ask for."""
+_FIELDS_OF_CHECK = {"accounts": "accounts", "checkZimbra": "compare", "fixBackup": "fix"}
+"""The fields of the page of the Coherency Check, by parameter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +35,40 @@ class Asked:
 
 
 def may_repeat(user: User | AnonymousUser, row: QueuedOperation) -> bool:
-    """Say whether a user may ask for the same again, and whether that makes sense."""
-    permission = roles.PERMISSION_TO_ASK.get(row.command)
-    if permission is None or not row.has_ended or not user.has_perm(f"console.{permission}"):
+    """Say whether a user may ask for the same again here, and whether that makes sense.
+
+    What removes or moves something is asked for on its own page alone, where it is guarded; what
+    that page cannot ask for is not repeated in the console.
+    """
+    if row.command not in roles.PERMISSION_TO_ASK or not row.has_ended:
+        return False
+    if not user.has_perm(f"console.{roles.permission_to_ask(row)}"):
+        return False
+    if _changes_the_backup(row) and not own_page(row):
         return False
     return not (has_wizard(row) and row.state == State.SUCCESSFUL and not row.losses)
+
+
+def own_page(row: QueuedOperation) -> str:
+    """Return the address of the page that asks for the same, filled in; empty without one."""
+    texts = {name: text for name, text in row.parameters.items() if name not in _NOT_ASKED}
+    path = texts.pop("backup_path", str(row.server.path))
+    if path != str(row.server.path):
+        return ""
+    if row.command == DoPurge.command and not texts.keys() - {"dryrun"}:
+        page = "purge-preview" if telling.is_dry_run(row) else "purge"
+        return reverse(page, args=[row.server.name])
+    if row.command == DoCoherencyCheck.command and not texts.keys() - _FIELDS_OF_CHECK.keys():
+        query = {_FIELDS_OF_CHECK[name]: text for name, text in texts.items() if text != "false"}
+        address = reverse("coherency", args=[row.server.name])
+        return f"{address}?{urlencode(query)}" if query else address
+    return ""
+
+
+def _changes_the_backup(row: QueuedOperation) -> bool:
+    if row.command == DoCoherencyCheck.command:
+        return roles.permission_to_ask(row) == "fix_backup"
+    return row.command in _REMOVE and not telling.is_dry_run(row)
 
 
 def has_wizard(row: QueuedOperation) -> bool:

@@ -169,6 +169,7 @@ class Filters:
 
     state: str = ""
     command: str = ""
+    dryrun: str = ""
     server: str = ""
     days: int = 0
 
@@ -176,10 +177,11 @@ class Filters:
     def read(cls, query: Mapping[str, Any]) -> Filters:
         """Take the filters out of the query of an address; what makes no sense is left out."""
         state, command = str(query.get("state", "")), str(query.get("command", ""))
-        days = str(query.get("days", ""))
+        days, dryrun = str(query.get("days", "")), str(query.get("dryrun", ""))
         return cls(
             state=state if state in END_STATES else "",
             command=command if command in OPERATIONS else "",
+            dryrun=dryrun if dryrun in ("true", "false") else "",
             server=str(query.get("server", ""))[:253],
             days=int(days) if days.isascii() and days.isdigit() and len(days) < 5 else 0,
         )
@@ -187,7 +189,7 @@ class Filters:
     def words(self) -> dict[str, str]:
         """Return what is set, as the query of an address has it."""
         found = {"state": self.state, "command": self.command, "server": self.server}
-        found["days"] = str(self.days) if self.days else ""
+        found |= {"dryrun": self.dryrun, "days": str(self.days) if self.days else ""}
         return {name: text for name, text in found.items() if text}
 
 
@@ -200,6 +202,10 @@ def done(filters: Filters, *, now: datetime) -> QuerySet[QueuedOperation]:
         rows = rows.filter(state=filters.state)
     if filters.command:
         rows = rows.filter(command=filters.command)
+    if filters.dryrun == "true":
+        rows = rows.filter(telling.DRY_RUNS)
+    elif filters.dryrun:
+        rows = rows.exclude(pk__in=QueuedOperation.objects.filter(telling.DRY_RUNS).values("pk"))
     if filters.server:
         rows = rows.filter(server__name__iexact=filters.server)
     if filters.days:

@@ -10,15 +10,17 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Case, Count, OuterRef, Q, QuerySet, Subquery, When
 
 from backupng.engine.errors import BackupError
-from backupng.engine.operations import OPERATIONS
-from console import connect, hosting
+from backupng.engine.operations.do_fix_orphans import DoFixOrphans
+from backupng.engine.operations.do_purge import DoPurge
+from console import connect, hosting, telling
 from console.capture import Scanner
 from console.models import OPEN_STATES, Level, Notification, QueuedOperation, Server, State
 
 SMART_SCAN = "doSmartScan"
+_WITH_DRY_RUNS = frozenset({DoFixOrphans.command, DoPurge.command})
 OLD_AFTER = timedelta(hours=26)
 """A nightly SmartScan, and two hours for it to end."""
 MATRIX_DAYS = 30
@@ -215,16 +217,19 @@ def alarms() -> list[Notification]:
 def matrix(*, now: datetime) -> list[tuple[str, list[Cell]]]:
     """Count the last operations: for each kind a title, and a cell for each of `COLUMNS`."""
     found = _of_late(now).exclude(state__in=(*OPEN_STATES, State.REMOVED))
-    counted: dict[str, dict[str, int]] = {}
-    for command, state, lossy, number in found.values_list("command", "state", "losses").annotate(
-        number=Count("pk")
-    ):
+    is_dry = Case(When(telling.DRY_RUNS, then=True), default=False, output_field=BooleanField())
+    kinds = found.annotate(is_dry=is_dry).values_list("command", "is_dry", "state", "losses")
+    counted: dict[tuple[str, bool], dict[str, int]] = {}
+    for command, dry, state, lossy, number in kinds.annotate(number=Count("pk")):
         column = LOSSES if state == State.SUCCESSFUL and lossy else state
-        row = counted.setdefault(command, dict.fromkeys(COLUMNS, 0))
+        row = counted.setdefault((command, dry), dict.fromkeys(COLUMNS, 0))
         row[column] += number
     return [
-        (_title(command), [_cell(command, column, row[column]) for column in COLUMNS])
-        for command, row in sorted(counted.items())
+        (
+            _title(command, is_dry=dry),
+            [_cell(command, column, row[column], is_dry=dry) for column in COLUMNS],
+        )
+        for (command, dry), row in sorted(counted.items())
     ]
 
 
@@ -353,12 +358,13 @@ def _of_late(now: datetime) -> QuerySet[QueuedOperation]:
     return QueuedOperation.objects.filter(ended_at__gte=now - timedelta(days=MATRIX_DAYS))
 
 
-def _title(command: str) -> str:
-    return OPERATIONS[command].title if command in OPERATIONS else command
+def _title(command: str, *, is_dry: bool) -> str:
+    texts = {"dryrun": str(is_dry).lower()} if command in _WITH_DRY_RUNS else {}
+    return telling.title(QueuedOperation(command=command, parameters=texts))
 
 
-def _cell(command: str, state: str, number: int) -> Cell:
-    return Cell(
-        number=number,
-        query=urlencode({"command": command, "state": state, "days": MATRIX_DAYS}),
-    )
+def _cell(command: str, state: str, number: int, *, is_dry: bool) -> Cell:
+    words = {"command": command, "state": state, "days": MATRIX_DAYS}
+    if command in _WITH_DRY_RUNS:
+        words["dryrun"] = str(is_dry).lower()
+    return Cell(number=number, query=urlencode(words))

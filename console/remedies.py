@@ -110,6 +110,14 @@ def groups(row: QueuedOperation) -> list[Group]:
     return [_group(cause, found) for cause, found in ordered]
 
 
+def by_class(row: QueuedOperation) -> dict[str, list[telling.Finding]]:
+    """Return what a Coherency Check has found, by class, as much of it as is shown."""
+    found: dict[str, list[telling.Finding]] = {}
+    for each in telling.findings(row)[:SHOWN_ITEMS]:
+        found.setdefault(each.flaw, []).append(each)
+    return found
+
+
 def searches(row: QueuedOperation) -> list[Search]:
     """Return per account what to type into the search of its web client."""
     return [

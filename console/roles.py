@@ -40,7 +40,7 @@ PERMISSION_TO_ASK = {
 def check_requester(row: QueuedOperation) -> None:
     """Refuse what its user may not ask for any more: it may have waited long. Raises BadRequest."""
     user = row.requester
-    if user and not user.has_perm(f"console.{_permission_to_ask(row)}"):
+    if user and not user.has_perm(f"console.{permission_to_ask(row)}"):
         raise BadRequest(
             f"{user} may not ask for this operation any more.",
             code="not_allowed",
@@ -48,8 +48,11 @@ def check_requester(row: QueuedOperation) -> None:
         )
 
 
-def _permission_to_ask(row: QueuedOperation) -> str:
-    """Return what it takes: who may run scans may also look what a purge would do."""
+def permission_to_ask(row: QueuedOperation) -> str:
+    """Return what it takes to ask for such an operation; who scans may look what a purge would do.
+
+    Raises KeyError for a command that this version does not know.
+    """
     is_look = row.command == "doPurge" and row.parameters.get("dryrun") == "true"
     changes = {row.parameters.get("fixBackup"), row.parameters.get("fixDoubleGzip")}
     if row.command == "doCoherencyCheck" and changes & {"true", "fix"}:

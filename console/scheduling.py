@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -41,6 +42,14 @@ def timetable(server: Server | None, name: str = SCAN) -> Timetable:
     return Timetable.parse(_value(server, name).value)
 
 
+def in_force(server: Server | None, name: str = SCAN) -> Timetable:
+    """Return when something really runs by itself: a Purge never does without the SmartScan."""
+    found = timetable(server, name)
+    if name == PURGE and not timetable(server, SCAN).enabled:
+        return replace(found, enabled=False)
+    return found
+
+
 def source(server: Server | None, name: str = SCAN) -> str:
     """Return where that is set: `server`, `global` or `default`."""
     return _value(server, name).source
@@ -69,7 +78,7 @@ def run_due(server: Server, *, clock: Callable[[], datetime] = timezone.now) -> 
 
 
 def purge_due(server: Server, *, clock: Callable[[], datetime] = timezone.now) -> str:
-    """Queue the Purge whose time has come, behind a SmartScan of the same time."""
+    """Queue the Purge whose time has come, behind a SmartScan of the same time; none without."""
     return _run_due(server, PURGE, DoPurge(), clock())
 
 
@@ -79,7 +88,7 @@ def check_due(server: Server, *, clock: Callable[[], datetime] = timezone.now) -
 
 
 def _run_due(server: Server, name: str, operation: Operation, now: datetime) -> str:
-    run = timetable(server, name).last_run(now - _LATE, now, server.zone_info)
+    run = in_force(server, name).last_run(now - _LATE, now, server.zone_info)
     if run is None:
         return "nothing is due"
     same = QueuedOperation.objects.filter(server=server, command=operation.command)

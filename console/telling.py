@@ -9,13 +9,21 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+from django.db.models import Q
 
 from backupng.engine.model import ItemId
 from backupng.engine.operations import OPERATIONS
+from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
+from backupng.engine.operations.do_fix_orphans import DoFixOrphans
 from console.models import Origin, QueuedOperation, State
 
+DRY_RUNS = Q(parameters__dryrun="true") | (
+    Q(command=DoFixOrphans.command) & ~Q(parameters__has_key="dryrun")
+)
+"""Finds the rows of which `is_dry_run` is true."""
 _ADDRESSES = "notifications"
 _SUBJECTS = (
     ("source_account", "destination_account"),
@@ -30,6 +38,7 @@ _SUBJECTS = (
 _COUNTERS: Mapping[str, tuple[str, ...]] = {
     "doFixOrphans": ("blobs_removed",),
     "doPurge": (
+        *("limit_items_days", "limit_accounts_days"),
         *("items_examined", "items_purged", "metadata_removed", "accounts_purged"),
         "blobs_removed",
     ),
@@ -53,7 +62,7 @@ _RESTORE_COUNTERS = ("planned", "restored", "skipped", "unrestored")
 _FURTHER_COUNTERS = (
     *("folders", "tags", "mountpoints_not_carried", "grants_not_carried"),
     *("domains", "classes_of_service", "lists", "entries_changed"),
-    *("limit_items_days", "limit_accounts_days", "blobs_still_named", "blobs_too_young"),
+    *("blobs_still_named", "blobs_too_young"),
     *("blobs_put_back", "bytes_freed", "bytes_in_trash"),
 )
 """Those that follow in this order: a database may hand them back in another."""
@@ -63,8 +72,8 @@ _LABELS = {
     "unrestored": "Unrestored Items",
     "accounts_skipped_by_cos": "skipped by COS",
     "blobs_new": "new files",
-    "limit_items_days": "limit for items in days",
-    "limit_accounts_days": "limit for accounts in days",
+    "limit_items_days": "limit for items, days",
+    "limit_accounts_days": "limit for accounts, days",
     "blobs_still_named": "blobs kept, still in use",
     "metadata_files": "metadata",
     "wrong_digests": "wrong digest",
@@ -74,6 +83,15 @@ _LABELS = {
     "unjudged": "blobs that may be orphans",
     "bytes_in_trash": "bytes moved to .trash",
 }
+_WOULD = {
+    "items_purged": "items that would be purged",
+    "metadata_removed": "metadata that would be removed",
+    "accounts_purged": "accounts that would be purged",
+    "blobs_removed": "blobs that would be removed",
+    "bytes_freed": "bytes that would be freed",
+    "bytes_in_trash": "bytes that would be moved to .trash",
+}
+"""What a dry run has counted, which is not done."""
 _ENDS = {
     State.FAILED: "failed",
     State.STOPPED: "stopped",
@@ -103,6 +121,24 @@ class Losses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a Coherency Check found of one class, in a file or in the items of an account."""
+
+    owner: str
+    is_file: bool
+    flaw: str
+    ids: tuple[ItemId, ...]
+
+    @property
+    def where(self) -> str:
+        """The items in words; the account itself stands for what belongs to none of them."""
+        if self.is_file:
+            return ""
+        numbers = ",".join(str(item) for item in self.ids if item)
+        return ", ".join(filter(None, ("" if all(self.ids) else "the account itself", numbers)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """Why an operation did not succeed, and what an admin can do."""
 
@@ -115,8 +151,9 @@ class Reason:
 
 
 def title(row: QueuedOperation) -> str:
-    """Return the operation's name in words."""
-    return OPERATIONS[row.command].title if row.command in OPERATIONS else row.command
+    """Return the operation's name in words; a dry run is told from what it foretells."""
+    name = OPERATIONS[row.command].title if row.command in OPERATIONS else row.command
+    return f"{name} (dry run)" if is_dry_run(row) else name
 
 
 def subject(row: QueuedOperation) -> str:
@@ -155,7 +192,12 @@ def addresses(row: QueuedOperation) -> tuple[str, ...]:
 
 def is_dry_run(row: QueuedOperation) -> bool:
     """Say whether it only looks what it would do."""
-    return row.parameters.get("dryrun") == "true" or ("dryrun", "true") in defaults(row)
+    chosen = row.parameters.get("dryrun")
+    if chosen is not None or row.command not in OPERATIONS:
+        return bool(chosen == "true")
+    return any(
+        each.name == "dryrun" and each.default is True for each in fields(OPERATIONS[row.command])
+    )
 
 
 def requested_by(row: QueuedOperation) -> str:
@@ -217,7 +259,8 @@ def counters(row: QueuedOperation) -> tuple[tuple[str, int], ...]:
     further = (*_FURTHER_COUNTERS, *sorted(found.keys() - {*always, *_FURTHER_COUNTERS}))
     names = [name for name in always if name in found]
     names += [name for name in further if name not in always and found.get(name)]
-    return tuple((label(name), found[name]) for name in names)
+    would = _WOULD if is_dry_run(row) else {}
+    return tuple((would.get(name) or label(name), found[name]) for name in names)
 
 
 def label(name: str) -> str:
@@ -237,6 +280,23 @@ def losses(row: QueuedOperation) -> tuple[Losses, ...]:
         for account, items in sorted(report(row).get(kind, {}).items())
         if items
     )
+
+
+def is_check(row: QueuedOperation) -> bool:
+    """Say whether it looks for what is broken in a Backup Path."""
+    return row.command == DoCoherencyCheck.command
+
+
+def findings(row: QueuedOperation) -> tuple[Finding, ...]:
+    """Return what a Coherency Check has found: by file or account, then by class."""
+    found = []
+    for each in losses(row):
+        # Files of no account stand by their path, and no address has a slash.
+        is_file = "/" in each.account
+        for cause, _ in each.causes:
+            ids = tuple(item for item, why in each.items if why == cause)
+            found.append(Finding(owner=each.account, is_file=is_file, flaw=cause, ids=ids))
+    return tuple(found)
 
 
 def lost(row: QueuedOperation) -> Counter[str]:

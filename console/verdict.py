@@ -11,6 +11,7 @@ from django.utils.translation import gettext, ngettext
 from backupng.engine.operations.words import DATE_FORMAT
 from console import telling
 from console.ledger import Line
+from console.letter import coherency
 from console.models import QueuedOperation, State
 from console.standing import unit
 from console.templatetags.console import duration, number
@@ -167,7 +168,10 @@ def _as_of(date: str, zone: str) -> str:
 
 
 def _lost(row: QueuedOperation) -> str:
-    """Say how many items were lost, and in which way."""
+    """Say how many items were lost, and in which way, or what a check has found."""
+    if telling.is_check(row):
+        found = coherency.number(row)
+        return ngettext("there is %s finding", "there are %s findings", found) % number(found)
     numbers = telling.lost(row)
     parts = []
     if unrestored := numbers["unrestored"]:

@@ -266,13 +266,21 @@ def ended_error(row: QueuedOperation) -> BackupError | None:
 
 
 def ended_text(row: QueuedOperation) -> str:
-    """Return the result block: state, counters, and every item that was lost."""
+    """Return the result block: state, counters, and every item that was lost, or found broken."""
     blocks: dict[str, Any] = {
         "result": {"state": telling.state(row), **dict(telling.counters(row))}
     }
-    for lost in telling.losses(row):
+    if telling.is_check(row):
+        blocks["findings"] = [_finding(each) for each in telling.findings(row)]
+    for lost in () if telling.is_check(row) else telling.losses(row):
         blocks.setdefault(f"{lost.kind} items", []).append(_losses(lost))
     return "\n" + output.tree(blocks, row.server.zone_info)
+
+
+def _finding(found: telling.Finding) -> dict[str, str]:
+    """Return the block of one class of findings in a file or an account."""
+    owner = {"file" if found.is_file else "account": found.owner, "finding": found.flaw}
+    return owner | ({"items": found.where} if found.where else {})
 
 
 def _losses(lost: telling.Losses) -> dict[str, str]:

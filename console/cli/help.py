@@ -25,7 +25,7 @@ SWITCHES
 --json              answer in one line of JSON
 --progress          print the progress of the operation
 --sync              wait for the end of the operation; its result is the exit status
---offline           the mail server is down: only look into the Backup Path
+--offline           the mail server is down: do only what needs the Backup Path alone
 --yes               do not ask
 --version           print the version
 --quiet             print no notes and no progress

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from backupng.engine.errors import BackupError
 from backupng.engine.model import from_ms
 from backupng.engine.operations.words import DATE_FORMAT
+from console.letter import layout
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -36,7 +37,6 @@ _REFUSED = frozenset(
 )  # fmt: skip
 _INDENT = " " * 8
 _GAP = 3
-_UNITS = ("KB", "MB", "GB", "TB")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KEPT_UNDERSCORES = frozenset({"start_date", "end_date"})
 _DATES = frozenset(
@@ -119,7 +119,7 @@ def spell_value(key: str, value: Any, zone: ZoneInfo) -> str:
         return str(value).lower()
     if isinstance(value, int) and (key in _DATES or key.endswith(_DATE_ENDINGS)):
         return from_ms(value).astimezone(zone).strftime(DATE_FORMAT)
-    if isinstance(value, int) and key in _SIZES:
+    if isinstance(value, int) and (key in _SIZES or key.startswith("bytes ")):
         return f"{value} ({_readable(value)})"
     if isinstance(value, list | tuple):
         return ", ".join(spell_value(key, each, zone) for each in value)
@@ -172,7 +172,5 @@ def _clean(text: str) -> str:
 
 
 def _readable(size_bytes: int) -> str:
-    if size_bytes < 1024:
-        return f"{size_bytes} bytes"
-    power = min(size_bytes.bit_length() // 10, len(_UNITS))
-    return f"{size_bytes / 1024**power:.1f} {_UNITS[power - 1]}"
+    """Spell a size as pages and mails do: base 10."""
+    return f"{size_bytes} bytes" if size_bytes < 1000 else layout.size(size_bytes)

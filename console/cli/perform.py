@@ -15,6 +15,8 @@ from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.operations import parameters, words
 from backupng.engine.operations.base import Command, IncompleteAnswer, Lookup, Operation
 from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
+from backupng.engine.operations.do_fix_orphans import DoFixOrphans
+from backupng.engine.operations.do_purge import DoPurge
 from console import asking, audit, connect, hosting, ledger, properties, telling
 from console.cli import backup, following, operations, output
 from console.cli.base import Console, ConsoleCommand
@@ -33,6 +35,8 @@ _REGRETTED = {
     " retention time. It cannot be brought back."
 }
 """Operations that a person at a terminal is asked about first, and why."""
+_OF_THE_PATH = frozenset({DoFixOrphans, DoPurge})
+"""Operations that read and write the Backup Path alone."""
 _MOVES = "This moves what is broken in the Backup Path into its folder quarantine."
 _YES = frozenset({"true", "yes", "on", "1"})
 _UTC = ZoneInfo("UTC")
@@ -42,7 +46,7 @@ _Command = TypeVar("_Command", bound=Command)
 def perform(call: Call, switches: Switches, terminal: Terminal) -> list[Answer]:
     """Run a call on the servers meant and return what each of them answers. Raises BackupError."""
     command = call.command
-    if switches.offline and not issubclass(command, Lookup):
+    if switches.offline and _needs_mail_server(command, call):
         raise Usage(f"{command.command} needs the mail server, so it cannot be run with --offline.")
     if issubclass(command, ConsoleCommand) and not command.needs_server(call.texts):
         return [_perform_here(command, call, terminal)]
@@ -80,6 +84,13 @@ def choose(host: str, command: type[Command]) -> list[Server]:
             f"There is no server {host}.", hint=f"There are: {names}.", parameter="host", value=host
         )
     return found
+
+
+def _needs_mail_server(command: type[Command], call: Call) -> bool:
+    """Say whether a call is in vain while the mail server is down."""
+    if command is DoCoherencyCheck:
+        return call.texts.get("checkZimbra", "").lower() in _YES
+    return not issubclass(command, Lookup) and command not in _OF_THE_PATH
 
 
 def _warning(command: type[Command], call: Call) -> str:

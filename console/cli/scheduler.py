@@ -67,7 +67,7 @@ class Scheduler(ConsoleCommand):
             self._set(server, kept_in)
         found = scheduling.timetable(server, kept_in)
         zone = server.zone_info if server else ZoneInfo(hosting.zone())
-        next_run = found.next_run(console.now, zone)
+        next_run = scheduling.in_force(server, kept_in).next_run(console.now, zone)
         response = {
             "schedule": name,
             "scope": scope,

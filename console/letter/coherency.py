@@ -23,18 +23,15 @@ _FURTHER: Mapping[str, str] = {
     "compressed twice": "compressed_twice",
     "read errors": "read_errors",
 }
+_DIFFERS = "differences"
+"""Between the backup and the mail server: findings too, where they were looked for."""
 _PLURAL = {"missing blob": "missing blobs", "wrong digest": "wrong digests"}
 
 
-def is_check(row: QueuedOperation) -> bool:
-    """Say whether it looks for what is broken in a Backup Path."""
-    return row.command == DoCoherencyCheck.command
-
-
 def number(row: QueuedOperation) -> int:
-    """Return how many findings there are."""
+    """Return how many findings there are, differences from the mail server among them."""
     counts = telling.counts(row)
-    return sum(counts.get(name, 0) for name in (*_FINDINGS.values(), *_FURTHER.values()))
+    return sum(counts.get(name, 0) for name in (*_FINDINGS.values(), *_FURTHER.values(), _DIFFERS))
 
 
 def happened(row: QueuedOperation) -> str:
@@ -80,12 +77,14 @@ def stats(row: QueuedOperation) -> str:
 def lists(row: QueuedOperation) -> Iterator[str]:
     """Yield the findings per account, or per file of those that belong to none: class and ids."""
     lines: list[str] = []
-    for each in telling.losses(row):
-        is_file = "/" in each.account
-        lines.append(f"{'file' if is_file else 'account'}: {layout.clean(each.account)}")
-        for cause in sorted({cause for _, cause in each.items}):
-            ids = ",".join(str(item) for item, found in each.items if found == cause)
-            lines.append(f"{_PLURAL.get(cause, cause)}{'' if is_file else f': {ids}'}")
+    last = ""
+    for each in telling.findings(row):
+        if each.owner != last:
+            last = each.owner
+            lines.append(f"{'file' if each.is_file else 'account'}: {layout.clean(each.owner)}")
+        several = len(each.ids) > 1
+        flaw = _PLURAL.get(each.flaw, each.flaw) if several else each.flaw
+        lines.append(flaw if each.is_file else f"{flaw}: {each.where}")
     if lines:
         yield "\n".join(("- findings -", *lines))
 
@@ -95,7 +94,8 @@ def hints(row: QueuedOperation) -> Iterator[str]:
     if not number(row):
         return
     host = shlex.quote(row.server.name)
-    if "moved" not in telling.counts(row):
+    broken = number(row) - telling.counts(row).get(_DIFFERS, 0)
+    if broken and "moved" not in telling.counts(row):
         yield layout.filled("Move it away, then have it saved anew:", first="  ", rest="    ")
         path = shlex.quote(str(row.parameters.get("backup_path", "")))
         command = f"backupng --host {host} backup {DoCoherencyCheck.command} {path} fixBackup true"

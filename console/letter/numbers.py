@@ -59,7 +59,7 @@ def stats(row: QueuedOperation) -> str:
     found = telling.counts(row)
     if not found:
         return ""
-    if coherency.is_check(row):
+    if telling.is_check(row):
         return f"{STATS}\n{coherency.stats(row)}"
     if purge.is_purge(row):
         told = purge.stats(row)
@@ -69,7 +69,7 @@ def stats(row: QueuedOperation) -> str:
 
 def lists(row: QueuedOperation) -> Iterator[str]:
     """Yield a block for what was not restored and one for what was not read, if there is any."""
-    if coherency.is_check(row):
+    if telling.is_check(row):
         yield from coherency.lists(row)
         return
     losses = telling.losses(row)
@@ -86,7 +86,7 @@ def lists(row: QueuedOperation) -> Iterator[str]:
 def why(row: QueuedOperation) -> str:
     """Return how often each cause was met, and what it means."""
     groups = remedies.groups(row)
-    if not groups or coherency.is_check(row):
+    if not groups or telling.is_check(row):
         return ""
     lines = (
         layout.filled(f"{each.cause} {each.number}: {each.meaning}", first="  ", rest="    ")

@@ -19,8 +19,11 @@ def happened(row: QueuedOperation) -> str:
     counts = telling.counts(row)
     if row.state != State.SUCCESSFUL or "bytes_freed" not in counts:
         return telling.what_happened(row)
-    freed = layout.size(counts["bytes_freed"] + counts.get("bytes_in_trash", 0))
-    return f"dry run, {freed} to free" if _is_dry(row) else f"completed, {freed} freed"
+    freed = layout.size(counts["bytes_freed"])
+    trashed = counts.get("bytes_in_trash", 0)
+    would = "would be " if _is_dry(row) else ""
+    also = f", {layout.size(trashed)} {would}moved to .trash" if trashed else ""
+    return f"{'' if would else 'completed, '}{freed} {would}freed{also}"
 
 
 def lead(row: QueuedOperation) -> str:
@@ -30,7 +33,8 @@ def lead(row: QueuedOperation) -> str:
         return str(next(iter(telling.report(row).get("notes", ())), f"The {title} has ended."))
     items, blobs = counts.get("items_purged", 0), counts.get("blobs_removed", 0)
     verb = "would remove" if _is_dry(row) else "has removed"
-    return f"The {title} {verb} {layout.items(items)} and {layout.number(blobs)} blobs."
+    told = "1 blob" if blobs == 1 else f"{layout.number(blobs)} blobs"
+    return f"The {title} {verb} {layout.items(items)} and {told}."
 
 
 def stats(row: QueuedOperation) -> str:
@@ -38,17 +42,19 @@ def stats(row: QueuedOperation) -> str:
     found = telling.counts(row)
     if "items_examined" not in found:
         return ""
+    would = "would be " if _is_dry(row) else ""
+    purged = f"{would}purged {found.get('items_purged', 0)}"
+    blobs = f"{would}removed {found.get('blobs_removed', 0)}"
     fields = {
         "limit": _limit(found.get("limit_items_days"), found.get("limit_accounts_days")),
-        "items": f"examined {found['items_examined']}   purged {found.get('items_purged', 0)}",
-        "metadata": f"removed {found.get('metadata_removed', 0)}",
-        "accounts": f"purged {found.get('accounts_purged', 0)}",
-        "blobs": f"removed {found.get('blobs_removed', 0)}"
-        f"   kept, still in use {found.get('blobs_still_named', 0)}",
-        "freed": layout.size(found.get("bytes_freed", 0)),
+        "items": f"examined {found['items_examined']}   {purged}",
+        "metadata": f"{would}removed {found.get('metadata_removed', 0)}",
+        "accounts": f"{would}purged {found.get('accounts_purged', 0)}",
+        "blobs": f"{blobs}   kept, still in use {found.get('blobs_still_named', 0)}",
+        f"{would}freed": layout.size(found.get("bytes_freed", 0)),
     }
     if found.get("bytes_in_trash"):
-        fields["in .trash"] = layout.size(found["bytes_in_trash"])
+        fields[f"{would}moved to .trash"] = layout.size(found["bytes_in_trash"])
     return layout.block(fields)
 
 

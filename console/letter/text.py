@@ -89,7 +89,7 @@ def level(row: QueuedOperation, event: str) -> Level:
 def _subject(row: QueuedOperation, event: str) -> str:
     happened = STARTED if event == STARTED else _happened(row)
     head = f"[Backup NG] {row.server.name}: {telling.title(row)}"
-    head += " of" if coherency.is_check(row) else ""
+    head += " of" if telling.is_check(row) else ""
     tail = f" – {happened}"
     about = layout.clean(telling.subject(row)).strip()
     room = max(0, SUBJECT_LENGTH - len(head) - len(tail) - 1)
@@ -99,7 +99,7 @@ def _subject(row: QueuedOperation, event: str) -> str:
 
 
 def _happened(row: QueuedOperation) -> str:
-    if coherency.is_check(row):
+    if telling.is_check(row):
         return coherency.happened(row)
     return purge.happened(row) if purge.is_purge(row) else telling.what_happened(row)
 
@@ -132,7 +132,7 @@ def _success(row: QueuedOperation) -> str:
     counts, title = telling.counts(row), telling.title(row)
     if purge.is_purge(row):
         return purge.lead(row)
-    if coherency.is_check(row):
+    if telling.is_check(row):
         return coherency.lead(row)
     if numbers.is_scan(row):
         took = layout.duration(_elapsed(row))
@@ -154,7 +154,7 @@ def _success(row: QueuedOperation) -> str:
 
 
 def _lost(row: QueuedOperation) -> Iterator[str]:
-    lost = Counter() if coherency.is_check(row) else telling.lost(row)
+    lost = Counter() if telling.is_check(row) else telling.lost(row)
     for kind, verb in (("unrestored", "restored"), ("unreadable", "read")):
         if lost[kind]:
             listed = "it is listed" if lost[kind] == 1 else "they are listed"
@@ -248,7 +248,7 @@ def _hints(row: QueuedOperation) -> Iterator[str]:
     if row.state != State.SUCCESSFUL:
         yield from _hints_after_an_end(row)
         return
-    if coherency.is_check(row):
+    if telling.is_check(row):
         yield from coherency.hints(row)
         return
     losses = telling.losses(row)

@@ -40,12 +40,16 @@ class CheckForm(forms.Form):
     fix = forms.BooleanField(
         label=gettext_lazy("Move what is broken into quarantine (fixBackup)"), required=False
     )
-    typed = forms.CharField(label=gettext_lazy("Name of the server"), required=False)
+    typed = forms.CharField(
+        label=gettext_lazy("Name of the server"),
+        required=False,
+        help_text=gettext_lazy("Only if something is to be moved: type it, to be sure."),
+    )
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         required=False,
         max_length=200,
-        help_text=gettext_lazy("Kept in the audit log."),
+        help_text=gettext_lazy("Only if something is to be moved; kept in the audit log."),
     )
 
     def __init__(self, server: Server, *args: Any, may_fix: bool, **kwargs: Any) -> None:
@@ -56,11 +60,13 @@ class CheckForm(forms.Form):
                 del self.fields[name]
 
     def clean(self) -> dict[str, Any]:
-        """Refuse to move anything unless the name was typed."""
+        """Refuse to move anything unless the name was typed, and a reason."""
         found: dict[str, Any] = super().clean() or {}
         if found.get("fix") and found.get("typed", "").strip() != self._server.name:
             wrong = gettext("Type the name of the server exactly: %(name)s")
             self.add_error("typed", ValidationError(wrong % {"name": self._server.name}))
+        if found.get("fix") and not found.get("reason", "").strip():
+            self.add_error("reason", ValidationError(gettext("Say why something is to be moved.")))
         return found
 
     @property
@@ -86,7 +92,8 @@ def check(request: HttpRequest, name: str) -> HttpResponse:
         _note(request, server, result=audit.REFUSED, detail="fixBackup")
         raise PermissionDenied
     sent = request.POST if request.method == "POST" else None
-    form = CheckForm(server, sent, may_fix=may_fix)
+    filled = {name: request.GET.get(name, "") for name in ("accounts", "compare", "fix")}
+    form = CheckForm(server, sent, may_fix=may_fix, initial=filled)
     if request.method != "POST":
         return _page(request, server, form)
     if not form.is_valid():

@@ -223,8 +223,8 @@ def unrestored(request: HttpRequest, operation_id: UUID) -> HttpResponse:
 def unrestored_csv(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     """Return everything that was lost as a table."""
     row = _find(operation_id)
-    name = f"unrestored-{str(row.pk)[:8]}.csv"
     audit.note(request, "download unrestored items", subject=str(row.pk))
+    name = f"unrestored-{str(row.pk)[:8]}.csv"
     return _attachment(remedies.as_csv(row).encode(), "text/csv; charset=utf-8", name)
 
 
@@ -265,6 +265,7 @@ def _progress_context(request: HttpRequest, row: QueuedOperation) -> dict[str, A
         "notifications": told,
         "may_stop": _may_stop(request, row),
         "may_repeat": again.may_repeat(request.user, row),
+        "repeat_page": again.own_page(row),
         "by": telling.requested_by(row),
         "followers": row.queuedoperation_set.defer("outcome").order_by("created_at"),
         "now": now,
@@ -307,6 +308,8 @@ def _announcement(line: Line) -> str:
 
 
 def _unrestored_context(row: QueuedOperation) -> dict[str, Any]:
+    if telling.is_check(row):
+        return {"row": row, "findings": remedies.by_class(row)}
     return {"row": row, "groups": remedies.groups(row), "searches": remedies.searches(row)}
 
 
@@ -345,11 +348,13 @@ def stop(request: HttpRequest, operation_id: UUID) -> HttpResponse:
 @allowed("view_status")
 @require_POST
 def retry(request: HttpRequest, operation_id: UUID) -> HttpResponse:
-    """Ask for the same again: a scan at once, a restore by a wizard that knows all the words."""
+    """Ask for the same again: a scan at once, anything else where it is asked for first."""
     row = _find(operation_id)
     if not again.may_repeat(request.user, row):
         audit.note(request, "repeat operation", subject=str(row.pk), result=audit.REFUSED)
         raise PermissionDenied
+    if page := again.own_page(row):
+        return SeeOther(page)
     user = cast("User", request.user)
     try:
         if again.has_wizard(row):
@@ -377,10 +382,9 @@ def _may_stop(request: HttpRequest, row: QueuedOperation) -> bool:
 
 
 def _is_allowed_to_stop(request: HttpRequest, row: QueuedOperation) -> bool:
-    user = request.user
-    own = row.requester_id is not None and row.requester_id == user.pk
+    user, asker = request.user, row.requester_id
     return user.has_perm("console.stop_operation") and (
-        own or user.has_perm("console.stop_any_operation")
+        (asker is not None and asker == user.pk) or user.has_perm("console.stop_any_operation")
     )
 
 

@@ -17,7 +17,11 @@ from console import properties, scheduling
 from console.models import Server
 from console.timetable import Timetable, check_pattern
 
-NAMES = (properties.SMART_SCAN_SCHEDULER, properties.SCAN_ON_STARTUP)
+NAMES = (
+    properties.SMART_SCAN_SCHEDULER,
+    properties.SCAN_ON_STARTUP,
+    properties.PURGE_SCHEDULER,
+)
 _RUNS_SHOWN = 5
 _DAYS = {
     "0": gettext_lazy("Sunday"),
@@ -31,7 +35,7 @@ _DAYS = {
 
 
 class ScheduleForm(forms.Form):
-    """When a SmartScan runs by itself."""
+    """When a SmartScan runs by itself, and a Purge."""
 
     scheduling = forms.BooleanField(label=gettext_lazy("Scan Operation Scheduling"), required=False)
     pattern = forms.CharField(
@@ -45,13 +49,25 @@ class ScheduleForm(forms.Form):
     on_start = forms.BooleanField(
         label=gettext_lazy("Run a SmartScan when the backup starts"), required=False
     )
+    purging = forms.BooleanField(
+        label=gettext_lazy("Run a Purge by itself, if Scan Operation Scheduling is on"),
+        required=False,
+    )
+    purge_pattern = forms.CharField(
+        label=gettext_lazy("Time of the Purge"),
+        help_text=gettext_lazy(
+            "Five cron fields; the last one is the day of the week: 0 is Sunday, 6 is Saturday."
+        ),
+        max_length=200,
+    )
 
     def clean_pattern(self) -> str:
         """Refuse a pattern that names no time."""
-        try:
-            return check_pattern(self.cleaned_data["pattern"])
-        except BackupError as error:
-            raise ValidationError(f"{error} {error.hint}") from error
+        return _pattern(self.cleaned_data["pattern"])
+
+    def clean_purge_pattern(self) -> str:
+        """Refuse a pattern that names no time."""
+        return _pattern(self.cleaned_data["purge_pattern"])
 
     @property
     def texts(self) -> dict[str, str | None]:
@@ -62,23 +78,30 @@ class ScheduleForm(forms.Form):
                 found["scheduling"], found["pattern"]
             ).spell(),
             properties.SCAN_ON_STARTUP: str(found["on_start"]).lower(),
+            properties.PURGE_SCHEDULER: Timetable(found["purging"], found["purge_pattern"]).spell(),
         }
         return {name: None if text == _default(name) else text for name, text in wanted.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The next times of a server; without any it is switched off there."""
+    """The next times of a server, and its timetables in words; without any it is off there."""
 
     server: Server
-    times: tuple[datetime, ...]
+    scans_in_words: str
+    scans: tuple[datetime, ...]
+    purges_in_words: str
+    purges: tuple[datetime, ...]
 
 
 def initial(texts: Mapping[str, str]) -> dict[str, Any]:
     """Return what the form shows of the texts that are set for all servers."""
     found = {name: texts.get(name, _default(name)) for name in NAMES}
     timetable = Timetable.parse(found[properties.SMART_SCAN_SCHEDULER])
+    purges = Timetable.parse(found[properties.PURGE_SCHEDULER])
     return {
+        "purging": purges.enabled,
+        "purge_pattern": purges.pattern,
         "scheduling": timetable.enabled,
         "pattern": timetable.pattern,
         "on_start": found[properties.SCAN_ON_STARTUP] == "true",
@@ -88,7 +111,13 @@ def initial(texts: Mapping[str, str]) -> dict[str, Any]:
 def runs(now: datetime) -> list[Runs]:
     """Return the next runs of each server, by name."""
     return [
-        Runs(server, tuple(islice(_runs(server, now), _RUNS_SHOWN)))
+        Runs(
+            server=server,
+            scans_in_words=in_words(scheduling.in_force(server, scheduling.SCAN)),
+            scans=_next_runs(server, scheduling.SCAN, now),
+            purges_in_words=in_words(scheduling.in_force(server, scheduling.PURGE)),
+            purges=_next_runs(server, scheduling.PURGE, now),
+        )
         for server in Server.objects.order_by("name")
     ]
 
@@ -107,11 +136,21 @@ def in_words(timetable: Timetable) -> str:
     return gettext("by the pattern %(pattern)s") % {"pattern": timetable.pattern}
 
 
-def _runs(server: Server, now: datetime) -> Iterator[datetime]:
-    timetable, at = scheduling.timetable(server), now
+def _next_runs(server: Server, name: str, now: datetime) -> tuple[datetime, ...]:
+    return tuple(islice(_runs(scheduling.in_force(server, name), server, now), _RUNS_SHOWN))
+
+
+def _runs(timetable: Timetable, server: Server, at: datetime) -> Iterator[datetime]:
     while found := timetable.next_run(at, server.zone_info):
         yield found
         at = found
+
+
+def _pattern(text: str) -> str:
+    try:
+        return check_pattern(text)
+    except BackupError as error:
+        raise ValidationError(f"{error} {error.hint}") from error
 
 
 def _default(name: str) -> str:

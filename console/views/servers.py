@@ -61,7 +61,7 @@ def server(request: HttpRequest, name: str) -> HttpResponse:
     spelled = {name: properties.find(name).spell(values[name].value) for name in _SHOWN_PROPERTIES}
     timetable = scheduling.timetable(found)
     spelled[properties.SMART_SCAN_SCHEDULER] = schedules.in_words(timetable)
-    purges = scheduling.timetable(found, scheduling.PURGE)
+    purges = scheduling.in_force(found, scheduling.PURGE)
     spelled[properties.PURGE_SCHEDULER] = schedules.in_words(purges)
     checks = scheduling.timetable(found, scheduling.CHECK)
     spelled[properties.CHECK_SCHEDULER] = schedules.in_words(checks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.test import Client
 from backupng.engine.errors import BadRequest
 from backupng.engine.operations.do_coherency_check import MOVING, READING
 from console import connect, properties, queue, roles, scheduling, suspicion
+from console.cli import backup
 from console.letter import text
 from console.models import AuditEntry, Level, Notification, QueuedOperation, Server, State
 from console.scanner import switching
@@ -87,14 +89,50 @@ def test_an_operator_checks_and_moves_nothing(scanned: Server) -> None:
 def test_an_administrator_types_the_name_before_anything_is_moved(scanned: Server) -> None:
     client = browser("Administrator")
 
-    unnamed = client.post(PAGE, {"fix": "on", "typed": "mail2"})
+    unnamed = client.post(PAGE, {"fix": "on", "typed": "mail2", "reason": "the disk failed"})
+    unasked = client.post(PAGE, {"fix": "on", "typed": "mail1", "reason": " "})
     named = client.post(PAGE, {"fix": "on", "typed": "mail1", "reason": "the disk failed"})
 
-    assert (unnamed.status_code, named.status_code) == (422, 303)
+    assert (unnamed.status_code, unasked.status_code, named.status_code) == (422, 422, 303)
+    assert "Reason: Say why something is to be moved." in unasked.content.decode()
     (row,) = checks()
     assert row.parameters["fixBackup"] == "true"
     entry = AuditEntry.objects.get(action=CHECK, result="done")
     assert "the disk failed" in entry.detail
+
+
+def test_a_check_is_repeated_on_its_own_page_with_the_same_words(scanned: Server) -> None:
+    texts = {"backup_path": str(scanned.path), "accounts": "a1@example.com", "fixBackup": "true"}
+    row = claimed(scanned, CHECK, parameters=texts)
+    queue.finish(row, {"state": "successful", "error": None, "report": FOUND})
+    address = f"/operations/{row.pk}/"
+    admin, operator = browser("Administrator"), browser("Operator")
+
+    answer = admin.post(f"{address}retry/")
+
+    assert answer["Location"] == f"{PAGE}?accounts=a1%40example.com&fix=true"
+    form = admin.get(answer["Location"]).content.decode()
+    assert 'value="a1@example.com"' in form
+    assert re.search(r'name="fix"[^>]* checked', form)
+    assert "Run again" not in operator.get(address).content.decode()
+    assert operator.post(f"{address}retry/").status_code == 403
+    assert len(checks()) == 1
+
+
+def test_findings_are_listed_by_class_with_the_path_of_a_file(scanned: Server) -> None:
+    row = claimed(scanned, CHECK, parameters={"backup_path": str(scanned.path)})
+    queue.finish(row, {"state": "successful", "error": None, "report": FOUND})
+    row.refresh_from_db()
+
+    shown = backup.ended_text(row)
+    page = browser("Viewer").get(f"/operations/{row.pk}/").content.decode()
+
+    assert "unreadable" not in shown
+    assert re.search(r"file +checkpoint/x\n +finding +broken metadata\n", shown)
+    assert re.search(r"account +jack@.*\n +finding +missing blob\n +items +13339,45200\n", shown)
+    assert ">Findings</h2>" in page
+    assert "Items that were lost" not in page
+    assert "there are 3 findings" in page
 
 
 def test_a_viewer_does_not_see_it(scanned: Server) -> None:
@@ -237,6 +275,23 @@ def test_the_mail_of_a_scan_that_suspects_something_says_that_a_check_is_queued(
 
     assert letter.level == Level.WARNING
     assert "1 item is damaged: a Coherency Check is queued." in " ".join(letter.text.split())
+
+
+def test_differences_from_the_mail_server_are_findings() -> None:
+    counters = dict.fromkeys(FOUND["counters"], 0) | {"differences": 2}
+    found = [[857, "not in the backup"], [0, "the account was never scanned"]]
+    report = FOUND | {"counters": counters, "unreadable": {"john@example.com": found}}
+    row = rows.ended(rows.scan(), State.SUCCESSFUL, report=report)
+    row.command, row.parameters = CHECK, {"backup_path": "/opt/zimbra/backup/ng"}
+
+    letter = text.compose(row, notification=rows.ID, event=text.ENDED)
+
+    assert letter.subject.endswith("completed, 2 findings")
+    assert "there are 2 findings" in " ".join(letter.text.split())
+    assert "not in the backup: 857\n" in letter.text
+    assert "the account was never scanned: the account itself\n" in letter.text
+    assert "fixBackup true" not in letter.text
+    assert "doSmartScan" in letter.text
 
 
 def test_a_check_without_findings_is_no_warning() -> None:

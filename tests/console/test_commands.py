@@ -152,6 +152,20 @@ def test_an_operation_is_refused_while_the_mail_server_is_down(run: Run) -> None
     assert (ended.status, QueuedOperation.objects.count()) == (64, 0)
 
 
+def test_what_needs_the_backup_path_alone_is_done_while_the_mail_server_is_down(
+    run: Run, scanned: Server, data: Path
+) -> None:
+    Path(data, scanned.connection["folder"], "mail.sqlite3").unlink()
+    path = str(scanned.path)
+
+    compared = run("--offline", "doCoherencyCheck", path, "checkZimbra", "true")
+    checked = run("--offline", "--yes", "doCoherencyCheck", path, "fixBackup", "true")
+    purged = run("--offline", "--yes", "doPurge")
+
+    assert [each.status for each in (compared, checked, purged)] == [64, 0, 0]
+    assert QueuedOperation.objects.count() == 2
+
+
 def test_a_server_of_another_host_is_out_of_reach(run: Run) -> None:
     Server.objects.update(identity="another host")
     ended = run("--json", "doSmartScan")

@@ -34,7 +34,7 @@ def test_a_list_repeats_the_block_with_a_blank_line_between() -> None:
         ("start_date", 1795376708123, "22/11/2026 20:45:08"),
         ("created", 1795376708123, "22/11/2026 20:45:08"),
         ("size", 486, "486 (486 bytes)"),
-        ("free_bytes", 5 << 29, "2684354560 (2.5 GB)"),
+        ("free_bytes", 5 << 29, "2684354560 (2.7 GB)"),
         ("items", 486, "486"),
         ("deleted", True, "true"),
         ("subject", None, ""),

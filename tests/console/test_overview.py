@@ -217,6 +217,26 @@ def test_every_number_of_the_table_leads_to_what_it_counts(client: Client, mail1
     assert address in client.get("/").content.decode()
 
 
+def test_dry_runs_are_counted_apart_from_what_they_foretell(client: Client, mail1: Server) -> None:
+    for command, texts in (
+        ("doPurge", {}),
+        ("doFixOrphans", {}),
+        ("doPurge", {"dryrun": "true"}),
+    ):
+        look = ended(mail1)
+        look.command, look.parameters = command, texts
+        look.save()
+
+    table = overview.matrix(now=NOON)
+
+    titles = [title for title, _ in table]
+    assert titles == ["Removal of Orphans (dry run)", "Purge", "Purge (dry run)"]
+    for cells in (table[1][1], table[2][1]):
+        found = client.get(f"{reverse('operations')}?{cells[0].query}").context["page"]
+        assert [row.command for row in found] == ["doPurge"]
+    assert list(found) == [look]
+
+
 def test_errors_nobody_has_read_ask_for_attention(client: Client, mail1: Server) -> None:
     ended(mail1)
     for level in Level:

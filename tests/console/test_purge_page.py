@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from backupng.engine.operations.do_purge import DoPurge
 from console import connect, notify, properties, queue, roles, scheduling
+from console.cli import backup
 from console.letter import text
 from console.models import AuditEntry, QueuedOperation, Server, State
 from tests.console.queued import add, bare_server, login
@@ -71,6 +72,7 @@ def test_without_fresh_numbers_nothing_can_be_started(server: Server, client: Cl
     QueuedOperation.objects.update(ended_at=timezone.now() - timedelta(hours=2))
 
     assert ">Run Purge</button>" not in page(client)
+    assert ">Go on</a>" not in page(client)
     assert client.post(PAGE, {"look": str(old.pk)}).status_code == 409
     assert QueuedOperation.objects.count() == 1
 
@@ -155,17 +157,63 @@ def test_the_mail_of_a_purge_has_its_numbers_and_what_was_freed(server: Server) 
 
     letter = text.compose(row, notification=UUID(int=1), event=text.ENDED)
 
-    assert letter.subject == "[Backup NG] mail1: Purge – completed, 3.1 GB freed"
+    assert letter.subject == (
+        "[Backup NG] mail1: Purge – completed, 100.0 MB freed, 3.0 GB moved to .trash"
+    )
     assert (
         "- stats -\n"
-        "limit          items 30 days, accounts 30 days\n"
-        "items          examined 88120   purged 9204\n"
-        "metadata       removed 9204\n"
-        "accounts       purged 2\n"
-        "blobs          removed 7711   kept, still in use 1493\n"
-        "freed          100.0 MB\n"
-        "in .trash      3.0 GB\n"
+        "limit            items 30 days, accounts 30 days\n"
+        "items            examined 88120   purged 9204\n"
+        "metadata         removed 9204\n"
+        "accounts         purged 2\n"
+        "blobs            removed 7711   kept, still in use 1493\n"
+        "freed            100.0 MB\n"
+        "moved to .trash  3.0 GB\n"
     ) in letter.text
+
+
+def test_a_dry_run_is_told_from_a_purge(server: Server, client: Client) -> None:
+    login(client, "Viewer")
+    row = looked()
+
+    letter = text.compose(row, notification=UUID(int=1), event=text.ENDED)
+    shown = page(client, f"/operations/{row.pk}/")
+
+    assert letter.subject == (
+        "[Backup NG] mail1: Purge (dry run)"
+        " – 100.0 MB would be freed, 3.0 GB would be moved to .trash"
+    )
+    assert "examined 88120   would be purged 9204" in letter.text
+    assert "<h1>Purge (dry run)</h1>" in shown
+    assert "blobs that would be removed" in shown
+    assert "Purge (dry run)" in page(client, "/operations/")
+    assert backup.ended(row)["name"] == "Purge (dry run)"
+
+
+def test_the_command_line_tells_the_limit_first_and_sizes_to_be_read(server: Server) -> None:
+    row = looked()
+    row.parameters = {}
+
+    lines = backup.ended_text(row).splitlines()
+
+    assert [line.split()[0] for line in lines[3:5]] == ["limit", "limit"]
+    assert any(line.endswith("100000000 (100.0 MB)") for line in lines)
+
+
+def test_a_purge_is_repeated_on_its_own_page_alone(server: Server, client: Client) -> None:
+    login(client, "Administrator")
+    confirmed = add(command="doPurge", parameters={"confirm": "true"}, ended_at=timezone.now())
+    elsewhere = add(command="doPurge", parameters={"backup_path": "/mnt/copy"})
+
+    shown = page(client, f"/operations/{confirmed.pk}/")
+    answers = [client.post(f"/operations/{row.pk}/retry/") for row in (confirmed, elsewhere)]
+
+    assert f'href="{PAGE}">Run again</a>' in shown
+    assert "Restore again" not in shown
+    assert "Run again" not in page(client, f"/operations/{elsewhere.pk}/")
+    assert answers[0]["Location"] == PAGE
+    assert answers[1].status_code == 403
+    assert not QueuedOperation.objects.filter(state=State.QUEUED).exists()
 
 
 def test_the_mail_of_a_purge_without_a_limit_is_one_sentence(server: Server) -> None:
@@ -205,6 +253,15 @@ def test_a_purge_runs_each_saturday_behind_the_smartscan(server: Server) -> None
     rows = QueuedOperation.objects.order_by("seq").values_list("command", flat=True)
     assert list(rows) == ["doSmartScan", "doPurge"]
     assert queue.is_served(server) is False
+
+
+def test_no_purge_runs_by_itself_where_the_scans_are_switched_off(server: Server) -> None:
+    connect.set_property(server, properties.SMART_SCAN_SCHEDULER, "false 0 4 * * *")
+
+    scheduling.purge_due(server, clock=standing(SATURDAY))
+
+    assert not QueuedOperation.objects.exists()
+    assert scheduling.in_force(server, scheduling.PURGE).next_run(SATURDAY, UTC) is None
 
 
 class _nothing:  # noqa: N801  # stands for a function

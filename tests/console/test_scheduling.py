@@ -227,12 +227,16 @@ def test_the_command_refuses_what_cannot_be(
 
 
 def test_the_box_and_the_pattern_of_the_page_are_kept_for_all_servers(admin: Client) -> None:
-    answer = admin.post("/settings/schedules/", {"pattern": "0 5 * * mon"})
+    answer = admin.post(
+        "/settings/schedules/",
+        {"pattern": "0 5 * * mon", "purging": "on", "purge_pattern": "0 5 * * 0"},
+    )
 
     assert answer.headers["Location"] == "/settings/"
     assert dict(Setting.objects.values_list("name", "value")) == {
         properties.SMART_SCAN_SCHEDULER: "false 0 5 * * mon",
         properties.SCAN_ON_STARTUP: "false",
+        properties.PURGE_SCHEDULER: "true 0 5 * * 0",
     }
 
 
@@ -240,13 +244,15 @@ def test_the_page_shows_what_is_set_and_the_next_runs(admin: Client, server: Ser
     text = admin.get("/settings/").content.decode()
 
     assert "Scan Operation Scheduling" in text
-    assert text.count("04:00:00 UTC") == 5
+    assert text.count("04:00:00 UTC") == 10
+    assert "a SmartScan every day at 04:00, next at" in text
+    assert "a Purge every Saturday at 04:00, next at" in text
 
 
 def test_saving_the_defaults_keeps_nothing(admin: Client) -> None:
-    admin.post(
-        "/settings/schedules/", {"scheduling": "on", "pattern": "0 4 * * *", "on_start": "on"}
-    )
+    scans = {"scheduling": "on", "pattern": "0 4 * * *", "on_start": "on"}
+    purges = {"purging": "on", "purge_pattern": "0 4 * * 6"}
+    admin.post("/settings/schedules/", scans | purges)
 
     assert not Setting.objects.exists()
 
