@@ -26,6 +26,11 @@ SIZES: Final[Mapping[int, int]] = {2_000: 20, 20_000: 100}
 _LARGE, _ACCOUNTS, _TENTH = 20_000, 100, 10
 _FIXED: Final = 200
 _BIG_BYTES: Final = 50_000_000
+_WHAT: Final = (
+    "ours: the process of the operation, as the console starts it, and all of its own; with the "
+    "server's database read, the metadata of every item kept, and the catalog brought up to date. "
+    "Not in it: the start of the command (Django). The peers copy the store's files alone."
+)
 _WORDS: Final = {"cpu_s": "CPU", "wall_s": "wall"}
 
 Target = tuple[str, str, float]
@@ -135,6 +140,8 @@ class Comparison:
     def _ground(self, items: int, *, every: int = 1) -> Ground:
         key = items, every
         if key not in self._grounds:
+            if not self._grounds:
+                figures.note(_WHAT)
             accounts = self.sizes.get(items, _ACCOUNTS)
             made = ground(accounts=accounts, items=items, rounds=self.rounds, every=every)
             at = self._grounds[key] = self._stack.enter_context(made)
