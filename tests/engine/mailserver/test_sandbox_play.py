@@ -58,7 +58,8 @@ def test_transactions_of_a_play_never_interleave_and_numbers_go_up(played: Sandb
     numbers = defaultdict(list)
     for each in begun:
         numbers[each.envelope.mailbox_id].append(each.envelope.change_id)
-    del numbers[-1]
+    # Not every play delivers to several mailboxes at once, which a record of no mailbox begins.
+    numbers.pop(-1, None)
     assert {mailbox: [*range(1, len(each) + 1)] for mailbox, each in numbers.items()} == numbers
 
 
