@@ -34,7 +34,8 @@ def run() -> None:
             raw_ms = sum(figures.raw_appends_ms(folder, count=groups, length=size // groups))
             raw_rate = CHANGES / raw_ms * 1000
             lines = [Line("the same bytes to a plain file, synced", f"{raw_rate:,.0f} events/s")]
-            lines += _measured(Scanner(sandbox.source(), folder / "path"), size, raw_rate)
+            scanner = Scanner(sandbox.source(), folder / "path", catalog_file=folder / "catalog")
+            lines += _measured(scanner, size, raw_rate)
         figures.show(f"catch-up: {CHANGES:,} changes, {size / 1e6:.0f} MB of log", lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.store import BackupPath, Owner
+from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.mailserver.port import Source
 from backupng.engine.mailserver.zimbra.codes import Flag
 from backupng.engine.mailserver.zimbra.metadata import decode_column
@@ -45,6 +46,8 @@ class Scanner:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     gaps: list[Gap] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    catalog_file: Path | None = None
+    """Where the catalog is kept, as the scanner's process keeps it; None: nowhere."""
 
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)
@@ -54,7 +57,12 @@ class Scanner:
     @contextmanager
     def running(self) -> Iterator[RealTimeScanner]:
         """Run it, from where it was."""
-        with BackupPath.open(self.root) as path:
+        with ExitStack() as stack:
+            path = stack.enter_context(BackupPath.open(self.root))
+            catalog = None
+            if self.catalog_file is not None:
+                catalog = stack.enter_context(Catalog(path, self.catalog_file))
+                path.listener = catalog.take
             scanner = RealTimeScanner(
                 self.source,
                 path,
@@ -62,6 +70,7 @@ class Scanner:
                 clock=self.clock,
                 log=self.said.append,
                 gap=self.gaps.append,
+                catalog=catalog,
             )
             with closing(scanner):
                 yield scanner
