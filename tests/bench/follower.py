@@ -16,6 +16,7 @@ from typing import Any
 
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.store import BackupPath, Owner
+from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.redolog.follow import Committed, Event
 from backupng.engine.scan.realtime import RealTimeScanner
@@ -47,7 +48,12 @@ def _scanner(server: Path, folder: Path) -> Iterator[_Timed]:
     with Sandbox.open(server) as sandbox:
         source = sandbox.source()
         owner = Owner(server_id=source.server_id, server_name=source.server_name)
-        with BackupPath.open_or_create(folder, owner, now=_clock()) as path:
+        with (
+            BackupPath.open_or_create(folder, owner, now=_clock()) as path,
+            # Kept beside the tree, as the scanner's process keeps it.
+            Catalog(path, folder.with_name("catalog")) as catalog,
+        ):
+            path.listener = catalog.take
             scanner = _Timed(
                 source,
                 path,
@@ -55,6 +61,7 @@ def _scanner(server: Path, folder: Path) -> Iterator[_Timed]:
                 clock=_clock,
                 log=_complain,
                 gap=_complain,
+                catalog=catalog,
             )
             with closing(scanner):
                 yield scanner

@@ -33,7 +33,9 @@ def _follow(server: Path, folder: Path, rate: int, seconds: int) -> tuple[float,
     """Feed the server; return how late the last change was, and what the follower measured."""
     count = rate * seconds
     program = [sys.executable, "-m", "tests.bench.follower"]
-    command = [*program, str(server), str(folder), str(count)]
+    path = folder / "path"
+    path.mkdir()
+    command = [*program, str(server), str(path), str(count)]
     with opened(server) as sandbox:
         mix = Mix(sandbox)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:

@@ -7,7 +7,7 @@ what nobody has touched since, it does not read again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic
 
@@ -16,8 +16,11 @@ from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.histories import Parse, State
 from backupng.engine.backuppath.layout import Place
 from backupng.engine.errors import InvalidItem
+from backupng.engine.model import Digest
 
-_REMEMBERED: Final = 4_000
+_REMEMBERED: Final = 1_000
+_MARGIN_NS: Final = 3_600 * 10**9
+"""No other writer's group was begun so long before this one and waits for its sync still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,11 @@ class End(Generic[State]):
 
 
 class Ends:
-    """The ends that one writer met last."""
+    """The ends that one writer met last; `began_ns` is when that began."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, began_ns: int) -> None:
         self._tree = tree
+        self._young_ns = began_ns - _MARGIN_NS
         self._met: OrderedDict[Place, tuple[tuple[int, ...], End[Any]]] = OrderedDict()
 
     def of(self, path: Place, parse: Parse[State], *, is_alone: bool = False) -> End[State]:
@@ -59,11 +63,18 @@ class Ends:
             digits = metadata.first_digits(layout.chain_seed(path))
             return End(0, 0, digits, None, is_there=False)
         lines = histories.intact_lines(self._tree, path)
+        if mark[3] >= self._young_ns:
+            self._rely_on_blobs(lines.bodies)
         count = len(lines.bodies)
         states = histories.states_of(self._tree, lines.bodies[-1:], parse, first=count)
         end = End(count, lines.good, lines.digits, next(states, None))
         self._meet(path, mark, end)
         return end
+
+    def _rely_on_blobs(self, bodies: Iterable[bytes]) -> None:
+        """Have the next sync cover what lines name: it may not be durable yet, as they may not."""
+        for digest in metadata.quoted_digests(b"".join(bodies)):
+            self._tree.rely_on_blob(layout.blob_file(Digest(digest.decode("ascii"))))
 
     def grown(self, path: Place, mark: tuple[int, ...], end: End[Any]) -> None:
         """Take note of where a history ends now, and of its mark; the caller holds its lock."""

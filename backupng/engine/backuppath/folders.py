@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from collections import defaultdict
 from contextlib import suppress
 from typing import Final
 
@@ -23,15 +24,19 @@ OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Folders:
     """Descriptors of the folders used last; all of them raise OSError.
 
-    `changed` are those in which a name is new, and perhaps not durable. `new` are those that were
-    made here since that was last cleared. `masked`: the umask takes from the modes of what is made.
+    `changed` are those in which a name is new, and perhaps not durable. `named` are those whose own
+    names, up to the root, are durable once `changed` is synced. `new` are those that were made here
+    since that was last cleared. `masked`: the umask takes from the modes of what is made.
     """
 
     def __init__(self, root: int, *, masked: bool) -> None:
         self._root = root
         self._masked = masked
         self.kept: dict[Place, int] = {}
+        self._together: dict[Place, set[Place]] = defaultdict(set)
+        """What is kept of each account, and of each other folder at the root."""
         self.changed: set[Place] = set()
+        self.named: set[Place] = set()
         self.new: set[Place] = set()
 
     def close(self) -> None:
@@ -39,6 +44,7 @@ class Folders:
         for descriptor in self.kept.values():
             os.close(descriptor)
         self.kept.clear()
+        self._together.clear()
 
     def at(self, folder: Place) -> int:
         """Return a descriptor of the folder."""
@@ -56,10 +62,21 @@ class Folders:
             self.forget(folder)
         descriptor = os.open(folder.name, OPEN, dir_fd=self.at(folder_of(folder)))
         if len(self.kept) >= KEPT_OPEN:
-            oldest = next(iter(self.kept))
-            os.close(self.kept.pop(oldest))
+            self._close(next(iter(self.kept)))
         self.kept[folder] = descriptor
+        self._together[_whole_of(folder)].add(folder)
         return descriptor
+
+    def rely_on(self, folder: Place) -> None:
+        """Have names in a folder become durable, and its own and those above it, whoever made them.
+
+        Another writer may have made them just now, and not have come to its sync.
+        """
+        self.changed.add(folder)
+        while folder and folder not in self.named:
+            self.named.add(folder)
+            folder = folder_of(folder)
+            self.changed.add(folder)
 
     def in_place(self, folder: Place) -> int:
         """Return a descriptor of the folder to read in, found anew if its account was replaced."""
@@ -88,11 +105,8 @@ class Folders:
         try:
             os.mkdir(folder.name, FOLDER_MODE, dir_fd=parent)
         except FileExistsError:
-            if not seldom_there:
-                # Somebody has just made it, and may not have come to the sync.
-                self.changed.add(above)
             return self.at(folder)
-        self.changed.add(above)
+        self.rely_on(above)
         self.new.add(folder)
         descriptor = self.at(folder)
         if self._masked:
@@ -101,5 +115,20 @@ class Folders:
 
     def forget(self, folder: Place) -> None:
         """Close what is open of a folder that is not in its place any more."""
-        for each in [each for each in self.kept if each.is_below(folder)]:
-            os.close(self.kept.pop(each))
+        together = self._together.get(_whole_of(folder), ())
+        for each in [each for each in together if each.is_below(folder)]:
+            self._close(each)
+
+    def _close(self, folder: Place) -> None:
+        os.close(self.kept.pop(folder))
+        self.named.discard(folder)
+        whole = _whole_of(folder)
+        self._together[whole].discard(folder)
+        if not self._together[whole]:
+            del self._together[whole]
+
+
+def _whole_of(folder: Place) -> Place:
+    """Return what comes and goes as a whole: an account, or what lies at the root."""
+    parts = folder.parts
+    return Place("/".join(parts[: 2 if parts[0] == ACCOUNTS else 1]))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from backupng.engine.backuppath import folders, sharing
+from backupng.engine.backuppath.casing import require_case_sensitive
 from backupng.engine.backuppath.disk import (
     FILE_MODE,
     Kind,
@@ -89,8 +90,9 @@ class Tree:
         self._root_fd = -1
 
     def require_writable(self) -> None:
-        """Raise BadRequest (path_not_writable) if this user cannot write here, or nobody can."""
+        """Raise BadRequest (path_not_writable, path_case_insensitive) where nobody should write."""
         require_writable(self._root_fd, root=self.root)
+        require_case_sensitive(self._root_fd, root=self.root)
 
     def require_in_place(self) -> None:
         """Raise NotABackupPath if the folder at the root is not the one that was opened."""
@@ -182,7 +184,15 @@ class Tree:
         """Have the next `sync` cover a file that may be there only in memory, whoever wrote it."""
         self._dirty_files.add(path)
         if not named:
-            self._folders.changed.add(folder_of(path))
+            self._folders.rely_on(folder_of(path))
+
+    def rely_on_blob(self, path: Place) -> None:
+        """Have the next `sync` cover a blob, if it is there, that somebody has just published.
+
+        Raises ReadError.
+        """
+        if self.mark(path):
+            self._folders.rely_on(folder_of(path))
 
     def stage(self, role: str) -> StagedFile:
         """Make a new file below `.staging/<role>/`; `publish` moves it to its place.
@@ -206,7 +216,7 @@ class Tree:
                 self._folders.made(folder_of(path)),
             )
             sharing.renamed(source, staged.name, target, path.name)
-        self._folders.changed.add(folder_of(path))
+        self._folders.rely_on(folder_of(path))
 
     def move(self, path: Place, target: Place) -> None:
         """Rename a file or folder, of whatever kind, to where nothing is; durable with `sync`.
@@ -237,14 +247,14 @@ class Tree:
             except FileNotFoundError:
                 return False
         # Its writer may have been killed between the rename and the sync of the folder.
-        self._folders.changed.add(folder_of(path))
+        self._folders.rely_on(folder_of(path))
         return found
 
     def rescue(self, path: Place) -> None:
         """Take a blob out of the trash again, if it lies there."""
         with writing(self.root, path):
             sharing.rescue(self._root_fd, path.name, self._folders.made(folder_of(path)))
-        self._folders.changed.add(folder_of(path))
+        self._folders.rely_on(folder_of(path))
 
     def discard(self, staged: Place) -> None:
         """Delete a staged file that is not wanted after all, if it is still there."""

@@ -51,6 +51,8 @@ BLOBS = Place("items")
 CHECKPOINT = Place("checkpoint")
 RESERVE = Place(".reserve")
 QUARANTINE = Place("quarantine")
+ID_MAPPER = "id_mapper"
+"""The name of the file in an account's folder that says what became of imported items."""
 
 ENTRY_FOLDERS = {
     EntryKind.DOMAIN: SERVER / "domains",
@@ -61,12 +63,13 @@ ENTRY_FOLDERS = {
 }
 """Where entries other than accounts lie; an account's entry is the file `account` in its folder."""
 
+_MAP = "map_"
 _ITEM = re.compile(r"[1-9][0-9]{0,9}")
 _ITEM_BUCKET = re.compile(r"[0-9]{2}")
 _DIGEST = re.compile(r"[A-Za-z0-9+,]{43}=")
 _BLOB_BUCKET = re.compile(r"[A-Za-z0-9+,]{2}")
 _BIGGEST_ITEM = 2**31 - 1
-_KEPT = 4_000
+_KEPT = 1_000
 """Paths met last: a path that is there already is told from others much faster than a new one."""
 
 
@@ -103,6 +106,21 @@ def mailbox_file(account: AccountId) -> Place:
     return account_folder(account) / "mailbox"
 
 
+def id_mapper(account: AccountId) -> Place:
+    """Return the file that says what became of the items that were imported into an account."""
+    return account_folder(account) / ID_MAPPER
+
+
+def map_file(server_id: str) -> Place:
+    """Return the file that says what became of what was imported of that server."""
+    return Place(f"{_MAP}{id_name(server_id)}")
+
+
+def server_of_map(name: str) -> str | None:
+    """Return whose map a file at the root is, or None for a foreign one."""
+    return id_of(name.removeprefix(_MAP)) if name.startswith(_MAP) else None
+
+
 def items_folder(account: AccountId) -> Place:
     """Return the folder of an account's item histories."""
     return account_folder(account) / "items"
@@ -114,7 +132,7 @@ def item_file(account: AccountId, item: ItemId) -> Place:
     return _item_bucket(account, item % 100) / str(item)
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=_KEPT)
 def _item_bucket(account: AccountId, number: int) -> Place:
     return items_folder(account) / f"{number:02d}"
 

@@ -10,6 +10,7 @@ first line: the CRC-32 of the file's seed) and the body. FORMAT.md §3 and §4 a
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from backupng.engine.errors import BrokenItem
 from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, Row, to_ms
 
 SEAL_LENGTH = len(" #00000000")
+_QUOTED: Final = re.compile(rb'"([A-Za-z0-9+,]{43}=)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ def seal(digits: str, body: bytes) -> tuple[bytes, str]:
     """Return the line for `body` after a line that ended in `digits`, and its own digits."""
     own = f"{zlib.crc32(body, zlib.crc32(digits.encode('ascii'))):08x}"
     return body + b" #" + own.encode("ascii") + b"\n", own
+
+
+def quoted_digests(data: bytes) -> set[bytes]:
+    """Return what bodies may name as a blob: whatever text in quotes has the form of a digest."""
+    return set(_QUOTED.findall(data))
 
 
 def read_lines(data: bytes, seed: str) -> Lines:
@@ -129,6 +136,8 @@ def parse_state(item: ItemId, body: Mapping[str, Any]) -> ItemState:
 
 
 def _item(value: object) -> ItemId:
+    if values.integer(value) < 0:
+        raise ValueError(value)
     return ItemId(values.integer(value))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from backupng.engine.backuppath import histories, layout, metadata, values
@@ -27,13 +28,15 @@ _NS_A_MS: Final = 1_000_000
 class Frontier:
     """How far a tree says that everything of an account is there.
 
-    `scan_ms`: start of the last scan of it that ended. `log`: sequence and offset of the first
-    record of the redo log that may be missing, `open_ops` those of earlier ones that may be, too.
+    `scan_ms`: start of the last scan of it that ended; `scan_id`: what bears a higher one was found
+    by a later scan. `log`: sequence and offset of the first record of the redo log that may be
+    missing, `open_ops` those of earlier ones that may be, too.
     None: what says so cannot be read; nothing counts as newer then, so that nothing is left out
     in silence.
     """
 
     scan_ms: int | None = 0
+    scan_id: int | None = 0
     log: tuple[int, int] | None = (0, 0)
     open_ops: frozenset[tuple[int, int]] = frozenset()
 
@@ -43,8 +46,7 @@ class Frontier:
 
         Without an account: that of the other directory entries.
         """
-        scan_ms, (log, open_ops) = _scan_of(path, account), _log_of(path)
-        return cls(scan_ms, log, open_ops)
+        return cls(*_scan_of(path, account), *_log_of(path))
 
     def is_newer(self, source: str) -> bool:
         """Say whether a state that bears this `pos` was written behind the checkpoints."""
@@ -54,7 +56,7 @@ class Frontier:
             return False
         place = tuple(map(int, numbers))
         if kind == "scan" and len(place) == 1:
-            return self.scan_ms is not None and place[0] > self.scan_ms
+            return self.scan_id is not None and place[0] > self.scan_id
         if kind == "log" and len(place) == 1:
             # A record that could not be read: its moment is all that is known.
             return False
@@ -204,16 +206,35 @@ def _is_known_since(path: BackupPath, account: AccountId, started: int) -> bool:
     return min(map(to_ms, firsts), default=0) <= started and not is_left_out
 
 
-def _scan_of(path: BackupPath, account: AccountId | None) -> int | None:
+def next_scan_id(path: BackupPath, started: datetime) -> int:
+    """Return what the states that a scan finds bear as its id.
+
+    That is its start in ms, or more: a clock that was set back must not make them look older than
+    the last SmartScan. That scan itself, when it runs once more, has the id it had.
+    Raises BackupPathBroken.
+    """
+    last, start = path.checkpoint().get("smartscan", {}), to_ms(started)
+    number = _told(last, "id")
+    return number if number and _told(last, "started") == start else max(start, number + 1)
+
+
+def _scan_of(path: BackupPath, account: AccountId | None) -> tuple[int | None, int | None]:
     try:
         found = path.checkpoint().get("smartscan", {})
         scans = () if account is None else path.mailbox_history(account)
+        started, number = _told(found, "started"), _told(found, "id")
     except (BackupPathBroken, ItemError):
-        return None
-    started = found.get("started", 0) if isinstance(found, Mapping) else None
-    if type(started) is not int:
-        return None
-    return max(started, to_ms(scans[-1].start)) if scans else started
+        return None, None
+    last = to_ms(scans[-1].start) if scans else 0
+    return max(started, last), max(started, number, last)
+
+
+def _told(scan: Any, what: str) -> int:
+    """Return what is told of the last SmartScan, 0 without any. Raises BackupPathBroken."""
+    found = scan.get(what, 0) if isinstance(scan, Mapping) else None
+    if type(found) is not int:
+        raise BackupPathBroken("A checkpoint says nothing of the last SmartScan that can be read.")
+    return found
 
 
 def _log_of(path: BackupPath) -> tuple[tuple[int, int] | None, frozenset[tuple[int, int]]]:

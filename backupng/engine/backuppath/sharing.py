@@ -121,6 +121,8 @@ class Pulse:
         except BaseException:
             os.close(self._folder)
             raise
+        self.began_ns = os.fstat(self._file).st_ctime_ns
+        """When the writer began, by the clock of the file system."""
 
     def beat(self) -> None:
         """Note that everything this writer relied on until now is in the tree."""

@@ -19,7 +19,7 @@ from backupng.engine.errors import BackupPathUnwritable
 LEAST_FILES_PERCENT: Final = 5.0
 _MEGABYTE: Final = 1 << 20
 _LARGEST: Final = 64 * _MEGABYTE
-_SHARE: Final = 64
+_SHARE: Final = 256
 """The reserve is that part of what was written: a small tree needs a small one."""
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 from backupng.engine.backuppath import disk, histories, layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.clock import Reading, Seen
+from backupng.engine.backuppath.copying import copied
 from backupng.engine.backuppath.ends import Ends, Growing
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.histories import State
@@ -73,16 +74,18 @@ class Writer:
     What was added is in the tree, whole and durable, when `commit` returns, and not before.
     """
 
-    def __init__(self, tree: Tree, *, server_id: str, role: str, packer: Packer) -> None:
+    def __init__(
+        self, tree: Tree, pulse: Pulse, *, server_id: str, role: str, packer: Packer
+    ) -> None:
         self._tree = tree
         self._server_id = server_id
         self._role = role
         self._packer = packer
         self._group = _Group()
         self._written = self._group
-        self.pulse: Pulse | None = None
+        self.pulse = pulse
         """Tells purges up to when this writer has written all that it began (`sharing`)."""
-        self._ends = Ends(tree)
+        self._ends = Ends(tree, began_ns=pulse.began_ns)
         self._met: set[AccountId] = set()
         self._batches: list[Batch] = []
         self.listener: Listener | None = None
@@ -128,11 +131,34 @@ class Writer:
         if digest not in self._group.missing and self.has_blob(digest):
             self._tree.discard(file.path)
             return digest, length, 0
-        self._group.blobs[digest] = file.path
+        self._take(digest, file)
+        return digest, length, file.length
+
+    def _take(self, digest: Digest, staged: disk.StagedFile) -> None:
+        """Have a staged blob in the group."""
+        self._group.blobs[digest] = staged.path
         self._group.missing.discard(digest)
         self._distrusted.discard(digest)
-        self._group.length += file.length
-        return digest, length, file.length
+        self._group.length += staged.length
+
+    def add_copy(
+        self, digest: Digest, file: BinaryIO, size: int | None, pause: Callable[[], None]
+    ) -> tuple[int, int]:
+        """Keep the blob of a file of another tree, which is closed, as it lies there.
+
+        Returns its length in plain bytes and that of the file. `size` is what its state tells, if
+        one does. `pause` may end it between two
+        pieces. Raises ReadError, or BrokenItem when it is not what its name says.
+        """
+        with file, self.space, self._tree.stage(self._role) as staged:
+
+            def write(data: bytes) -> None:
+                pause()
+                staged.write(data)
+
+            length = copied(file, digest, size, write)
+        self._take(digest, staged)
+        return length, staged.length
 
     def add_states(self, account: AccountId, states: Iterable[ItemState]) -> None:
         """Queue item states; per item in ascending change number."""
@@ -170,8 +196,7 @@ class Writer:
             for staged in group.blobs.values():
                 self._tree.discard(staged)
             raise
-        if self.pulse is not None:
-            self.pulse.beat()
+        self.pulse.beat()
         return news
 
     def set_checkpoint(self, said: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
+from backupng.engine.backuppath.pending import next_scan_id
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import BackupError, ItemError
 from backupng.engine.mailserver.port import Census, Source
@@ -23,7 +24,6 @@ from backupng.engine.model import (
     ItemState,
     Mailbox,
     MailboxState,
-    to_ms,
 )
 from backupng.engine.scan.beside import Beside, doomed
 from backupng.engine.scan.blobs import BlobKeeper
@@ -53,9 +53,12 @@ class AccountScan:
     _waiting: int = 0
     """How many items wait in the writer's group."""
     _doubts: Doubts = field(init=False)
+    _scan_id: str = field(init=False)
+    """What states found by this scan name as their source."""
 
     def __post_init__(self) -> None:
         self._doubts = Doubts(self.path)
+        self._scan_id = f"scan:{next_scan_id(self.path, self.started)}"
 
     def run(
         self, account: DirectoryEntry, counts: ScanCounts, *, deep: bool = False
@@ -228,7 +231,7 @@ class AccountScan:
         last = seen.known.get(state.item_id)
         start = last.start if last and last.mod == state.mod else self._moment(state, seen)
         self.writer.add_states(
-            seen.mailbox.account_id, [replace(state, start=start, source=self.scan_id)]
+            seen.mailbox.account_id, [replace(state, start=start, source=self._scan_id)]
         )
         counts.items_new += last is None or last.deleted
         counts.items_updated += last is not None and not last.deleted and state.mod > last.mod
@@ -274,7 +277,7 @@ class AccountScan:
                 # The deletion was a later change than the last one seen of the item.
                 mod=max(highest, last.mod + 1),
                 start=max(self.started, last.start),
-                source=self.scan_id,
+                source=self._scan_id,
                 deleted=True,
             )
             self.writer.add_states(account, [state])
@@ -309,11 +312,6 @@ class AccountScan:
             return self.path.last_state(account, item)
         except ItemError:
             return None
-
-    @property
-    def scan_id(self) -> str:
-        """What states found by this scan name as their source."""
-        return f"scan:{to_ms(self.started)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from backupng.engine.backuppath.blobs import Packer
+from backupng.engine.backuppath.pending import next_scan_id
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError, OperationError
 from backupng.engine.mailserver.port import Source
@@ -121,7 +122,7 @@ class SmartScan:
                 self.result.unreadable.setdefault(entry_id, []).append((item, error))
             writer.refused.clear()
             ended = {
-                "id": to_ms(self.started),
+                "id": next_scan_id(self.path, self.started),
                 "started": to_ms(self.started),
                 "ended": to_ms(now()),
             }
@@ -147,7 +148,7 @@ class SmartScan:
         plan, news = self.crew, sum(job.news for job in self._jobs.values())
         shared = plan is not None and news >= plan.least_news
         count = max(1, min(plan.most, len(self._jobs))) if plan and shared else 1
-        bundles = _bundled(self._jobs, news // (count * _SHARES))
+        bundles = _bundled(self._jobs, AT_ONCE if count < 2 else news // (count * _SHARES))
         if plan is None or count < 2:
             for bundle in bundles:
                 self._take_done(bundle, hands.scan(self._each(bundle, self._take)))

@@ -1,8 +1,8 @@
 """fixBackup: move what is broken out of the way, into `quarantine/`, and destroy nothing.
 
-Order (FORMAT.md, repair): the list is written; broken checkpoints are moved; the accounts concerned
-are marked as uncertain, so that the next scan compares them as a whole; then one thing after the
-other is moved. Whatever is interrupted is found again by the next check.
+Order (FORMAT.md, repair): broken checkpoints are moved; the accounts concerned are marked as
+uncertain, so that the next scan compares them as a whole; then one thing after the other is moved,
+each just after its line in the list. Whatever is interrupted is found again by the next check.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class Repair:
     """Accounts of which the mail server has something else than the backup."""
     packer: Packer = field(default_factory=Packer)
     moved: list[tuple[Place, Place]] = field(default_factory=list)
+    _listed: int | None = None
+    """How many bytes the list has; None before its first line."""
     _verifier: Verifier = field(default_factory=Verifier)
 
     def run(self) -> Place | None:
@@ -82,8 +84,6 @@ class Repair:
             folder = self._folder()
             # A broken checkpoint goes first: who is uncertain is written into its place.
             steps.sort(key=lambda step: step.path.parts[0] != layout.CHECKPOINT.name)
-            if steps:
-                self._write_list(folder, steps)
             self._move_all(folder, [step for step in steps if _is_checkpoint(step)])
             self._make_uncertain()
             self._move_all(folder, [step for step in steps if not _is_checkpoint(step)])
@@ -217,14 +217,12 @@ class Repair:
             folder = layout.QUARANTINE / f"{self.name}-{number}"
         return folder
 
-    def _write_list(self, folder: Place, steps: Iterable[_Step]) -> None:
-        """Write what is about to be moved: a line each, from, to and why, with tabs between."""
-        lines = (f"{step.path}\t{folder / step.path}\t{_on_one_line(step.why)}\n" for step in steps)
-        with self.path.tree.stage(_ROLE) as file:
-            for line in lines:
-                file.write(line.encode("utf-8", "backslashreplace"))
-        self.path.tree.publish(file.path, folder / _LIST)
-        self.path.tree.sync()
+    def _note(self, folder: Place, step: _Step) -> None:
+        """Write what is about to be moved into the list: from, to and why, with tabs between."""
+        line = f"{step.path}\t{folder / step.path}\t{_on_one_line(step.why)}\n"
+        data = line.encode("utf-8", "backslashreplace")
+        self.path.tree.append(folder / _LIST, data, cut_to=self._listed)
+        self._listed = (self._listed or 0) + len(data)
 
     def _make_uncertain(self) -> None:
         """Have the accounts concerned compared as a whole by the next scan of each."""
@@ -237,6 +235,7 @@ class Repair:
 
     def _move_all(self, folder: Place, steps: Iterable[_Step]) -> None:
         for number, step in enumerate(steps, 1):
+            self._note(folder, step)
             self._stamp(step.path)
             self._move(step, folder / step.path)
             self.moved.append((step.path, folder / step.path))

@@ -11,11 +11,13 @@ from backupng.engine.upkeep.purge_mark import Marked
 
 LARGEST_SHARE: Final = 0.1
 """Of all blobs, so many may go at once."""
+LARGEST_SHARE_OF_FEW: Final = 0.25
+"""Of those of a small server, so many."""
 LARGEST_GROWTH: Final = 3
 """Times the median of the last runs, so many may go at once."""
 RUNS: Final = 5
 _FEW: Final = 100
-"""Up to so many blobs are no growth that anybody has to look at."""
+"""Up to so many blobs are no growth that anybody has to look at, and few."""
 
 
 def brakes(marked: Marked, found: Survey, runs: Sequence[int]) -> list[str]:
@@ -24,7 +26,8 @@ def brakes(marked: Marked, found: Survey, runs: Sequence[int]) -> list[str]:
     `runs` are the numbers of blobs that the last purges removed.
     """
     reasons = []
-    if found.dead > found.blobs * LARGEST_SHARE:
+    few = min(_FEW, found.blobs * LARGEST_SHARE_OF_FEW)
+    if found.dead > max(few, found.blobs * LARGEST_SHARE):
         reasons.append(
             f"It would remove {found.dead} of {found.blobs} blobs, more than"
             f" {LARGEST_SHARE:.0%} of them."

@@ -8,7 +8,6 @@ says `histories.digests_of`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +17,6 @@ from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.ground import Folder, Found
 from backupng.engine.errors import BrokenItem
 
-_QUOTED: Final = re.compile(rb'"([A-Za-z0-9+,]{43}=)"')
 _ESCAPED: Final = b"\\u00"
 _DELETED: Final = b'"deleted"'
 _MORE: Final = b'"more"'
@@ -56,10 +54,10 @@ def named(tree: Tree, history: History) -> set[bytes]:
     Raises BrokenItem or ReadError where the bulk cannot be read, or a line is no JSON.
     """
     data = history.found.data
-    names = set(_QUOTED.findall(data))
+    names = metadata.quoted_digests(data)
     if _ESCAPED in data:
         # JSON may spell any character this way; no writer of ours does.
-        names.update(_QUOTED.findall(b"\n".join(map(_plainly, history.bodies))))
+        names |= metadata.quoted_digests(b"\n".join(map(_plainly, history.bodies)))
     if _MORE in data:
         for body in history.bodies:
             names |= _in_bulk(tree, body)
@@ -95,7 +93,8 @@ def _in_bulk(tree: Tree, body: bytes) -> set[bytes]:
     if digest is None:
         return set()
     bulk = b"".join(histories.read_blob(tree, digest))
-    return {digest.encode(), *_QUOTED.findall(bulk), *_QUOTED.findall(_plainly(bulk))}
+    found = metadata.quoted_digests(bulk) | metadata.quoted_digests(_plainly(bulk))
+    return found | {digest.encode()}
 
 
 def _plainly(body: bytes) -> bytes:

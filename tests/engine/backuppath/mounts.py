@@ -51,14 +51,14 @@ class LoopDisk:
 
 
 @contextmanager
-def loop_disk(kind: str, folder: Path) -> Iterator[LoopDisk]:
-    """Make and mount one; skips where that cannot be."""
+def loop_disk(kind: str, folder: Path, *options: str) -> Iterator[LoopDisk]:
+    """Make it with these options and mount it; skips where that cannot be."""
     maker = require(f"mkfs.{kind}", _PACKAGES[kind])
     disk = LoopDisk(folder / f"{kind}.image", folder / kind)
     disk.place.mkdir()
     with disk.image.open("wb") as file:
         file.truncate(_SIZES[kind])
-    subprocess.run([maker, "-q", disk.image], check=True, capture_output=True)
+    subprocess.run([maker, "-q", *options, disk.image], check=True, capture_output=True)
     with _mounted(disk.place, "-o", "loop", disk.image):
         yield disk
 

@@ -40,6 +40,7 @@ FIRST, SECOND = f"scan:{to_ms(NOON)}", f"scan:{to_ms(BEGAN)}"
 HISTORIES = {257: [11, 12, 15], 258: [12, 13], 259: [14, 21], 260: [16], 261: [22, 23]}
 OF_FIRST, OF_GROUP = {257: 1}, {257: 2, 258: 2, 259: 1}
 OF_SCAN = {257: 3, 258: 2, 259: 1, 260: 1}
+BUILT_UPON = ItemId(262)
 ALL = {item: len(mods) for item, mods in HISTORIES.items()}
 
 
@@ -106,6 +107,38 @@ def work(root: Path, acknowledge: Acknowledge) -> None:
     """Do both, one after the other."""
     scan(root, acknowledge)
     follow(root, acknowledge)
+
+
+def build_upon(root: Path, acknowledge: Acknowledge) -> None:
+    """Append to histories to which another writer has appended, and which it has not synced.
+
+    That one has also made the folders they lie in, published their blobs, and is killed then.
+    """
+    with (
+        new_path(root) as theirs,
+        new_path(root) as path,
+        suppress(Killed),
+        theirs.writer(SCANNER) as scanner,
+        path.writer(SCAN) as writer,
+    ):
+
+        def interfere(name: str, args: tuple[Any, ...]) -> None:
+            if name != "fdatasync" or len(path.history(ACCOUNT, BUILT_UPON)) != len(states):
+                return
+            writer.add_states(ACCOUNT, [replace(last, mod=33, unread=True, source=SECOND)])
+            writer.commit()
+            acknowledge("built upon")
+            raise Killed
+
+        digests = [scanner.add_blob([plain])[0] for plain in (b"eighth", b"ninth")]
+        states = [
+            message(BUILT_UPON, mod, digest=digest, source=f"log:1:{mod}")
+            for mod, digest in zip((31, 32), digests, strict=True)
+        ]
+        last = states[-1]
+        scanner.add_states(ACCOUNT, states)
+        with watched(interfere):
+            scanner.commit()
 
 
 def wrong(root: Path, acknowledged: set[str]) -> str:

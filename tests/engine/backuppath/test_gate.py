@@ -7,17 +7,19 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable
+from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable, BadRequest
 from tests.engine.backuppath.boots import booted, lose_power, note
 from tests.engine.backuppath.calls import Countdown, Ledger, inode, watched
+from tests.engine.backuppath.mounts import loop_disk
 from tests.engine.backuppath.samples import (
     ACCOUNT,
     NOON,
@@ -29,6 +31,7 @@ from tests.engine.backuppath.samples import (
     new_path,
     write,
 )
+from tests.services import require
 
 HERE, THERE = replace(OWNER, host="here"), replace(OWNER, host="there")
 
@@ -217,3 +220,38 @@ def test_who_asks_whether_a_writer_lives_is_not_taken_for_one(path: BackupPath) 
         fcntl.flock(asking, fcntl.LOCK_SH)
 
         assert not path.is_writing("scanner")
+
+
+@pytest.fixture(params=["ext4 with casefold", "names by hand"])
+def insensitive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Return a place where names that differ in their case are one, or two links of one."""
+    if request.param == "names by hand":
+        yield tmp_path
+        return
+    with loop_disk("ext4", tmp_path, "-O", "casefold", "-E", "encoding=utf8") as disk:
+        subprocess.run([require("chattr", "e2fsprogs"), "+F", disk.place], check=True)
+        yield disk.place
+
+
+def twin(file: Path) -> None:
+    """Have a file found by its name in capital letters, too."""
+    file.touch()
+    with suppress(FileExistsError):
+        os.link(file, file.with_name(file.name.upper()))
+
+
+def test_where_capital_letters_are_small_ones_no_tree_is_made_or_written_to(
+    insensitive: Path,
+) -> None:
+    root, tree = insensitive / "new", insensitive / "tree"
+    for folder in (root, tree):
+        folder.mkdir()
+    write_as(tree, host="here")
+    twin(tree / "format")
+    twin(root / ".case-probe")
+
+    for folder in (root, tree):
+        with pytest.raises(BadRequest, match="does not tell capital from small") as refused:
+            BackupPath.check_writable(folder, HERE)
+        assert refused.value.code == "path_case_insensitive"
+    assert not (root / "format").exists()

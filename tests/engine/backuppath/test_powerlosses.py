@@ -9,12 +9,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from backupng.engine.backuppath.store import BackupPath
+from tests.engine.backuppath.boots import begun
+from tests.engine.backuppath.crashfs import Recording
 from tests.engine.backuppath.faults import FAULTS, FaultyDisk
 from tests.engine.backuppath.mutations import RULES, broken
-from tests.engine.backuppath.powerlosses import Losses
+from tests.engine.backuppath.powerlosses import BUILT_UPON, Losses, build_upon, prepare
+from tests.engine.backuppath.samples import ACCOUNT, is_kept
 
 SEED = 20261126
 FEW, MANY = 30, 20_000
@@ -63,6 +68,27 @@ def test_after_any_of_many_power_losses_all_that_was_acknowledged_is_there(
 
     print(f"P2: {MANY} power losses, half of them on unordered folders, seed {SEED}")  # noqa: T201
     assert found == []
+
+
+def test_what_builds_upon_a_writer_that_was_killed_before_its_sync_is_durable(
+    in_memory: Path,
+) -> None:
+    root, random = folder_in(in_memory) / "tree", Random(SEED)  # noqa: S311  # drawn again from it
+    prepare(root)
+    recording = Recording(root)
+    with recording.running():
+        build_upon(root, recording.acknowledge)
+    at = next(number for number in range(1000) if recording.acknowledged(number))
+
+    def found() -> list[int]:
+        lost = folder_in(in_memory)
+        recording.after_power_loss(at, random, ordered=False).lay_out(lost)
+        begun(lost, "third")
+        with BackupPath.open(lost) as path:
+            states = path.history(ACCOUNT, BUILT_UPON)
+            return [state.mod for state in states if is_kept(path, state)]
+
+    assert {tuple(found()) for _ in range(FEW)} == {(31, 32, 33)}
 
 
 # --- P4: the proofs can fail

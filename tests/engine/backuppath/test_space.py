@@ -54,7 +54,7 @@ def test_the_reserve_grows_with_what_is_written_and_goes_when_the_disk_is_full(
     monkeypatch.setattr(space, "_MEGABYTE", 1 << 10)
     with path.writer(SCAN) as writer:
         add_message(writer, bytes(range(256)) * 400, 257, 11)
-        writer.space.wrote(70_000)
+        writer.space.wrote(300_000)
         kept = reserve(path).stat().st_size
         writer.add_states(ACCOUNT, [message(258, 11)])
         with pytest.raises(BackupPathUnwritable), watched(Countdown(3, errno.ENOSPC)):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backupng.engine.backuppath.pending import Frontier
 from backupng.engine.errors import OperationError
 from backupng.engine.model import EntryKind, ItemId, to_ms
 from backupng.engine.operations.smart_scan import SmartScan
@@ -55,6 +56,23 @@ def test_only_changed_accounts_and_items_are_written(mail: Office) -> None:
     assert (counters["items_updated"], counters["accounts_updated"]) == (1, 1)
     assert len(mail.history(ALICE, first)) == 1
     assert [state.flags for state in mail.history(ALICE, second)] == ["", "f"]
+
+
+def test_what_a_scan_finds_once_the_clock_was_set_back_is_newer_than_the_scan_before(
+    mail: Office,
+) -> None:
+    mail.scan()
+    with mail.path as path:
+        before = Frontier.of(path, mail.account_id(ALICE))
+    mail.later(seconds=-7200)
+    item = mail.client.deliver(ALICE, message("Lunch"), folder="/Inbox")
+
+    mail.scan()
+
+    (state,) = mail.history(ALICE, item)
+    with mail.path as path:
+        after = Frontier.of(path, mail.account_id(ALICE))
+    assert (before.is_newer(state.source), after.is_newer(state.source)) == (True, False)
 
 
 def test_a_scan_of_an_unchanged_server_writes_nothing(mail: Office) -> None:

@@ -74,6 +74,13 @@ def contents(root: Path) -> set[bytes]:
     return set(files(root).values())
 
 
+def untrue(root: Path) -> int:
+    """Return how many lines of a list name what has not been moved."""
+    lists = root.glob("quarantine/*/list")
+    lines = [line.split("\t") for file in lists for line in file.read_text().splitlines()]
+    return sum(not (root / target).exists() for _, target, _ in lines)
+
+
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.proofs)])
 def test_a_repair_that_is_killed_anywhere_destroys_nothing_and_can_be_run_again(
     memory: Path, step: int
@@ -92,6 +99,7 @@ def test_a_repair_that_is_killed_anywhere_destroys_nothing_and_can_be_run_again(
         lived = not dies(root, number)
 
         assert valuable <= contents(root), f"killed at call {number}"
+        assert untrue(root) <= 1, f"killed at call {number}"
         with new_path(root) as path:
             repair(path, check(path))
             assert told(check(path)) == [

@@ -121,12 +121,12 @@ def test_a_writer_takes_what_it_names_out_of_the_trash(path: BackupPath) -> None
 def test_a_purge_of_more_than_a_tenth_of_all_blobs_waits_for_a_person(path: BackupPath) -> None:
     for item in range(300, 318):
         keep(path, b"%d" % item, item)
-    delete(path, 300)
-    delete(path, 301)
+    for item in range(300, 305):
+        delete(path, item)
     age(path.tree.root)
     before = files(path.tree.root)
 
-    with pytest.raises(OperationError, match="2 of 18 blobs, more than 10% of them") as refused:
+    with pytest.raises(OperationError, match="5 of 18 blobs, more than 10% of them") as refused:
         run(path, confirmed=False)
     assert refused.value.code == "brake"
     assert files(path.tree.root) == before
@@ -134,7 +134,15 @@ def test_a_purge_of_more_than_a_tenth_of_all_blobs_waits_for_a_person(path: Back
     keep(path, b"one", 400)
     keep(path, b"more", 401)
     age(path.tree.root)
-    assert run(path, confirmed=False).blobs_removed == 2
+    assert run(path, confirmed=False).blobs_removed == 5
+
+
+@pytest.mark.parametrize(
+    ("blobs", "most"), [(0, 0), (18, 4), (400, 100), (1_000, 100), (2_000, 200)]
+)
+def test_a_small_server_need_not_wait_for_a_person_so_soon(blobs: int, most: int) -> None:
+    assert brakes(Marked(), Survey(blobs=blobs, dead=most), []) == []
+    assert len(brakes(Marked(), Survey(blobs=blobs, dead=most + 1), [])) == 1
 
 
 def test_an_account_written_down_as_deleted_just_now_waits_for_a_person(path: BackupPath) -> None:

@@ -140,7 +140,6 @@ def test_a_blob_that_a_living_writer_relies_on_stays_however_old_it_looks(root: 
         digest, _, _ = writer.add_blob([PLAIN])
         # The host slept for days, right here.
         age(root)
-        assert writer.pulse is not None
         os.utime(writer.pulse._file, (LONG_AGO.timestamp(), LONG_AGO.timestamp()))
 
         with BackupPath.open(root) as other:

@@ -14,6 +14,8 @@ from backupng.engine.mailserver.sandbox import schema
 from backupng.engine.mailserver.zimbra.codes import three_bytes
 
 _TAKEN: Final = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
+_STATEMENTS: Final = 48
+"""Those that ask for many items at once are large, and seldom ask for as many once more."""
 _UNBINDABLE: Final = (sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError)
 
 
@@ -32,6 +34,7 @@ class SqliteDatabase:
                 uri=True,
                 timeout=30,
                 isolation_level=None,
+                cached_statements=_STATEMENTS,
             )
         except sqlite3.Error as error:
             raise MailServerUnreachable(f"The sandbox database {file} cannot be opened.") from error

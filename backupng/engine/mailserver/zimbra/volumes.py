@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK_BYTES: Final = 64 * 1024
-SMALL_BYTES: Final = 4 << 20
+SMALL_BYTES: Final = 1 << 20
 """A blob of up to so many bytes is read at once."""
 
 _HASH_OF_LENGTH: Final = {44: "sha256", 28: "sha1"}
