@@ -10,7 +10,8 @@ BackupError                    hint: what the admin can do; code: the word of `c
 └── ItemError                  skips one item, counted in the Report with its cause
     ├── ReadError              metadata or blob cannot be read; LostBlob
     ├── BrokenItem             read, but corrupted; DamagedBackup
-    └── InvalidItem            intact, but the server refuses it
+    ├── InvalidItem            intact, but the server refuses it; NoRoom
+    └── ServerFault            intact, and the server failed over it
 """
 
 from __future__ import annotations
@@ -123,9 +124,24 @@ class DamagedBackup(BrokenItem):
 class LostBlob(ReadError):
     """A blob that its metadata name is not in the Backup Path: a Coherency Check is due."""
 
+    cause = "missing blob"
+
 
 class InvalidItem(ItemError):
     """The item is intact; the destination refuses it."""
 
     code = "bad_value"
     cause = "invalid item"
+
+
+class NoRoom(InvalidItem):
+    """The item is larger than the server takes, or than the mailbox has room for."""
+
+    code = "quota_exceeded"
+    cause = "quota or size limit"
+
+
+class ServerFault(ItemError):
+    """The item is intact; the destination failed over this one and goes on."""
+
+    cause = "server error"

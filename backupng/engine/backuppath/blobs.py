@@ -22,6 +22,7 @@ from backupng.engine.model import Digest, spell_digest
 CHUNK = 1 << 17
 LARGEST_BLOB = 2 << 30
 WIDEST_WINDOW = 8 << 20
+_MORE_THAN_TOLD = 64 << 20
 _BITE = 1 << 10
 """Packed bytes unpacked at once: no block of them, however hostile, becomes more than 32 MiB."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -98,20 +99,31 @@ def codec_of(file: BinaryIO, digest: Digest) -> BlobCodec:
     raise BrokenItem(f"the blob {digest} is neither zstandard nor gzip")
 
 
-def unpack(file: BinaryIO, digest: Digest) -> Iterator[bytes]:
+def most_of(size: int | None) -> int:
+    """Return how many plain bytes a blob is worth reading of which a state tells that size.
+
+    Rows of mail servers tell wrong sizes, too: far from them only a bomb is.
+    """
+    return LARGEST_BLOB if size is None else min(LARGEST_BLOB, max(size, 0) + _MORE_THAN_TOLD)
+
+
+def unpack(file: BinaryIO, digest: Digest, *, most: int | None = None) -> Iterator[bytes]:
     """Yield the plain bytes of a blob file in chunks and close it.
 
+    `most` of them, or as many as the format allows.
     Raises BrokenItem, at the end at the latest, when they are not those that `digest` names;
     whoever writes them somewhere keeps the result only after the last chunk.
     """
     found, length = hashlib.sha256(), 0
+    most = LARGEST_BLOB if most is None else most
     with file:
         try:
             chunks = _unzstd(file) if codec_of(file, digest) is BlobCodec.ZSTD else _gunzip(file)
             for chunk in chunks:
                 length += len(chunk)
-                if length > LARGEST_BLOB:
-                    raise BrokenItem(f"the blob {digest} unpacks to more than the format allows")
+                if length > most:
+                    too = "the format allows" if most == LARGEST_BLOB else "its state says"
+                    raise BrokenItem(f"the blob {digest} unpacks to more than {too}")
                 found.update(chunk)
                 yield chunk
         except (zstandard.ZstdError, zlib.error, EOFError) as error:

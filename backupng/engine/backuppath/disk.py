@@ -12,7 +12,9 @@ import fcntl
 import io
 import os
 import platform
+import pwd
 import re
+import shlex
 import stat
 import time
 from collections.abc import Callable
@@ -167,13 +169,36 @@ def lock(descriptor: int, how: int, *, root: Path) -> None:
 
 
 def require_writable(descriptor: int, *, root: Path) -> None:
-    """Raise BadRequest (path_not_writable) if this user cannot write in a folder."""
-    if not os.access(".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True):
+    """Raise BadRequest (path_not_writable) if this user cannot write in a folder, or nobody can."""
+    if os.access(".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True):
+        return
+    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
         raise BadRequest(
-            f"{root} cannot be written by the user with the number {os.geteuid()}.",
+            f"{root} lies on a disk that is mounted read-only.",
             code="path_not_writable",
-            hint="Make that user its owner, or mount its disk for writing.",
+            hint="Mount it for writing.",
         )
+    raise unpermitted(root, "written", os.fstat(descriptor), code="path_not_writable")
+
+
+def unpermitted(root: Path, how: str, found: os.stat_result, *, code: str) -> BadRequest:
+    """Return the refusal of a folder whose owner or mode keep this user out."""
+    user, mode = user_name(), stat.S_IMODE(found.st_mode)
+    return BadRequest(
+        f"{root} cannot be {how} by the user {user}: it belongs to {user_name(found.st_uid)},"
+        f" with the mode {mode:04o}.",
+        code=code,
+        hint=f"As root: chown -R {user}:{user} {shlex.quote(str(root))}",
+    )
+
+
+def user_name(number: int | None = None) -> str:
+    """Return the name of a user, of this process's by default; its number where it has none."""
+    number = os.geteuid() if number is None else number
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def require_in_place(descriptor: int, *, root: Path) -> None:

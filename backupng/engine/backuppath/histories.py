@@ -88,14 +88,17 @@ def bulk_of(body: bytes) -> Digest | None:
     return Digest(values.text(named)) if layout.is_digest(named) else None
 
 
-def read_blob(tree: Tree, digest: Digest) -> Iterator[bytes]:
-    """Yield a blob's plain bytes; verified, see `blobs.unpack`. Raises ReadError if missing."""
+def read_blob(tree: Tree, digest: Digest, size: int | None = None) -> Iterator[bytes]:
+    """Yield a blob's plain bytes; verified, see `blobs.unpack`. Raises ReadError if missing.
+
+    `size` is what its state tells, if one does: what is far larger is not read to its end.
+    """
     # A digest may come from a row that somebody else wrote: it must not lead anywhere else.
     file = tree.open(layout.blob_file(digest)) if layout.is_digest(digest) else None
     if file is None:
         raise LostBlob(f"the blob {digest} is missing from {tree.root}")
     try:
-        yield from blobs.unpack(file, digest)
+        yield from blobs.unpack(file, digest, most=blobs.most_of(size))
     except BrokenItem as error:
         raise DamagedBackup(str(error)) from error
 

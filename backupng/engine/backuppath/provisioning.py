@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from backupng.engine.backuppath import values
@@ -15,6 +17,7 @@ from backupng.engine.errors import (
     BackupPathBroken,
     BackupPathUnwritable,
     BrokenItem,
+    NotABackupPath,
     UnsupportedFormat,
 )
 from backupng.engine.model import (
@@ -44,6 +47,8 @@ class Format:
     created: datetime
     minor: int = FORMAT_MINOR
     read_only: bool = False
+    incomplete: str = ""
+    """What an export that has not come to its end is of; empty for every other tree."""
 
     @property
     def version(self) -> str:
@@ -59,6 +64,7 @@ def spell_format(form: Format) -> bytes:
         f"tree {form.tree_id}\n"
         f"server {form.server_id} {' '.join(form.server_name.split())}\n"
         f"created {to_ms(form.created)}\n"
+        + (f"incomplete {form.incomplete}\n" if form.incomplete else "")
     ).encode("utf-8", "replace")
     return text + f"#{zlib.crc32(text):08x}\n".encode("ascii")
 
@@ -91,9 +97,20 @@ def parse_format(data: bytes, *, where: str) -> Format:
             created=values.moment(int(said["created"])),
             minor=version[1],
             read_only=_only_readable(said.get("features", ""), where=where),
+            incomplete=said.get("incomplete", ""),
         )
     except (ValueError, KeyError) as error:
         raise _broken(where) from error
+
+
+def require_complete(form: Format, root: Path) -> None:
+    """Raise NotABackupPath for an export that has not come to its end: it is no backup yet."""
+    if form.incomplete:
+        raise NotABackupPath(
+            f"{root} holds an export that has not come to its end.",
+            hint="Where it was made, go on with it: backupng backup doExport"
+            f" {shlex.quote(str(root))} resume true",
+        )
 
 
 def spell_entry(state: EntryState, number: int) -> dict[str, Any]:
@@ -182,9 +199,12 @@ def parse_checkpoint(
     if digits != f"{zlib.crc32(body):08x}\n".encode("ascii"):
         raise _broken(where)
     try:
-        return values.load_body(body, longest=longest)
-    except BrokenItem as error:
+        said = values.load_body(body, longest=longest)
+        for moment in values.mapping(said.get("smartscan", {})).values():
+            values.moment(moment)
+    except (BrokenItem, ValueError) as error:
         raise _broken(where) from error
+    return said
 
 
 def _entry_body(entry: DirectoryEntry) -> dict[str, Any]:

@@ -84,15 +84,18 @@ class BackupPath:
         """Told in one sentence what was recovered."""
 
     @classmethod
-    def open(cls, root: Path) -> BackupPath:
+    def open(cls, root: Path, *, is_unfinished: bool = False) -> BackupPath:
         """Open the tree at `root`; `format` is read before anything else.
 
         Raises BadRequest (path_missing, path_not_readable), NotABackupPath, UnsupportedFormat or
-        BackupPathBroken.
+        BackupPathBroken. Who goes on with an export says that it `is_unfinished`.
         """
         tree = Tree(root)
         try:
-            return cls(tree, _read_format(tree))
+            form = _read_format(tree)
+            if not is_unfinished:
+                provisioning.require_complete(form, root)
+            return cls(tree, form)
         except BaseException:
             tree.close()
             raise
@@ -130,7 +133,7 @@ class BackupPath:
     def check_writable(cls, root: Path, owner: Owner) -> Room:
         """Refuse what `open_or_create` and a writer would refuse, and change nothing.
 
-        Returns what is free below the tree. Raises also BadRequest (path_not_writable).
+        Returns what is free below it. Raises also what `Tree.require_writable` does.
         """
         tree = Tree(root)
         try:
@@ -178,13 +181,19 @@ class BackupPath:
         return [AccountId(account) for account in found if account is not None]
 
     def items(self, account: AccountId) -> Iterator[ItemId]:
-        """Yield the ids of all items the account ever had in the backup."""
-        folder = layout.items_folder(account)
+        """Yield the ids of all items the account ever had in the backup.
+
+        Raises ReadError, after all that can be listed, for what cannot.
+        """
+        folder, lost = layout.items_folder(account), None
         for bucket in filter(layout.is_item_bucket, self.tree.names(folder)):
-            for name in self.tree.names(folder / bucket):
-                item = layout.item_of(bucket, name)
-                if item is not None:
-                    yield item
+            try:
+                names = self.tree.names(folder / bucket)
+            except ReadError as error:
+                names, lost = [], error
+            yield from filter(None, (layout.item_of(bucket, name) for name in names))
+        if lost is not None:
+            raise lost
 
     def history(self, account: AccountId, item: ItemId) -> tuple[ItemState, ...]:
         """Return an item's states, oldest first; empty for an item unknown here.
@@ -222,9 +231,9 @@ class BackupPath:
         parse = partial(provisioning.parse_mailbox, account)
         return histories.read_states(self.tree, layout.mailbox_file(account), parse)
 
-    def blob(self, digest: Digest) -> Iterator[bytes]:
-        """Yield a blob's plain bytes; verified, see `blobs.unpack`. Raises ReadError if missing."""
-        return histories.read_blob(self.tree, digest)
+    def blob(self, digest: Digest, *, size: int | None = None) -> Iterator[bytes]:
+        """Yield a blob's plain bytes, verified, see `histories.read_blob`. Raises ReadError."""
+        return histories.read_blob(self.tree, digest, size)
 
     def find_blob(self, digest: Digest) -> BlobFile | None:
         """Return where a blob lies and its codec, None if it is not there."""
@@ -305,10 +314,8 @@ class BackupPath:
                 raise BackupPathBusy(
                     f"{self.tree.root} was migrated or replaced a moment ago.", hint="Run it again."
                 )
-            writer = Writer(
-                self.tree, server_id=self.form.server_id, role=role, packer=packer or Packer()
-            )
-            writer.pulse = pulse
+            packer, server_id = packer or Packer(), self.form.server_id
+            writer = Writer(self.tree, pulse, server_id=server_id, role=role, packer=packer)
             writer.listener = self.listener
             writer.space.least_free_bytes = self.least_free_bytes
             writer.clock = Seen.of(self)

@@ -34,8 +34,10 @@ class Verifier:
     def __init__(self) -> None:
         self._unpacking = zstandard.ZstdDecompressor(max_window_size=blobs.WIDEST_WINDOW)
 
-    def verify(self, file: BinaryIO, digest: Digest) -> tuple[int, int]:
+    def verify(self, file: BinaryIO, digest: Digest, size: int | None = None) -> tuple[int, int]:
         """Read a blob's file to its end and close it; return its length and that of the content.
+
+        `size` is the largest that a state tells of it, if one does.
 
         Raises BrokenItem if it is not what `digest` names, ReadError if it cannot be read.
         """
@@ -49,7 +51,8 @@ class Verifier:
             most = _most(data)
             if most is not None:
                 return length, self._at_once(data, digest, most)
-            return length, sum(map(len, blobs.unpack(file, digest)))
+            plain = blobs.unpack(file, digest, most=blobs.most_of(size))
+            return length, sum(map(len, plain))
 
     def _at_once(self, data: bytes, digest: Digest, most: int) -> int:
         try:

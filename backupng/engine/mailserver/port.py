@@ -7,9 +7,9 @@ Two servers answer it: `zimbra` (a real one) and `sandbox` (the embedded one). O
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from backupng.engine.errors import ItemError
@@ -89,6 +89,36 @@ class Places:
     items: Mapping[ItemId, ItemId]
     accounts: Mapping[AccountId, AccountId]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Rights on a folder: to whom, a number of `zimbra-store.md` §8.4 for its type, its rights.
+
+    `secret` is a guest's password or an access key; `expiry_ms` is 0 for never.
+    """
+
+    grantee: str
+    type: int
+    rights: int
+    name: str = ""
+    secret: str = field(default="", repr=False)
+    expiry_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whose folder a mountpoint leads to, and which of them.
+
+    `uuid` is that folder's own, where the mountpoint knows it: an id may be another folder's now.
+    """
+
+    owner: AccountId
+    folder: ItemId
+    uuid: str = ""
+
+
+Attributes = Mapping[str, tuple[bytes, ...]]
+"""Attributes of a directory entry: name to its values, raw."""
 
 Blobs = Callable[[Digest], Iterable[bytes]]
 """Gives the plain bytes of a blob by its digest. Raises ReadError or BrokenItem."""
@@ -188,13 +218,48 @@ class Destination(Protocol):
     def entry(self, kind: EntryKind, name: str) -> DirectoryEntry | None:
         """Return an entry by its name, an account also by alias or id; None if there is none."""
 
-    def create_account(
-        self, name: str, attributes: Mapping[str, tuple[bytes, ...]]
+    @property
+    def mail_host(self) -> str:
+        """The name of the server that new mailboxes lie on: their `zimbraMailHost`."""
+
+    def create(
+        self, kind: EntryKind, name: str, attributes: Attributes, *, dynamic: bool = False
     ) -> DirectoryEntry:
-        """Create an account with a new id. Raises MailServerRefused or BadRequest."""
+        """Create a domain, class of service or list (`dynamic`: a group) with a new id.
+
+        Every refusal, here and below, is MailServerRefused and names the entry; one attribute that
+        is refused fails the whole, and nothing is changed then.
+        """
+
+    def create_account(
+        self, name: str, attributes: Attributes, *, account_id: AccountId | None = None
+    ) -> DirectoryEntry:
+        """Create an account and its mailbox, with a new id or with this one if nobody has it.
+
+        Raises MailServerRefused or BadRequest.
+        """
+
+    def modify(self, entry: DirectoryEntry, changes: Attributes) -> None:
+        """Replace attributes of an entry as it is now; an empty tuple removes one."""
+
+    def add_alias(self, entry: DirectoryEntry, alias: str) -> bool:
+        """Give an account or list one more address; False if it has it already."""
+
+    def add_members(self, group: DirectoryEntry, members: Iterable[str]) -> int:
+        """Add addresses to a list or dynamic group; return how many were new."""
 
     def add_child(self, account: DirectoryEntry, child: DirectoryEntry) -> None:
-        """Add an identity or signature to an account. Raises InvalidItem."""
+        """Add an identity or signature to an account, under a new id. Raises InvalidItem."""
+
+    def put_child(self, account: DirectoryEntry, child: DirectoryEntry) -> None:
+        """Add an identity, signature or data source under its own id, or replace that of its name.
+
+        The secrets of a data source come as the source's directory had them, encrypted by its id.
+        Raises InvalidItem.
+        """
+
+    def shares(self, account: DirectoryEntry) -> ShareWriter:
+        """Return what changes grants and mountpoints in the account's mailbox."""
 
     def set_notes(self, cos: DirectoryEntry, notes: str) -> None:
         """Replace the Notes of a class of service; an empty text removes them.
@@ -207,18 +272,75 @@ class Destination(Protocol):
 
 
 class MailboxWriter(Protocol):
-    """A destination mailbox during one restore. Every method raises InvalidItem for a refusal."""
+    """A destination mailbox during one restore.
 
-    def put_tag(self, state: ItemState) -> bool:
-        """Make a tag; an existing one of that name takes the colour. False if it was there."""
+    Every method raises InvalidItem for a refusal (NoRoom for one of its size), ServerFault for one
+    item that failed, and MailServerUnreachable when the server answers no more.
+    """
 
-    def put_folder(self, state: ItemState, parent: ItemId) -> tuple[ItemId, bool]:
-        """Make a folder or search folder below `parent`; one of that name is reused and takes
-        colour and flags. Returns its id and whether it is new.
+    @property
+    def longest_line(self) -> int | None:
+        """The longest line, in bytes, of a message that is not refused; None without that rule."""
+
+    def put_tag(self, state: ItemState, *, keep: bool = False) -> tuple[ItemId, bool]:
+        """Make a tag; an existing one of that name takes the colour unless it is to `keep` it.
+
+        Returns its id and whether it is new.
         """
 
-    def put_item(self, state: ItemState, places: Places, blobs: Blobs) -> ItemId:
-        """Inject one item, its older versions included; returns its new id."""
+    def put_folder(
+        self, state: ItemState, parent: ItemId, *, keep: bool = False
+    ) -> tuple[ItemId, bool]:
+        """Make a folder or search folder below `parent`; one of that name is reused.
+
+        That takes colour and flags unless it is to `keep` its own. Returns its id and whether it is
+        new.
+        """
+
+    def put_item(
+        self, state: ItemState, places: Places, blobs: Blobs, *, begun: ItemId | None = None
+    ) -> ItemId:
+        """Inject one item, its older versions included; returns its new id.
+
+        `begun` is one that `equal` has found and that an injection cut short has left without its
+        last version, date, colour, flags or tags: it gets what it lacks.
+        """
+
+    def equal(
+        self, wanted: Sequence[tuple[ItemState, ItemId | None]]
+    ) -> Mapping[ItemId, Sequence[ItemId]]:
+        """Find what is there already, for each state by its id: ids ascending, none left out.
+
+        Equal is a message of the same digest and date, a contact with the same fields, a calendar
+        item with the same UID, a document of the same name with the content of one of its versions,
+        a note or comment of the same text, a folder or search folder of the same name. With a
+        folder: in it, without one: anywhere.
+        """
+
+    def living(self, items: Iterable[ItemId]) -> set[ItemId]:
+        """Return which of these ids exist as an item, folder or tag."""
 
     def read_back(self, items: Iterable[ItemId]) -> Mapping[ItemId, ItemState]:
         """Return each of these items as it is there now; those that are not there are left out."""
+
+
+class ShareWriter(Protocol):
+    """Changes grants and mountpoints of one mailbox. Raises InvalidItem for a refusal."""
+
+    def put_grant(self, folder: ItemId, grant: Grant) -> None:
+        """Grant rights on a folder; an earlier grant to the same grantee is replaced."""
+
+    def revoke(self, folder: ItemId, grantee: str) -> None:
+        """Take a grant on a folder away; one that is not there is no error."""
+
+    def put_mountpoint(self, state: ItemState, parent: ItemId, target: Target) -> ItemId:
+        """Put someone else's folder below `parent`, looking as `state` does.
+
+        A server may refuse a folder that is not there.
+        """
+
+    def point(self, state: ItemState, target: Target) -> ItemId:
+        """Let the mountpoint that `state` is lead elsewhere; returns its id, perhaps a new one.
+
+        A kill leaves the old one or the new one, never none.
+        """

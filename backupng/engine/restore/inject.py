@@ -1,147 +1,387 @@
-"""Inject: make a plan's states on the destination, then read back what is really there."""
+"""Inject: make a plan's states on the destination, then read back what is really there.
+
+What is there already is skipped. An item that `known` maps and that lives is left as it is: moves
+and changes are not repeated. One that it maps and that is gone was deleted there by its owner: that
+is respected, and it is skipped too, unless the restore is to bring it back `again`. One that it
+does not map may have come by a restore that was killed before it could say so, or by another way:
+an equal item that nothing else claims is taken for it. So a batch is made, read back, recorded; a
+kill between any two of these doubles nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from typing import Final, Protocol, TypeVar
 
-from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import ItemError
-from backupng.engine.mailserver.port import MailboxWriter, Places
-from backupng.engine.mailserver.zimbra.metadata import decode_column
-from backupng.engine.model import AccountId, ItemId, ItemKind, ItemState, from_ms
+from backupng.engine.errors import InvalidItem, ItemError, MailServerRefused, ServerFault
+from backupng.engine.mailserver.port import Blobs, MailboxWriter, Places
+from backupng.engine.model import AccountId, Digest, ItemId, ItemKind, ItemState
+from backupng.engine.restore.compare import is_half_made, is_same
 from backupng.engine.restore.dress import described, is_bare
-from backupng.engine.restore.rename import FIRST_USER_ID, ROOTS, Plan, unknown_folder
+from backupng.engine.restore.known import AtHome, Known
+from backupng.engine.restore.lines import LMTP_LONGEST_LINE, Lines
+from backupng.engine.restore.rename import (
+    ROOTS,
+    Plan,
+    Planned,
+    batches,
+    folder_named,
+    grant_count,
+    renamed,
+    unknown_folder,
+)
+from backupng.engine.restore.select import Selection
 
-_TICK_EVERY: Final = 25
-_NEVER: Final = from_ms(0)
 CANNOT_HOLD: Final = "cannot be held by this mail server"
 NOT_FOUND: Final = "not found after writing"
 DIFFERS: Final = "differs after writing"
-_READ_BACK: Final = "kind", "name", "subject", "flags", "unread", "tags", "color", "size", "digest"
-"""What must be the same when the destination is read again, besides the folder."""
+_MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
+_Result = TypeVar("_Result")
 
 
-@dataclass(slots=True)
+class _Thing(Protocol):
+    @property
+    def item_id(self) -> ItemId: ...
+
+
+_Any = TypeVar("_Any", bound=_Thing)
+
+
+def _no_tick(_done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """An item whose turn has come: what it is to be, where, and what is begun of it there."""
+
+    state: ItemState
+    folder: ItemId | None
+    begun: ItemId | None = None
+
+
+_Made = tuple[_Ready, ItemId]
+"""What was made, or found there, and its id there."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Injection:
     """One account's plan on its way into a mailbox.
 
-    Afterwards `restored` maps old ids of folders and items to new ones, `tags_made` are the new
-    tags, `skipped` those that were there already, and `unrestored` lists the others with their
-    cause (`errors` has the reasons); together they are the plan.
+    Afterwards `moved` maps the old ids of all tags, folders and items that are there to new ones;
+    `restored` and `skipped` count them, `unrestored` lists the others with their cause (`errors`
+    has the reasons): together they are the plan. Of the skipped, `deleted_there` are those that the
+    owner of the mailbox has deleted, `too_large` those above `largest_bytes`. `long_lines` counts
+    messages that came in and that delivery by LMTP would refuse.
     """
 
-    path: BackupPath
+    selection: Selection
     writer: MailboxWriter
     holds: frozenset[ItemKind]
     accounts: Mapping[AccountId, AccountId]
-    tick: Callable[[int, int], None]
-    restored: dict[ItemId, ItemId] = field(default_factory=dict)
-    tags_made: list[ItemId] = field(default_factory=list)
-    skipped: list[ItemId] = field(default_factory=list)
+    tick: Callable[[int, int], None] = _no_tick
+    known: Known | None = None
+    """None: the mailbox is new, so nothing can be there."""
+    at_home: bool = False
+    """Whether this is the very mailbox that the items are from: what is there keeps its look, an
+    item that did not move is where it was, and one that is back is back wherever it lies."""
+    again: bool = False
+    largest_bytes: int | None = None
+    moved: dict[ItemId, ItemId] = field(default_factory=dict)
+    restored: int = 0
+    skipped: int = 0
+    deleted_there: int = 0
+    too_large: int = 0
+    long_lines: int = 0
     unrestored: list[tuple[ItemId, str]] = field(default_factory=list)
     errors: list[tuple[ItemId, ItemError]] = field(default_factory=list)
     grants_lost: int = 0
+    unknown_folders: int = 0
+    top: str = ""
+    """The name that the plan's `top` was given, once there was something to put there."""
     _places: dict[ItemId, ItemId] = field(default_factory=dict)
-    _wanted: dict[ItemId, ItemState] = field(default_factory=dict)
-    _done: int = 0
+    _waiting: dict[ItemId, ItemState] = field(default_factory=dict)
+    """Folders that are made once something needs them."""
+    _taken: set[ItemId] = field(default_factory=set)
+    _wanted_top: str = ""
     _total: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
         """The items so far, by what became of them."""
         return {
-            "restored": len(self.restored) + len(self.tags_made),
-            "skipped": len(self.skipped),
+            "restored": self.restored,
+            "skipped": self.skipped,
             "unrestored": len(self.unrestored),
         }
 
     def run(self, plan: Plan) -> None:
-        """Make tags, then folders, then items, then read back."""
-        self._total = plan.size
+        """Make tags, then folders, then items batch by batch.
+
+        Raises MailServerUnreachable when the destination dies: run again, it goes on from there.
+        """
+        self._total, self._wanted_top = plan.size, plan.top
         self._places = {root: root for root in ROOTS}
-        self.grants_lost = sum(_grants(state) for state in (*plan.system, *plan.folders))
-        for state in plan.tags:
-            self._attempt(state, self._put_tag)
-        for state in (*plan.system, *plan.folders):
-            self._attempt(state, self._put_folder)
-        for state in plan.items:
-            self._attempt(state, self._put_item)
-        self.tick(self._done, self._total)
-        self._read_back()
+        if plan.top:
+            del self._places[ROOTS[0]]
+        self._waiting = {state.item_id: state for state in plan.frame}
+        self.grants_lost = sum(grant_count(state) for state in (*plan.system, *plan.folders))
+        self._put_tags(plan.tags)
+        self._put_folders(plan)
+        for batch in batches(plan.items):
+            self._put_batch(batch)
+            self._tell()
+        self._tell()
 
-    def _attempt(self, state: ItemState, put: Callable[[ItemState], None]) -> None:
-        if state.kind not in self.holds:
-            self.unrestored.append((state.item_id, CANNOT_HOLD))
-            return
-        try:
-            put(state)
-        except ItemError as error:
-            self.unrestored.append((state.item_id, error.cause))
-            self.errors.append((state.item_id, error))
-        self._done += state.item_id >= FIRST_USER_ID
-        if self._done % _TICK_EVERY == 0:
-            self.tick(self._done, self._total)
+    # Tags and folders
 
-    def _put_tag(self, state: ItemState) -> None:
-        made = self.writer.put_tag(state)
-        (self.tags_made if made else self.skipped).append(state.item_id)
+    def _put_tags(self, tags: Sequence[ItemState]) -> None:
+        pairs = []
+        for state in self._unmapped(tags):
+            put = partial(self.writer.put_tag, state, keep=self.at_home)
+            if (found := self._attempt(state.item_id, put)) is not None:
+                tag, is_new = found
+                self.restored, self.skipped = self.restored + is_new, self.skipped + (not is_new)
+                pairs.append((state.item_id, self._arrive(state.item_id, tag)))
+        self._record(pairs)
 
-    def _put_folder(self, state: ItemState) -> None:
-        folder, new = self.writer.put_folder(state, self._place(state.folder_id))
-        self._places[state.item_id] = folder
-        if state.item_id < FIRST_USER_ID:
-            return
-        if new:
-            self.restored[state.item_id] = folder
-            self._wanted[folder] = state
-        else:
-            self.skipped.append(state.item_id)
+    def _put_folders(self, plan: Plan) -> None:
+        for state in plan.system:
+            self._put_system_folder(state)
+        left = self._unmapped(plan.folders)
+        # What its owner has deleted there is made again once something new needs it.
+        waiting = {each.item_id for each in plan.folders} - {each.item_id for each in left}
+        self._places |= {each: self.moved[each] for each in waiting & self.moved.keys()}
+        waiting -= self.moved.keys()
+        self._waiting |= {each.item_id: each for each in plan.folders if each.item_id in waiting}
+        made: list[_Made] = []
+        there: list[_Made] = []
+        back = self._equal([_Ready(each, None) for each in left]) if self.at_home else {}
+        for state in left:
+            if state.item_id in back:
+                folder = self._arrive(state.item_id, back[state.item_id])
+                there.append((_Ready(state, None), folder))
+                continue
+            found = self._attempt(state.item_id, partial(self._put_folder, state))
+            if found is not None:
+                ready, folder, is_new = found
+                (made if is_new else there).append((ready, folder))
+        self._settle(made, there)
 
-    def _put_item(self, state: ItemState) -> None:
-        places = Places(
-            folder=self._place(state.folder_id), items=self.restored, accounts=self.accounts
-        )
-        if is_bare(state) and state.digest is not None:
-            state = described(state, b"".join(self.path.blob(state.digest)))
-        item = self.writer.put_item(state, places, self.path.blob)
-        self.restored[state.item_id] = item
-        self._wanted[item] = state
+    def _put_system_folder(self, state: ItemState) -> None:
+        old = state.item_id
+        keep = self.at_home or (self.known is not None and self.known.find(old) is not None)
+        put = partial(self.writer.put_folder, state, self._place(state.folder_id), keep=keep)
+        if (found := self._attempt(old, put)) is not None:
+            self._places[old] = self._arrive(old, found[0])
+            self._record([] if keep else [(old, found[0])])
+
+    def _put_folder(self, state: ItemState) -> tuple[_Ready, ItemId, bool]:
+        parent = self._place(state.folder_id)
+        folder, is_new = self.writer.put_folder(state, parent, keep=self.at_home)
+        self._places[state.item_id] = self._arrive(state.item_id, folder)
+        return _Ready(state, parent), folder, is_new
 
     def _place(self, folder: ItemId | None) -> ItemId:
-        """Return where a folder has gone; one that nobody knows any more is made at the top."""
+        """Return where a folder has gone; it is made if it waits for that.
+
+        One that nobody knows any more gets one at the top. Raises ItemError.
+        """
         old = folder or ItemId(0)
         if old not in self._places:
-            lost = ItemState(
-                item_id=ItemId(max(old, FIRST_USER_ID)),
-                kind=ItemKind.FOLDER,
-                mod=0,
-                start=_NEVER,
-                name=unknown_folder(folder),
-            )
-            self._places[old], _ = self.writer.put_folder(lost, ROOTS[0])
+            self._places[old] = self._make_top() if old == ROOTS[0] else self._make(old)
         return self._places[old]
 
-    def _read_back(self) -> None:
+    def _make(self, old: ItemId) -> ItemId:
+        # Taken out first: folders may lie within each other.
+        state = self._waiting.pop(old, None)
+        if state is None:
+            self.unknown_folders += 1
+            parent, state = self._place(ROOTS[0]), folder_named(unknown_folder(old))
+        else:
+            parent = self._place(state.folder_id)
+        made, _ = self.writer.put_folder(state, parent, keep=True)
+        self._record([(old, made)])
+        return made
+
+    def _make_top(self) -> ItemId:
+        """Make the folder for everything; at home under a name that nothing has yet."""
+        for number in count(1):
+            name = self._wanted_top if number == 1 else f"{self._wanted_top}_{number}"
+            folder, is_new = self.writer.put_folder(folder_named(name), ROOTS[0], keep=True)
+            if is_new or not self.at_home:
+                break
+        self.top = name
+        return folder
+
+    # Items
+
+    def _put_batch(self, batch: Sequence[Planned]) -> None:
+        turns = (self._ready(item) for item in self._unmapped(batch))
+        there, missing = self._there([each for each in turns if each is not None])
+        puts = (self._attempt(each.state.item_id, partial(self._put, each)) for each in missing)
+        self._settle([each for each in puts if each is not None], there)
+
+    def _ready(self, item: Planned) -> _Ready | None:
+        if item.kind not in self.holds:
+            self.unrestored.append((item.item_id, CANNOT_HOLD))
+            return None
+        if self.largest_bytes is not None and item.size > self.largest_bytes:
+            self.skipped, self.too_large = self.skipped + 1, self.too_large + 1
+            return None
+        return self._attempt(item.item_id, partial(self._turn, item))
+
+    def _turn(self, item: Planned) -> _Ready:
+        state = self.selection.state(item.item_id, item.mod)
+        if is_bare(state) and state.digest is not None:
+            state = described(
+                state, b"".join(self.selection.path.blob(state.digest, size=state.size))
+            )
+        limit = self.writer.longest_line
+        if limit is not None and state.kind in _MAIL and state.digest is not None:
+            self._require_short_lines(state.item_id, state.digest, limit)
+        # At home it may be back anywhere, and no folder is made for what is.
+        return _Ready(state, None if self.at_home else self._place(state.folder_id))
+
+    def _require_short_lines(self, item: ItemId, digest: Digest, limit: int) -> None:
+        lines = Lines()
+        for chunk in self.selection.path.blob(digest):
+            lines.see(chunk)
+        if lines.longest > limit:
+            raise InvalidItem(
+                f"item {item} has a line of {lines.longest} bytes: the server takes {limit}",
+                hint="It passes while zimbra_lmtp_validate_messages is set to false.",
+            )
+
+    def _there(self, ready: Sequence[_Ready]) -> tuple[list[_Made], list[_Ready]]:
+        """Part what is there already, and whole, from what is to be made."""
+        if self.known is None:
+            return [], list(ready)
+        found = self._equal(ready)
+        shown = self.writer.read_back(sorted(found.values()))
+        there: list[_Made] = []
+        missing: list[_Ready] = []
+        for each in ready:
+            item = found.get(each.state.item_id)
+            now = None if item is None else shown.get(item)
+            if item is None or now is None:
+                missing.append(each)
+            elif now.folder_id == each.folder and is_half_made(each.state, now):
+                missing.append(replace(each, begun=item))
+            else:
+                there.append((each, self._arrive(each.state.item_id, item)))
+        return there, missing
+
+    def _equal(self, ready: Sequence[_Ready]) -> dict[ItemId, ItemId]:
+        """Return for old ids what there is equal and claimed by nothing else."""
+        equal = self.writer.equal([(each.state, each.folder) for each in ready])
+        found: dict[ItemId, ItemId] = {}
+        for each in ready:
+            for item in equal.get(each.state.item_id, ()):
+                is_free = self.known is None or self.known.is_free(each.state, item)
+                if item not in self._taken and is_free:
+                    self._taken.add(item)
+                    found[each.state.item_id] = item
+                    break
+        return found
+
+    def _put(self, each: _Ready) -> _Made:
+        folder = self._place(each.state.folder_id) if each.folder is None else each.folder
+        each, lines = replace(each, folder=folder), Lines()
+        moved = AtHome(self.moved, self.writer) if self.at_home else self.moved
+        places = Places(folder=folder, items=moved, accounts=self.accounts)
+        blobs = partial(self._blob, lines if each.state.kind in _MAIL else None, each.state)
+        try:
+            item = self._make_item(each, places, blobs)
+        except InvalidItem as error:
+            if error.code != "already_exists" or not self.at_home or not each.state.name:
+                raise
+            # Somebody else has its name now.
+            return self._put(replace(each, state=renamed(each.state)))
+        self.long_lines += lines.longest > LMTP_LONGEST_LINE
+        return each, self._arrive(each.state.item_id, item)
+
+    def _make_item(self, each: _Ready, places: Places, blobs: Blobs) -> ItemId:
+        try:
+            return self.writer.put_item(each.state, places, blobs, begun=each.begun)
+        except (ServerFault, MailServerRefused):
+            # It may have come in before the server failed: believe what is there.
+            landed = self._equal([each]).get(each.state.item_id)
+            if landed is None:
+                raise
+            return landed
+
+    def _blob(self, lines: Lines | None, state: ItemState, digest: Digest) -> Iterator[bytes]:
+        size = state.size if digest == state.digest else None
+        for chunk in self.selection.path.blob(digest, size=size):
+            if lines is not None:
+                lines.see(chunk)
+            yield chunk
+
+    # What became of it
+
+    def _unmapped(self, things: Sequence[_Any]) -> list[_Any]:
+        """Return what no earlier restore brought; the others are counted."""
+        if self.known is None:
+            return list(things)
+        found = {each.item_id: self.known.find(each.item_id) for each in things}
+        mapped = {old: new for old, new in found.items() if new is not None}
+        alive = self.writer.living(mapped.values()) if mapped else set()
+        left = []
+        for each in things:
+            new = mapped.get(each.item_id)
+            if new is None or (new not in alive and self.again):
+                left.append(each)
+                continue
+            self.skipped += 1
+            if new in alive:
+                self._arrive(each.item_id, new)
+            else:
+                self.deleted_there += 1
+        return left
+
+    def _attempt(self, item: ItemId, put: Callable[[], _Result]) -> _Result | None:
+        try:
+            return put()
+        except MailServerRefused as error:
+            self._lose(item, ServerFault(str(error), hint=error.hint))
+        except ItemError as error:
+            self._lose(item, error)
+        return None
+
+    def _lose(self, item: ItemId, error: ItemError) -> None:
+        self.unrestored.append((item, error.cause))
+        self.errors.append((item, error))
+
+    def _arrive(self, old: ItemId, new: ItemId) -> ItemId:
+        self.moved[old] = new
+        self._taken.add(new)
+        return new
+
+    def _settle(self, made: Sequence[_Made], there: Sequence[_Made]) -> None:
         """Believe only what the destination shows: what is missing or differs is unrestored."""
-        found = self.writer.read_back(sorted(self._wanted))
-        for item, state in self._wanted.items():
-            cause = self._flaw(state, found.get(item))
-            if cause:
-                self.unrestored.append((state.item_id, cause))
-                del self.restored[state.item_id]
+        shown = self.writer.read_back([item for _, item in made])
+        pairs = [(each.state.item_id, item) for each, item in there]
+        self.skipped += len(there)
+        for each, item in made:
+            old, now = each.state.item_id, shown.get(item)
+            if now is None:
+                self.unrestored.append((old, NOT_FOUND))
+                del self.moved[old]
+                continue
+            pairs.append((old, item))
+            if now.folder_id == each.folder and is_same(each.state, now):
+                self.restored += 1
+            else:
+                self.unrestored.append((old, DIFFERS))
+        self._record(pairs)
 
-    def _flaw(self, wanted: ItemState, found: ItemState | None) -> str:
-        """Return what is wrong with an item as the destination shows it; empty if nothing is."""
-        if found is None:
-            return NOT_FOUND
-        placed = found.folder_id == self._place(wanted.folder_id)
-        same = all(getattr(wanted, name) == getattr(found, name) for name in _READ_BACK)
-        return "" if placed and same else DIFFERS
+    def _record(self, pairs: Sequence[tuple[ItemId, ItemId]]) -> None:
+        if self.known is not None and pairs:
+            self.known.record(pairs)
 
-
-def _grants(state: ItemState) -> int:
-    access = decode_column(state.row.get("metadata")).get("aclm")
-    grants = access.get("g") if isinstance(access, dict) else None
-    return len(grants) if isinstance(grants, list) else 0
+    def _tell(self) -> None:
+        self.tick(sum(self.counts.values()), self._total)

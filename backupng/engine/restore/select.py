@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from backupng.engine.backuppath.pending import Frontier, settled_history
+from backupng.engine.backuppath.pending import Frontier, Settled, settled_history
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, BrokenItem, ItemError, ReadError
-from backupng.engine.model import AccountId, EntryKind, EntryState, ItemId, ItemState
+from backupng.engine.mailserver.zimbra.attributes import created_of
+from backupng.engine.model import AccountId, EntryKind, EntryState, ItemId, ItemState, to_ms
 from backupng.engine.restore.dress import dressed
 
 ALL_TIME = datetime.max.replace(tzinfo=UTC)
@@ -26,20 +27,102 @@ _Any = TypeVar("_Any", bound=_State)
 _Mortal = TypeVar("_Mortal", ItemState, EntryState)
 
 
-@dataclass(slots=True)
-class Selection:
-    """The states of one account at one moment, and the items that are missing from them.
+Pick = Callable[[Sequence[ItemState]], ItemState | None]
+"""Chooses from an item's history, oldest first, the living state to bring back; None: none."""
+Look = Callable[[Sequence[ItemState], ItemState], ItemState]
+"""Says how a chosen state is brought back: in which folder, with which flags and tags."""
+_TICK_EVERY: Final = 500
 
-    `unreadable` are items whose history cannot be read, or that the last scan before the moment
-    could not save; `outdated` are selected states that such a scan could not bring up to date.
-    `pending` are items with states whose content a copy of a running backup has not got any more:
-    the states before those are selected.
+
+def _as_it_is(_history: Sequence[ItemState], state: ItemState) -> ItemState:
+    return state
+
+
+def _no_tick(_seen: int) -> None:
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Selection:
+    """States of one account that a restore brings back: of each item the one that `pick` chooses.
+
+    Only ids stay in memory: `states` reads every history, and `state` reads one again when it is
+    its turn. `look` says how a state is brought back. `unreadable` are items whose history cannot
+    be read, or that the last scan before the moment could not save; `outdated` are chosen states
+    that such a scan could not bring up to date. `pending` are items with states whose content a
+    copy of a running backup has not got any more: the states before those are chosen. These three
+    are complete once `states` is at its end.
     """
 
-    states: list[ItemState] = field(default_factory=list)
+    path: BackupPath
+    account: AccountId
+    pick: Pick
+    look: Look = _as_it_is
+    items: Sequence[ItemId] | None = None
+    """Those to look at; None: all."""
+    before: datetime | None = None
+    """The moment, if the mailbox as a whole is chosen as it was then."""
     unreadable: list[tuple[ItemId, ItemError]] = field(default_factory=list)
     outdated: list[ItemId] = field(default_factory=list)
     pending: list[ItemId] = field(default_factory=list)
+    _frontier: Frontier | None = None
+
+    def states(self, tick: Callable[[int], None] = _no_tick) -> Iterator[ItemState]:
+        """Yield the chosen states, each once; `tick` is told how many items were looked at."""
+        unsaved = set(_unsaved(self.path, self.account, self.before))
+        for seen, item in enumerate(self._items() if self.items is None else self.items):
+            if seen % _TICK_EVERY == 0:
+                tick(seen)
+            state = self._read(item)
+            if state is not None:
+                yield state
+                if item in unsaved:
+                    self.outdated.append(item)
+                unsaved.discard(item)
+        listed = {item for item, _ in self.unreadable}
+        for item in sorted(unsaved - listed):
+            said = f"item {item} could not be read by the last scan before that moment"
+            self.unreadable.append((item, ReadError(said)))
+
+    def _items(self) -> Iterator[ItemId]:
+        try:
+            yield from self.path.items(self.account)
+        except ReadError as error:
+            # In a folder that cannot be read lies what nobody knows: it stands for all of that.
+            self.unreadable.append((ItemId(0), error))
+
+    def state(self, item: ItemId, mod: int) -> ItemState:
+        """Read again the chosen state of an item: that of this change number.
+
+        Raises ReadError, also when it has gone from the Backup Path since, or BrokenItem.
+        """
+        history = self._settled(item).states
+        for state in reversed(history):
+            if state.mod == mod and not state.deleted:
+                return self.look(history, dressed(history, state))
+        raise ReadError(f"the state of item {item} has gone from the backup since it was chosen")
+
+    def _read(self, item: ItemId) -> ItemState | None:
+        try:
+            settled = self._settled(item)
+            state = self._chosen(settled.states)
+        except ItemError as error:
+            self.unreadable.append((item, error))
+            return None
+        if settled.pending:
+            self.pending.append(item)
+        elif not settled.states:
+            self.unreadable.append((item, BrokenItem(f"the history of item {item} is empty")))
+        return state
+
+    def _settled(self, item: ItemId) -> Settled:
+        if self._frontier is None:
+            self._frontier = Frontier.of(self.path, self.account)
+        return settled_history(self.path, self._frontier, self.account, item)
+
+    def _chosen(self, history: Sequence[ItemState]) -> ItemState | None:
+        state = self.pick(history)
+        return None if state is None else self.look(history, dressed(history, state))
 
 
 def end_of_second(moment: datetime) -> datetime:
@@ -73,44 +156,22 @@ def first_moment(path: BackupPath, account: AccountId, history: Sequence[EntrySt
 
 
 def select_account(path: BackupPath, account: AccountId, before: datetime) -> Selection:
-    """Return every item of the account that was alive just before that moment."""
-    selection = Selection()
-    frontier = Frontier.of(path, account)
-    for item in path.items(account):
-        try:
-            settled = settled_history(path, frontier, account, item)
-            state = living_at(settled.states, before)
-            state = None if state is None else dressed(settled.states, state)
-        except ItemError as error:
-            selection.unreadable.append((item, error))
-            continue
-        if settled.pending:
-            selection.pending.append(item)
-        if state is not None:
-            selection.states.append(state)
-        elif not (settled.states or settled.pending):
-            selection.unreadable.append((item, BrokenItem(f"the history of item {item} is empty")))
-    _add_unsaved(path, account, before, selection)
-    return selection
+    """Choose every item of the account as it was just before that moment, if it was alive."""
+    return Selection(
+        path=path, account=account, pick=lambda history: living_at(history, before), before=before
+    )
 
 
-def _add_unsaved(
-    path: BackupPath, account: AccountId, before: datetime, selection: Selection
-) -> None:
-    """Add what the last scan before that moment found and could not save: it is missing too."""
+def _unsaved(path: BackupPath, account: AccountId, before: datetime | None) -> Iterator[ItemId]:
+    """Yield what the last scan before a moment found and could not save: it is missing too."""
+    if before is None:
+        return
     try:
         scan = state_at(path.mailbox_history(account), before)
     except ItemError:
         # The scans themselves name a damaged mailbox history; every item is as good as its own.
         return
-    found = {state.item_id for state in selection.states}
-    listed = {item for item, _ in selection.unreadable}
-    for item in scan.unread if scan else ():
-        if item in found:
-            selection.outdated.append(item)
-        elif item not in listed and item > 0:
-            error = ReadError(f"item {item} could not be read by the last scan before that moment")
-            selection.unreadable.append((item, error))
+    yield from (item for item in (scan.unread if scan else ()) if item > 0)
 
 
 def find_account(
@@ -139,12 +200,7 @@ def find_account(
             hint=f"backupng --host {path.form.server_name} backup getAvailableAccounts lists them.",
         )
     if len(found) > 1:
-        ids = ", ".join(account for account, _ in found)
-        raise BadRequest(
-            f"Several accounts go by the name {name}: {ids}.",
-            code="ambiguous_account",
-            hint="Give the id instead of the name.",
-        )
+        raise _ambiguous(path, name, found)
     return found[0]
 
 
@@ -160,6 +216,37 @@ def account_histories(path: BackupPath) -> Iterator[tuple[AccountId, tuple[Entry
             continue
         if history:
             yield AccountId(entry_id), history
+
+
+def _ambiguous(
+    path: BackupPath, name: str, found: Iterable[tuple[AccountId, Sequence[EntryState]]]
+) -> BadRequest:
+    """Return the refusal of a name that several accounts bore, with what tells them apart."""
+    said, accounts = list[str](), list[dict[str, Any]]()
+    for account, history in sorted(found, key=lambda each: each[1][0].start):
+        last = history[-1]
+        created = created_of(last.entry) or history[0].start
+        server = last.entry.first("zimbraMailHost", path.form.server_name)
+        end = f"deleted {_spelled(last.start)}" if last.deleted else "not deleted"
+        said.append(f"{account} (created {_spelled(created)}, {end}, on {server})")
+        accounts.append(
+            {
+                "id": account,
+                "created": to_ms(created),
+                "deleted": to_ms(last.start) if last.deleted else None,
+                "server": server,
+            }
+        )
+    return BadRequest(
+        f"Several accounts go by the name {name}: {'; '.join(said)}.",
+        code="ambiguous_account",
+        hint="Give the id instead of the name.",
+        accounts=accounts,
+    )
+
+
+def _spelled(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%d/%m/%Y %H:%M:%S} UTC"
 
 
 def _goes_by(state: EntryState, name: str) -> bool:

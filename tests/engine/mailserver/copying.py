@@ -64,14 +64,15 @@ class Copying:
 
     def put_all(self) -> None:
         """Put everything, in the order of a restore."""
-        plan = order(self.states().values())
+        states = self.states()
+        plan = order(states.values())
         for state in plan.tags:
             self.writer.put_tag(state)
         for state in (*plan.system, *plan.folders):
             parent = self.gone[state.folder_id or INBOX]
             self.gone[state.item_id], _ = self.writer.put_folder(state, parent)
-        for state in plan.items:
-            self.put(state)
+        for item in plan.items:
+            self.put(states[item.item_id])
 
     def listed(self, account: DirectoryEntry) -> Counter[str]:
         """Return what must be equal after a restore."""

@@ -196,8 +196,8 @@ def test_a_tag_keeps_colour_retention_and_whether_it_is_listed(
         change.update_tag(tags.make_tag(change, "Shown"), color=7, policy="d1:vi10ee")
     states = [state for state in copy.states().values() if state.kind is ItemKind.TAG]
 
-    made = [copy.writer.put_tag(state) for state in states]
-    again = [copy.writer.put_tag(state) for state in states]
+    made = [copy.writer.put_tag(state)[1] for state in states]
+    again = [copy.writer.put_tag(state)[1] for state in states]
 
     assert (made, again) == ([True, True], [False, False])
     kept = [

@@ -15,7 +15,7 @@ def test_an_item_whose_blob_is_missing_is_unrestored_with_its_cause(mail: Office
 
     report = restore(mail)
 
-    assert report.unrestored == {ALICE: [(lost, "read error")]}
+    assert report.unrestored == {ALICE: [(lost, "missing blob")]}
     assert report.losses
     assert_balanced(report)
     assert set(subjects(mail, COPY)) == {"Good"}

@@ -182,7 +182,11 @@ def test_two_deleted_accounts_of_one_name_are_told_apart_by_id(mail: Office) -> 
     restore(mail, first)
 
     assert refused.value.code == "ambiguous_account"
-    assert first in str(refused.value)
+    told, _ = refused.value.details["accounts"]
+    assert (told["id"], told["server"]) == (first, "mail1")
+    assert told["created"] < told["deleted"]
+    said = f"{first} (created 02/03/2026 12:00:01 UTC, deleted 02/03/2026 12:00:03 UTC"
+    assert said in str(refused.value)
 
 
 def test_a_name_means_the_account_that_bore_it_at_the_moment(mail: Office) -> None:

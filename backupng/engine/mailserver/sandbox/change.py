@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from backupng.engine.errors import InvalidItem
+from backupng.engine.errors import InvalidItem, NoRoom
 from backupng.engine.mailserver.sandbox.blobfiles import BlobFiles
 from backupng.engine.mailserver.sandbox.database import SqliteDatabase
 from backupng.engine.mailserver.sandbox.names import item_name, tag_name
@@ -262,9 +262,7 @@ class Change:
             self._count_tag(tag, counts)
         size = max(self._mailbox["size_checkpoint"] + self._bytes, 0)
         if self._bytes > 0 and self._quota and size > self._quota:
-            raise InvalidItem(
-                f"The mailbox is full: its quota is {self._quota} bytes.", code="quota_exceeded"
-            )
+            raise NoRoom(f"The mailbox is full: its quota is {self._quota} bytes.")
         values: dict[str, Any] = {
             "change_checkpoint": self.number,
             "item_id_checkpoint": self._last_id,

@@ -21,11 +21,12 @@ REQUIRED: Mapping[EntryKind, tuple[str, ...]] = {
     EntryKind.ACCOUNT: ("uid", "zimbraId", "zimbraAccountStatus", "cn", "sn"),
     EntryKind.DOMAIN: ("zimbraId", "zimbraDomainName", "zimbraDomainType"),
     EntryKind.COS: ("cn", "zimbraId"),
-    EntryKind.LIST: ("uid", "zimbraId"),
+    EntryKind.LIST: ("zimbraId",),
     EntryKind.SERVER: ("cn", "zimbraId"),
     EntryKind.IDENTITY: ("zimbraPrefIdentityName",),
     EntryKind.SIGNATURE: ("zimbraSignatureId", "zimbraSignatureName"),
     EntryKind.DATA_SOURCE: ("zimbraDataSourceId", "zimbraDataSourceName"),
+    EntryKind.GROUP_UNIT: ("zimbraId", "zimbraGroupId", "cn"),
 }
 _SINGLE = frozenset(
     {
@@ -63,6 +64,7 @@ _NUMBER = frozenset(
     }
 )
 _LONGEST_NOTES = 1024
+_WITH_CHILDREN = frozenset({EntryKind.ACCOUNT, EntryKind.LIST})
 _ADDRESSES = ("zimbraMailDeliveryAddress", "mail", "zimbraMailAlias")
 _FIRST_OF_DN = re.compile(r"(?:[^,\\]|\\.)*,?", re.DOTALL)
 
@@ -79,7 +81,7 @@ class SandboxDirectory:
         self._addresses = database.table(DIRECTORY, "address")
 
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
-        """Yield all entries of a kind by name, an account's children with it."""
+        """Yield all entries of a kind by name, what lies below it with it."""
         rows = self._db.rows(f"SELECT * FROM {self._entries} WHERE kind = ? ORDER BY name", kind)
         for row in list(rows):
             yield self._with_children(_entry(row))
@@ -109,7 +111,10 @@ class SandboxDirectory:
             self.add(replace(child, children=()))
 
     def modify(self, entry: DirectoryEntry, changes: Mapping[str, tuple[bytes, ...]]) -> None:
-        """Replace attributes; an empty tuple removes one. Raises InvalidItem."""
+        """Replace attributes of an entry, its children untouched; an empty tuple removes one.
+
+        Raises InvalidItem.
+        """
         attributes = {**entry.attributes, **changes}
         changed = replace(
             entry, attributes={name: values for name, values in attributes.items() if values}
@@ -126,7 +131,7 @@ class SandboxDirectory:
             self._db.run(f"DELETE FROM {self._entries} WHERE dn = ?", dn)
 
     def _with_children(self, entry: DirectoryEntry) -> DirectoryEntry:
-        if entry.kind is not EntryKind.ACCOUNT:
+        if entry.kind not in _WITH_CHILDREN:
             return entry
         rows = self._db.rows(
             f"SELECT * FROM {self._entries} WHERE parent_dn = ? ORDER BY kind, name", entry.dn

@@ -6,9 +6,11 @@ server would: older versions, date, colour, flags and tags.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem
@@ -21,7 +23,7 @@ from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import Flag
 from backupng.engine.mailserver.zimbra.metadata import Value, as_int, decode_column, encode_column
 from backupng.engine.mailserver.zimbra.parsing import mime
-from backupng.engine.model import Digest, ItemId, ItemKind, ItemState
+from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, spell_digest
 
 GRANTS: Final = ("acl", "aclm")
 FLAGS_KEPT: Final = codes.CLIENT_BITS | sum(codes.SERVER_LETTERS.values())
@@ -47,14 +49,23 @@ class Arrival:
     def inject(self) -> ItemId:
         """Make the item; returns its new id. Raises InvalidItem or ReadError, nothing done then."""
         versions = self._versions()
-        first, *later = versions
         with self.series.change() as change:
-            item = self._create(change, first)
-        for older, newer in zip(versions, later, strict=False):
-            with self.series.change() as change:
-                _revise(change, item, older, newer)
+            item = self._create(change, versions[0])
+        self._go_on(item, versions)
         self._dress(item)
         return item
+
+    def finish(self, found: ItemState) -> None:
+        """Give an item that was begun what it lacks: newer versions, date, colour, marks."""
+        versions = self._versions()
+        place = [index for index, each in enumerate(versions) if each.digest == found.digest]
+        self._go_on(found.item_id, versions[place[-1] if place else -1 :])
+        self._dress(found.item_id, found)
+
+    def _go_on(self, item: ItemId, versions: Sequence[_Version]) -> None:
+        for older, newer in pairwise(versions):
+            with self.series.change() as change:
+                _revise(change, item, older, newer)
 
     def _versions(self) -> list[_Version]:
         """Return what the item was and is, oldest first; only documents have been several."""
@@ -139,21 +150,24 @@ class Arrival:
             times = {name: row.get(name) for name in ("uid", "start_time", "end_time")}
             change.insert_side("appointment", item_id=item, **times)
 
-    def _dress(self, item: ItemId) -> None:
-        """Give the item what its creation could not say of it."""
+    def _dress(self, item: ItemId, found: ItemState | None = None) -> None:
+        """Give the item what its creation could not say of it, or what is found to lack."""
         row, kind = self.state.row, self.state.kind
         color = as_int(decode_column(row.get("metadata")).get("c", 0))
-        if kind not in _DATED and "date" in row:
+        if kind not in _DATED and "date" in row and (found is None or found.date != row["date"]):
             with self.series.change() as change:
                 edits.date(change, item, row["date"])
-        if color and kind is not ItemKind.NOTE:
+        if color and kind is not ItemKind.NOTE and (found is None or found.color != color):
             with self.series.change() as change:
                 edits.color(change, item, color)
         flags = self._flags
         tags = codes.split_tags(row.get("tag_names"))
-        is_tagged = kind in _TAGGED or not tags
-        is_flagged = kind in _FLAGGED or not flags & codes.CLIENT_BITS
-        if not (is_tagged and is_flagged):
+        is_marked = (kind in _TAGGED or not tags) and (
+            kind in _FLAGGED or not flags & codes.CLIENT_BITS
+        )
+        if found is not None:
+            is_marked = (found.tags, found.flags) == (tags, self.state.flags)
+        if not is_marked:
             with self.series.change() as change:
                 edits.set_marks(change, item, flags=flags, tags=tags)
 
@@ -168,6 +182,12 @@ class _Version:
     columns: Mapping[str, Any]
     data: bytes | None
     revision: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> Digest | None:
+        """The digest of its bytes."""
+        data = self.data
+        return None if data is None else spell_digest(hashlib.sha256(data).digest())
 
 
 def _revise(change: Change, item: ItemId, older: _Version, newer: _Version) -> None:

@@ -15,7 +15,7 @@ from backupng.engine.mailserver.zimbra.parsing.participants import bare_address
 from backupng.engine.mailserver.zimbra.parsing.properties import Properties
 from backupng.engine.mailserver.zimbra.parsing.recurrence import Occasion, Series
 
-_STATUS = {
+STATUSES = {
     "CANCELLED": "CANC",
     "COMPLETED": "COMP",
     "CONFIRMED": "CONF",
@@ -23,7 +23,7 @@ _STATUS = {
     "NEEDS-ACTION": "NEED",
     "TENTATIVE": "TENT",
 }
-_WAITING = frozenset({"WAITING", "DEFERRED"})
+WAITING = frozenset({"WAITING", "DEFERRED"})
 _LINE_ENDS = re.compile(r"[\r\n]+")
 
 
@@ -101,10 +101,10 @@ class Invite:
         """The code of its status; unless said a task is to be done, an appointment confirmed."""
         if self.is_task and self._is_done:
             return "COMP"
-        code = _STATUS.get(self.properties.word("STATUS"))
+        code = STATUSES.get(self.properties.word("STATUS"))
         if code == "INPR":
             waiting = self.properties.parameter("STATUS", "X-ZIMBRA-STATUS")
-            return waiting if waiting in _WAITING else code
+            return waiting if waiting in WAITING else code
         return code or ("NEED" if self.is_task else "CONF")
 
     @property

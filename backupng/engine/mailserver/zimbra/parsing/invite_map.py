@@ -23,9 +23,9 @@ MAX_DESCRIPTION_UNITS = 4096
 
 _EVENT, _ALL_DAY, _RECURS = 2, 4, 32
 """Bits of `af`; the server sets the first one for tasks, too."""
-_CLASS = {"PRIVATE": "PRI", "CONFIDENTIAL": "CON"}
-_INTENDED = {"FREE": "F", "BUSY": "B", "TENTATIVE": "T", "OOF": "O"}
-_ALARM = {"DISPLAY": "d", "AUDIO": "a", "EMAIL": "e", "PROCEDURE": "p", "NONE": "n"}
+CLASSES = {"PRIVATE": "PRI", "CONFIDENTIAL": "CON"}
+INTENDED = {"FREE": "F", "BUSY": "B", "TENTATIVE": "T", "OOF": "O"}
+ALARMS = {"DISPLAY": "d", "AUDIO": "a", "EMAIL": "e", "PROCEDURE": "p", "NONE": "n"}
 _METHODS = frozenset(
     {"REQUEST", "PUBLISH", "REPLY", "ADD", "CANCEL", "REFRESH", "COUNTER", "DECLINECOUNTER"}
 )
@@ -86,14 +86,14 @@ def _standing(invite: Invite) -> dict[str, Value]:
     priority = properties.number("PRIORITY", highest=9)
     if priority is not None:
         found["prio"] = str(priority)
-    secrecy = _CLASS.get(properties.word("CLASS"))
+    secrecy = CLASSES.get(properties.word("CLASS"))
     if secrecy:
         found["cl"] = secrecy
     if invite.is_task:
         percent = properties.number("PERCENT-COMPLETE", highest=100)
         percent = 100 if invite.status == "COMP" else percent
         return found if percent is None else found | {"pctcompl": str(percent)}
-    free_busy = _INTENDED.get(properties.word("X-MICROSOFT-CDO-INTENDEDSTATUS"))
+    free_busy = INTENDED.get(properties.word("X-MICROSOFT-CDO-INTENDEDSTATUS"))
     if free_busy is None and properties.word("TRANSP") == "TRANSPARENT":
         free_busy = "F"
     if free_busy:
@@ -202,7 +202,7 @@ def _alarm(source: Component) -> dict[str, Value]:
     """Return the map of an alarm; empty if it never goes off."""
     properties = Properties(source)
     trigger = getattr(properties.one("TRIGGER"), "dt", None)
-    found: dict[str, Value] = {"ac": _ALARM.get(properties.word("ACTION"), "d")}
+    found: dict[str, Value] = {"ac": ALARMS.get(properties.word("ACTION"), "d")}
     if isinstance(trigger, timedelta):
         found |= {"tt": "r", "tr": spell_duration(trigger)}
         related = properties.parameter("TRIGGER", "RELATED")

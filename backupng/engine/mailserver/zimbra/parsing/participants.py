@@ -11,20 +11,20 @@ from backupng.engine.mailserver.zimbra.parsing.addresses import parse_address
 
 _ORGANIZER_UNITS = 128
 """Length of the column `sender`."""
-_KINDS = {
+KINDS = {
     "INDIVIDUAL": "IND",
     "GROUP": "GRO",
     "RESOURCE": "RES",
     "ROOM": "ROO",
     "UNKNOWN": "UNK",
 }
-_ROLES = {
+ROLES = {
     "CHAIR": "CHA",
     "REQ-PARTICIPANT": "REQ",
     "OPT-PARTICIPANT": "OPT",
     "NON-PARTICIPANT": "NON",
 }
-_ANSWERS = {
+ANSWERS = {
     "ACCEPTED": "AC",
     "COMPLETED": "CO",
     "DECLINED": "DE",
@@ -33,7 +33,7 @@ _ANSWERS = {
     "NEEDS-ACTION": "NE",
     "TENTATIVE": "TE",
 }
-_ADDRESSES = {
+ADDRESSES = {
     "member": "MEMBER",
     "delto": "DELEGATED-TO",
     "delfrom": "DELEGATED-FROM",
@@ -61,14 +61,14 @@ def person_map(person: Any) -> dict[str, Value]:
 def attendee_map(person: Any) -> dict[str, Value]:
     """Return the map of an attendee."""
     found = person_map(person)
-    codes = (("cut", "CUTYPE", _KINDS), ("r", "ROLE", _ROLES), ("ptst", "PARTSTAT", _ANSWERS))
+    codes = (("cut", "CUTYPE", KINDS), ("r", "ROLE", ROLES), ("ptst", "PARTSTAT", ANSWERS))
     for key, name, words in codes:
         code = words.get(_parameter(person, name).upper())
         if code:
             found[key] = code
     if _parameter(person, "RSVP").upper() == "TRUE":
         found["v"] = "1"
-    for key, name in _ADDRESSES.items():
+    for key, name in ADDRESSES.items():
         word = _parameter(person, name)
         if word:
             found[key] = bare_address(word)

@@ -1,0 +1,268 @@
+"""The maps of an import: old ids -> new ids, of directory entries and of items.
+
+`map_<source server id>` at the root says what became of domains, classes of service, lists and
+accounts; `id_mapper` in an account's folder what became of its items, folders and tags. Both are
+sealed lines like a history's (FORMAT.md §4.5); a later line takes the place of an earlier one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from backupng.engine.backuppath import layout, metadata, values
+from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.histories import numbered
+from backupng.engine.backuppath.layout import Place
+from backupng.engine.errors import BackupPathBroken, BadRequest, BrokenItem, NotABackupPath
+from backupng.engine.model import AccountId, EntryKind, ItemId, to_ms
+
+MAPPED: Final = (EntryKind.DOMAIN, EntryKind.COS, EntryKind.LIST, EntryKind.ACCOUNT)
+MOST_ITEMS: Final = 500
+"""So many items one line tells of at most."""
+_LONGEST_ID, _LONGEST_NAME = 127, 320
+_HIGHEST_ITEM: Final = 2**31 - 1
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
+_ITEM: Final = re.compile(r"[1-9][0-9]{0,9}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """What became of one directory entry: its id and name at the source, and here."""
+
+    kind: EntryKind
+    old: str
+    new: str
+    name: str
+    here: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedItems:
+    """What became of items of one account: of which server and account they were."""
+
+    server_id: str
+    account: AccountId
+    items: Mapping[ItemId, ItemId]
+
+
+class _Lines:
+    """A file of sealed lines that one writer adds to."""
+
+    def __init__(self, tree: Tree, path: Place) -> None:
+        self._tree, self._path = tree, path
+        data = tree.read(path, limit=values.LONGEST_FILE)
+        where = str(tree.root / path)
+        self.bodies, self._good, self._digits = _read(data or b"", path, where=where)
+        self._is_there = data is not None
+        self._is_named = False
+        """Its name is durable with the next sync: who made the file may have been killed before."""
+
+    def add(self, body: dict[str, Any], now: datetime) -> None:
+        """Add one line; durable with the tree's next sync."""
+        head = {"n": len(self.bodies) + 1, "t": to_ms(now)}
+        spelled = head | body
+        data, digits = metadata.seal(self._digits, values.dump_body(spelled))
+        if self._good + len(data) > values.LONGEST_FILE:
+            raise BackupPathBroken(
+                f"{self._tree.root / self._path} has become too long for a map.",
+                hint="Move it away: what is there already is then recognised by its content.",
+            )
+        cut_to = self._good if self._is_there else None
+        self._tree.append(self._path, data, cut_to=cut_to, named=self._is_named)
+        self.bodies.append(spelled)
+        self._good, self._digits = self._good + len(data), digits
+        self._is_there = self._is_named = True
+
+
+class IdMap:
+    """`map_<server id>` of a tree: what became of the directory entries of that server."""
+
+    def __init__(self, tree: Tree, server_id: str) -> None:
+        """Read it; without a file it is empty. Raises BackupPathBroken, ReadError."""
+        self._tree = tree
+        self._lines = _Lines(tree, layout.map_file(server_id))
+        self._found = {(each.kind, each.old): each for each in map(_mapped, self._lines.bodies)}
+
+    def __iter__(self) -> Iterator[Mapped]:
+        return iter(self._found.values())
+
+    def new_id(self, kind: EntryKind, old: str) -> str | None:
+        """Return the id here of what had that id at the source."""
+        found = self._found.get((kind, old))
+        return found.new if found else None
+
+    def note(self, mapped: Mapped, now: datetime) -> None:
+        """Remember what became of an entry, durably after `sync`; what is known adds nothing.
+
+        One that a kill takes back is found again by its name.
+        """
+        key = (mapped.kind, mapped.old)
+        if self._found.get(key) != mapped:
+            self._lines.add(_spell(mapped), now)
+            self._found[key] = mapped
+
+    def sync(self) -> None:
+        """Have everything that was noted be durable."""
+        self._tree.sync()
+
+
+class ItemMap:
+    """The `id_mapper` of an account here, as to one account of one source server.
+
+    Maps old item ids to new ones, those of folders and tags among them.
+    """
+
+    def __init__(
+        self, tree: Tree, account: AccountId, *, server_id: str, source: AccountId
+    ) -> None:
+        """Read it; without a file it is empty. Raises BackupPathBroken, ReadError."""
+        self._tree = tree
+        self._lines = _Lines(tree, layout.id_mapper(account))
+        self._server_id, self._source = server_id, source
+        self._found: dict[ItemId, ItemId] = {}
+        self._taken: set[ItemId] = set()
+        for each in map(_mapped_items, self._lines.bodies):
+            if (each.server_id, each.account) == (server_id, source):
+                self._take(each.items)
+
+    @property
+    def items(self) -> Mapping[ItemId, ItemId]:
+        """Old ids to new ones."""
+        return self._found
+
+    def note(self, items: Mapping[ItemId, ItemId], now: datetime) -> None:
+        """Remember what became of items, durably; what is known already adds nothing."""
+        news = [(old, new) for old, new in items.items() if self._found.get(old) != new]
+        for at in range(0, len(news), MOST_ITEMS):
+            some = dict(news[at : at + MOST_ITEMS])
+            body = {"server": self._server_id, "account": self._source}
+            self._lines.add(body | {"items": {str(old): new for old, new in some.items()}}, now)
+            self._take(some)
+        if news:
+            self._tree.sync()
+
+    def holds(self, new: ItemId) -> bool:
+        """Say whether some item is known to have become that one."""
+        return new in self._taken
+
+    def _take(self, items: Mapping[ItemId, ItemId]) -> None:
+        self._found |= items
+        self._taken.update(items.values())
+
+
+def maps_of(tree: Tree) -> list[str]:
+    """Return the names of the maps at the root of a tree, sorted."""
+    return [name for name in tree.names(Place()) if layout.server_of_map(name) is not None]
+
+
+def read_file(file: Path) -> tuple[list[Mapped], list[MappedItems]]:
+    """Read a map by its path: what it tells of entries, and of items.
+
+    Raises BadRequest (path_missing, path_not_readable), NotABackupPath for what is no map of ours,
+    BackupPathBroken for a damaged one.
+    """
+    tree = Tree(file.parent)
+    try:
+        data = tree.read(Place(file.name), limit=values.LONGEST_FILE)
+    finally:
+        tree.close()
+    if data is None:
+        raise BadRequest(f"There is no file {file}.", code="path_missing", hint="getMap shows one.")
+    if not data.startswith(b"{"):
+        raise NotABackupPath(
+            f"{file} is no map of Backup NG: those are text. The binary maps of Zextras, and other"
+            " files, cannot be read.",
+            code="unsupported_format",
+            hint="The maps of this server lie in its Backup Path: map_<source server id>.",
+        )
+    place = Place("/".join(file.parts[-3:])) if file.name == layout.ID_MAPPER else Place(file.name)
+    lines = metadata.read_lines(data, layout.chain_seed(place))
+    if lines.damage:
+        raise _damaged(str(file), lines.damage)
+    bodies, _, _ = _read(data, place, where=str(file))
+    try:
+        if place.name == layout.ID_MAPPER:
+            return [], [_mapped_items(body) for body in bodies]
+        return [_mapped(body) for body in bodies], []
+    except BrokenItem as error:
+        raise _damaged(str(file), str(error)) from error
+
+
+def _read(data: bytes, path: Place, *, where: str) -> tuple[list[dict[str, Any]], int, str]:
+    """Return the bodies of the intact lines, how many bytes they have, and their last digits.
+
+    A last line that does not check is what a kill or a power loss has left: nobody relied on it.
+    """
+    lines = metadata.read_lines(data, layout.chain_seed(path))
+    if lines.damage and data.find(b"\n", lines.good) not in (-1, len(data) - 1):
+        raise _damaged(where, lines.damage)
+    try:
+        bodies = [
+            numbered(values.load_body(body), number) for number, body in enumerate(lines.bodies, 1)
+        ]
+        check = _mapped_items if path.name == layout.ID_MAPPER else _mapped
+        for body in bodies:
+            check(body)
+    except BrokenItem as error:
+        raise _damaged(where, str(error)) from error
+    return bodies, lines.good, lines.digits
+
+
+def _damaged(where: str, why: str) -> BackupPathBroken:
+    return BackupPathBroken(
+        f"The map {where} is damaged: {why}.",
+        hint="Move it away: what was imported is then recognised by its content.",
+    )
+
+
+def _spell(mapped: Mapped) -> dict[str, Any]:
+    body = {"kind": mapped.kind.value, "old": mapped.old, "new": mapped.new, "name": mapped.name}
+    return body | ({"here": mapped.here} if mapped.here != mapped.name else {})
+
+
+def _mapped(body: Mapping[str, Any]) -> Mapped:
+    try:
+        kind, name = EntryKind(body["kind"]), _text(body["name"], _LONGEST_NAME)
+        if kind not in MAPPED:
+            raise ValueError(kind)
+        return Mapped(
+            kind=kind,
+            old=_text(body["old"], _LONGEST_ID),
+            new=_text(body["new"], _LONGEST_ID),
+            name=name,
+            here=_text(body.get("here", name), _LONGEST_NAME),
+        )
+    except (KeyError, ValueError) as error:
+        raise BrokenItem("a line is not what a map of entries says") from error
+
+
+def _mapped_items(body: Mapping[str, Any]) -> MappedItems:
+    try:
+        return MappedItems(
+            server_id=_text(body["server"], _LONGEST_ID),
+            account=AccountId(_text(body["account"], _LONGEST_ID)),
+            items={
+                _item(old): _item(str(values.integer(new)))
+                for old, new in values.mapping(body["items"]).items()
+            },
+        )
+    except (KeyError, ValueError) as error:
+        raise BrokenItem("a line is not what a map of items says") from error
+
+
+def _text(value: object, longest: int) -> str:
+    found = values.text(value)
+    if not 0 < len(found) <= longest or _CONTROL.search(found):
+        raise ValueError(value)
+    return found
+
+
+def _item(text: str) -> ItemId:
+    if not _ITEM.fullmatch(text) or int(text) > _HIGHEST_ITEM:
+        raise ValueError(text)
+    return ItemId(int(text))

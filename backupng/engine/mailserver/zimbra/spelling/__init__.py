@@ -1,0 +1,1 @@
+"""Contacts and calendar items spelled as the files that other programs read."""

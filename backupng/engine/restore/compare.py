@@ -1,0 +1,43 @@
+"""Compare: what was wanted and what is there, field by field (pure)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from backupng.engine.mailserver.zimbra.codes import three_bytes
+from backupng.engine.model import ItemKind, ItemState
+
+_SEEN: Final = "kind", "name", "subject", "flags", "unread", "tags", "color", "size", "digest"
+"""What must be the same when the destination is read again, besides the folder."""
+_TEXTS: Final = frozenset({"name", "subject", "tags"})
+_BARE: Final = {"flags": "", "tags": (), "color": 0}
+_MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
+
+
+def is_same(wanted: ItemState, found: ItemState) -> bool:
+    """Say whether a user sees the same. Texts as a database holds them, which no log does."""
+    return all(
+        _held(name, getattr(wanted, name)) == _held(name, getattr(found, name)) for name in _SEEN
+    )
+
+
+def is_half_made(wanted: ItemState, found: ItemState) -> bool:
+    """Say whether an equal item lacks what an injection gives it last.
+
+    That is its last version, or colour, flags, tags and date; it has none of its own instead. Mail
+    comes with all of these but the colour.
+    """
+    if found.digest != wanted.digest:
+        return True
+    if any(getattr(found, name) not in (getattr(wanted, name), _BARE[name]) for name in _BARE):
+        return False
+    lacking = {name for name in _BARE if getattr(found, name) != getattr(wanted, name)}
+    if wanted.kind in _MAIL:
+        return lacking == {"color"}
+    return bool(lacking) or found.date != wanted.date
+
+
+def _held(name: str, value: Any) -> Any:
+    if name not in _TEXTS:
+        return value
+    return tuple(map(three_bytes, value)) if isinstance(value, tuple) else three_bytes(value)

@@ -1,0 +1,47 @@
+"""All maps of a Backup Path as one: where shares lead to that name what came from other servers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from backupng.engine.backuppath import layout, mapfile
+from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.mapfile import IdMap, ItemMap
+from backupng.engine.errors import BackupPathBroken, ItemError
+from backupng.engine.model import AccountId, EntryKind, ItemId
+from backupng.engine.restore.importing.attributes import NewId
+
+
+class Maps:
+    """The map of the source that is imported now, then those of earlier imports."""
+
+    def __init__(self, tree: Tree, server_id: str, new_id: NewId) -> None:
+        """Read the maps; a damaged one says nothing, as it is told of where it is needed."""
+        self._tree, self._server_id, self._own = tree, server_id, new_id
+        self._others: dict[str, IdMap] = {}
+        for name in mapfile.maps_of(tree):
+            other = layout.server_of_map(name)
+            if other is None or other == server_id:
+                continue
+            try:
+                self._others[other] = IdMap(tree, other)
+            except (BackupPathBroken, ItemError):
+                continue
+
+    def new_id(self, kind: EntryKind, old: str) -> str | None:
+        """Return the id here of an entry of any source; None for one without a counterpart."""
+        found = self._own(kind, old)
+        for other in self._others.values():
+            found = found or other.new_id(kind, old)
+        return found
+
+    def items_of(self, account: AccountId) -> Mapping[ItemId, ItemId] | None:
+        """Return what became of an account's items; None if it was never imported."""
+        found = self._own(EntryKind.ACCOUNT, account)
+        server_id = self._server_id
+        for other_id, other in self._others.items():
+            if found is None:
+                found, server_id = other.new_id(EntryKind.ACCOUNT, account), other_id
+        if found is None:
+            return None
+        return ItemMap(self._tree, AccountId(found), server_id=server_id, source=account).items

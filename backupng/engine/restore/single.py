@@ -1,0 +1,94 @@
+"""Single items: which state of each comes back, and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from backupng.engine.model import ItemId, ItemKind, ItemState
+from backupng.engine.restore.compare import is_same
+from backupng.engine.restore.origins import Origins
+from backupng.engine.restore.rename import Plan, folder_named
+from backupng.engine.restore.select import Selection, living_at
+from backupng.engine.restore.undelete import Gone, visible
+
+_FIRST_OF_PATH = 2**41
+
+
+@dataclass(slots=True, kw_only=True)
+class Single:
+    """Chosen items of one account: as they were before `before`, or as they last lived.
+
+    They go where they were, or into the folder of that path, which is made.
+    """
+
+    gone: Gone
+    origins: Origins
+    items: Sequence[ItemId]
+    now: datetime
+    before: datetime | None = None
+    folder: str = ""
+    chosen: dict[ItemId, ItemState] = field(default_factory=dict)
+    """What was picked of each, as the backup has it."""
+
+    def selection(self) -> Selection:
+        """Return what to read."""
+        return Selection(
+            path=self.gone.path,
+            account=self.gone.account,
+            pick=self.pick,
+            look=self.look,
+            items=self.items,
+        )
+
+    def plan(self, plan: Plan) -> Plan:
+        """Complete a plan with the folders that the items go to."""
+        plan.frame = self._path_folders() if self.folder else self.origins.frame
+        plan.folders += plan.system
+        plan.system = []
+        return plan
+
+    def pick(self, history: Sequence[ItemState]) -> ItemState | None:
+        """Choose the state of that moment, else the last living one."""
+        if self.before is None:
+            state = next((each for each in reversed(history) if not each.deleted), None)
+        else:
+            state = living_at(history, self.before)
+        if state is None:
+            return None
+        self.chosen[state.item_id] = state
+        later = (each.start for each in history if each.mod > state.mod)
+        self.gone.moments[state.item_id] = next(later, self.now)
+        return state
+
+    def look(self, history: Sequence[ItemState], state: ItemState) -> ItemState:
+        """Return the state as it comes back."""
+        if self.folder:
+            return visible(replace(state, folder_id=self._path_folders()[-1].item_id))
+        moment = self.gone.moments[state.item_id]
+        return visible(replace(state, folder_id=self.origins.folder_of(history, state, moment)))
+
+    def is_in_place(self, present: ItemState) -> bool:
+        """Say whether an item lives as the state that was picked of it, and nothing is to do."""
+        state = self.chosen.get(present.item_id)
+        if state is None or self.folder:
+            return False
+        return present.folder_id == state.folder_id and is_same(state, present)
+
+    def _path_folders(self) -> list[ItemState]:
+        parent, found = ItemId(1), []
+        for number, name in enumerate(filter(None, self.folder.split("/"))):
+            own = ItemId(_FIRST_OF_PATH + number)
+            found.append(replace(folder_named(name), item_id=own, folder_id=parent))
+            parent = own
+        return found
+
+
+def cannot_come_back(kind: ItemKind) -> str:
+    """Say why an item of that kind is not restored by itself; empty if it is."""
+    if kind is ItemKind.CONVERSATION:
+        return "is a conversation: it follows from its messages. Give their ids"
+    if kind is ItemKind.MOUNTPOINT:
+        return "is a mountpoint: its owner shares the folder again"
+    return ""

@@ -1,0 +1,139 @@
+"""Item Restore on the sandbox: any item, any state, back to its owner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backupng.engine.errors import BackupError
+from backupng.engine.model import ItemKind
+from backupng.engine.operations.base import Report
+from backupng.engine.operations.do_item_restore import DoItemRestore
+from backupng.engine.operations.words import AccountNameOrId, ItemIds
+from tests.cast import ALICE, BOB, Office, message
+from tests.engine.restore.injecting import EVENT
+from tests.engine.restore.restoring import assert_balanced, at, subjects
+
+
+def item_restore(mail: Office, *items: int, account: str = ALICE, **words: Any) -> Report:
+    return mail.run(
+        DoItemRestore(account_name=AccountNameOrId(account), item_id=ItemIds(items), **words)
+    )
+
+
+def test_mail_of_an_emptied_trash_comes_back_to_its_folder_made_again(mail: Office) -> None:
+    folder = mail.client.create_folder(ALICE, "/Work")
+    item = mail.client.deliver(ALICE, message("Offer"), folder="/Work")
+    mail.scan()
+    mail.client.move(ALICE, item, "/Trash")
+    mail.scan()
+    mail.client.empty_folder(ALICE, "/Trash")
+    mail.client.delete(ALICE, folder)
+    mail.scan()
+
+    report = item_restore(mail, item)
+
+    offer = subjects(mail, ALICE)["Offer"]
+    assert offer["folder"] == "/Work"
+    assert report.counters["new_id"] == offer["id"] != item
+    assert f"Item {item} is item {offer['id']} in /Work." in report.notes
+    assert_balanced(report)
+
+
+def test_several_items_go_to_a_folder_that_is_made(mail: Office) -> None:
+    items = [mail.client.deliver(ALICE, message(each), folder="/Inbox") for each in ("a", "b")]
+    mail.scan()
+    mail.client.delete(ALICE, items[0])
+    mail.scan()
+
+    report = item_restore(mail, *items, restore_folder="/Inbox/Back/Here")
+
+    found = [i for i in mail.client.list(ALICE)["items"] if i["folder"] == "/Inbox/Back/Here"]
+    assert {i["subject"] for i in found} == {"a", "b"}
+    assert report.counters["restored"] == 2
+
+
+def test_an_earlier_state_of_a_living_item_comes_back_beside_it(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Mail"), folder="/Inbox")
+    mail.scan()
+    then = mail.now
+    mail.later(hours=1)
+    mail.client.flag(ALICE, item, ["+flagged"])
+    mail.scan()
+
+    item_restore(mail, item, date=at(then))
+
+    found = [i for i in mail.client.list(ALICE)["items"] if i["subject"] == "Mail"]
+    assert sorted(i["flags"] for i in found) == ["", "f"]
+
+
+def test_a_folder_a_contact_and_an_appointment_come_back(mail: Office) -> None:
+    client = mail.client
+    folder = client.create_folder(ALICE, "/Inbox/Deep")
+    contact = client.add_contact(ALICE, b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ann\r\nEND:VCARD")
+    event = client.add_calendar_item(ALICE, EVENT, kind=ItemKind.APPOINTMENT)
+    mail.scan()
+    for each in (contact, folder, event):
+        client.delete(ALICE, each)
+    mail.scan()
+
+    report = item_restore(mail, folder, contact, event)
+
+    listed = {(i["type"], i["folder"], i["name"]) for i in client.list(ALICE)["items"]}
+    assert ("folder", "/Inbox", "Deep") in listed
+    assert ("contact", "/Contacts", None) in listed
+    assert ("appointment", "/Calendar", None) in listed
+    assert report.counters["restored"] == 3
+
+
+def test_asked_again_it_is_there_already(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Once"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    mail.scan()
+
+    item_restore(mail, item)
+    again = item_restore(mail, item)
+
+    assert (again.counters["restored"], again.counters["skipped"]) == (0, 1)
+    assert len(subjects(mail, ALICE)) == 1
+
+
+def test_a_damaged_item_is_told_as_lost(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Bad"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    mail.scan()
+    (file,) = mail.backup_path.glob(f"accounts/{mail.account_id(ALICE)}/items/*/{item}")
+    file.write_bytes(file.read_bytes().replace(b"Bad", b"Mad", 1))
+
+    report = item_restore(mail, item)
+
+    assert report.unrestored == {ALICE: [(item, "broken item")]}
+    assert_balanced(report)
+
+
+def test_what_is_in_place_and_unchanged_is_refused_with_a_way_out(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Here"), folder="/Inbox")
+    mail.scan()
+
+    with pytest.raises(BackupError) as refused:
+        item_restore(mail, item)
+
+    assert refused.value.code == "already_exists"
+    assert "restore_folder" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("account", "item", "code"),
+    [(ALICE, 99999, "no_such_item"), (BOB, 2, "no_such_account"), ("x@y.z", 2, "no_such_account")],
+)
+def test_a_refused_item_restore_says_why(
+    office_of_module: Office, account: str, item: int, code: str
+) -> None:
+    with pytest.raises(BackupError) as refused:
+        item_restore(office_of_module, item, account=account)
+
+    assert refused.value.code == code
+    assert refused.value.hint
