@@ -24,12 +24,12 @@ from backupng.engine.model import (
     to_ms,
 )
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "item, n, t, until, mod, kind, deleted, folder, name, subject, sender, recipients, flags, tags,"
     " parent, date, size, digest"
 )
 _ALIVE: Final = "account = :account AND t < :before AND until >= :before AND NOT deleted"
-_FOLDERS: Final = ", ".join(f"'{kind.value}'" for kind in sorted(FOLDER_LIKE))
+FOLDERS: Final = ", ".join(f"'{kind.value}'" for kind in sorted(FOLDER_LIKE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +144,10 @@ def living(
         clauses.append("holds(:text, name, subject, sender, recipients)")
         (values["text"],) = rows.storable((wish.text.casefold(),))
     query = (
-        f"SELECT {_COLUMNS} FROM state WHERE {' AND '.join(clauses)}"  # noqa: S608  # all constant
+        f"SELECT {COLUMNS} FROM state WHERE {' AND '.join(clauses)}"  # noqa: S608  # all constant
         " ORDER BY item LIMIT :limit"
     )
-    return [_line(row) for row in connection.execute(query, values | {"limit": limit})]
+    return [line_of(row) for row in connection.execute(query, values | {"limit": limit})]
 
 
 def states_in(
@@ -174,25 +174,27 @@ def states_in(
     }
     inside = "folder = :folder AND " if folder is not None else ""
     query = (
-        f"SELECT {_COLUMNS} FROM state WHERE account = :account AND {inside}"  # noqa: S608
+        f"SELECT {COLUMNS} FROM state WHERE account = :account AND {inside}"  # noqa: S608
         "t >= :start AND t < :end AND (item, n) > (:item, :number) ORDER BY item, n LIMIT :limit"
     )
-    return [_line(row) for row in connection.execute(query, values)]
+    return [line_of(row) for row in connection.execute(query, values)]
 
 
 def history(connection: sqlite3.Connection, account: int, item: ItemId) -> list[Line]:
     """Return all states of an item, oldest first."""
-    query = f"SELECT {_COLUMNS} FROM state WHERE account = ? AND item = ? ORDER BY n"  # noqa: S608
-    return [_line(row) for row in connection.execute(query, (account, item))]
+    query = f"SELECT {COLUMNS} FROM state WHERE account = ? AND item = ? ORDER BY n"  # noqa: S608
+    return [line_of(row) for row in connection.execute(query, (account, item))]
 
 
 def folders(connection: sqlite3.Connection, account: int, before: int) -> list[Line]:
     """Return the states of all folders, search folders and mountpoints alive, ascending by item."""
     query = (
-        f"SELECT {_COLUMNS} FROM state WHERE {_ALIVE}"  # noqa: S608  # all constant
-        f" AND kind IN ({_FOLDERS}) ORDER BY item"
+        f"SELECT {COLUMNS} FROM state WHERE {_ALIVE}"  # noqa: S608  # all constant
+        f" AND kind IN ({FOLDERS}) ORDER BY item"
     )
-    return [_line(row) for row in connection.execute(query, {"account": account, "before": before})]
+    return [
+        line_of(row) for row in connection.execute(query, {"account": account, "before": before})
+    ]
 
 
 def entries(connection: sqlite3.Connection, account: int) -> list[EntryLine]:
@@ -290,7 +292,8 @@ def _entry_line(row: Sequence[Any]) -> EntryLine:
     )
 
 
-def _line(row: Sequence[Any]) -> Line:
+def line_of(row: Sequence[Any]) -> Line:
+    """Return what a row of `COLUMNS` says."""
     item, number, start, until, mod, kind, deleted, folder, *rest = row
     *texts, flags, tags, parent, date, size, digest = rest
     name, subject, sender, recipients = map(rows.as_text, texts)

@@ -121,7 +121,7 @@ class Catalog:
         accounts = self._path.accounts()
         for done, account in enumerate(accounts):
             tick(done, len(accounts))
-            self._ask(account, lambda _connection, _number: None)
+            self.ask(account, lambda _connection, _number: None)
 
     def renew(self, accounts: Iterable[AccountId], tick: Tick = silent) -> None:
         """Read these accounts anew, whatever is known of them. Raises sqlite3.Error, OSError."""
@@ -193,18 +193,18 @@ class Catalog:
                 connection, number, folder=folder, span=span, after=after, limit=_PAGE
             )
 
-        while page := self._ask(account, ask) or ():
+        while page := self.ask(account, ask) or ():
             yield from page
             after = (page[-1].item, page[-1].number)
 
     def history(self, account: AccountId, item: ItemId) -> list[Line]:
         """Return all states of an item, oldest first."""
-        return self._ask(account, lambda each, number: answers.history(each, number, item)) or []
+        return self.ask(account, lambda each, number: answers.history(each, number, item)) or []
 
     def folders(self, account: AccountId, *, before: datetime | None = None) -> list[Line]:
         """Return the states of the folders, search folders and mountpoints there were."""
         moment = _ms(before)
-        return self._ask(account, lambda each, number: answers.folders(each, number, moment)) or []
+        return self.ask(account, lambda each, number: answers.folders(each, number, moment)) or []
 
     def search(
         self,
@@ -234,7 +234,7 @@ class Catalog:
 
         Of an account that is behind only the entry's own history is read.
         """
-        found = self._ask_if_current(account, answers.entries)
+        found = self.ask_as_it_is(account, answers.entries)
         if found is None:
             with suppress(ItemError):
                 found = answers.entries_in(self._path.entry_history(EntryKind.ACCOUNT, account))
@@ -245,7 +245,7 @@ class Catalog:
 
         Empty if that cannot be read; of an account that is behind only that is read.
         """
-        found = self._ask_if_current(account, answers.scans)
+        found = self.ask_as_it_is(account, answers.scans)
         if found is None:
             with suppress(ItemError):
                 history = self._path.mailbox_history(account)
@@ -254,15 +254,15 @@ class Catalog:
 
     def totals(self, account: AccountId) -> Totals:
         """Return the numbers of an account."""
-        return self._ask(account, answers.totals) or Totals()
+        return self.ask(account, answers.totals) or Totals()
 
     def unreadable(self, account: AccountId) -> list[tuple[ItemId, str]]:
         """Return the items whose histories cannot be read, and why; ascending."""
-        return self._ask(account, answers.unreadable) or []
+        return self.ask(account, answers.unreadable) or []
 
     def problem(self, account: AccountId) -> str:
         """Return why an account's own histories cannot be read; empty if they can."""
-        return self._ask(account, answers.problem_of) or ""
+        return self.ask(account, answers.problem_of) or ""
 
     def count_references(self, digest: Digest) -> int:
         """Return how many states of all accounts refer to a blob."""
@@ -283,23 +283,29 @@ class Catalog:
         def ask(connection: sqlite3.Connection, number: int) -> list[Line]:
             return answers.living(connection, number, wish, after=after, limit=limit)
 
-        return self._ask(account, ask) or []
+        return self.ask(account, ask) or []
 
-    def _ask(self, account: AccountId, ask: Ask[Answer]) -> Answer | None:
-        """Bring an account up to date and ask; None if the tree has no such account."""
+    def ask(self, account: AccountId, ask: Ask[Answer], *, tick: Tick = silent) -> Answer | None:
+        """Bring an account up to date and ask; None if the tree has no such account.
+
+        `tick` is told of what is read for it; what it raises ends that, and the next one goes on.
+        """
 
         def asked(database: Database) -> Answer | None:
-            number = self._current(database, account)
+            number = self._current(database, account, tick)
             return None if number is None else ask(database.connection, number)
 
         return self._with_database(asked)
 
-    def _ask_if_current(self, account: AccountId, ask: Ask[Answer]) -> Answer | None:
-        """Ask, unless the account is behind: then None."""
+    def ask_as_it_is(
+        self, account: AccountId, ask: Ask[Answer], *, is_behind: bool = False
+    ) -> Answer | None:
+        """Ask, unless the account is behind: then None, or with `is_behind` what is known of it."""
 
         def asked(database: Database) -> Answer | None:
             number, stamp = keeping.find_account(database.connection, account)
-            if number is None or not stamp or stamp != self._path.stamp(account):
+            is_current = stamp and stamp == self._path.stamp(account)
+            if number is None or not (is_behind or is_current):
                 return None
             return ask(database.connection, number)
 
@@ -323,7 +329,7 @@ class Catalog:
         for account_id in known.keys() - set(accounts):
             self._forget(database, known[account_id])
 
-    def _current(self, database: Database, account: AccountId) -> int | None:
+    def _current(self, database: Database, account: AccountId, tick: Tick = silent) -> int | None:
         """Return the number of an account, read from the tree before if it is behind."""
         connection = database.connection
         number, stamp = keeping.find_account(connection, account)
@@ -334,7 +340,7 @@ class Catalog:
             return None
         if number is None or stamp != now:
             if not self._is_told_now(database, account):
-                AccountReading(database, self._path, account).run()
+                AccountReading(database, self._path, account, tick).run()
             number, _ = keeping.find_account(connection, account)
         return number
 

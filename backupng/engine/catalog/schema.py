@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-NUMBER: Final = 1
+NUMBER: Final = 2
 FOREVER: Final = 2**63 - 1
 BUCKETS: Final = 100
 
@@ -39,7 +39,11 @@ CREATE TABLE state (
     parent INTEGER, date INTEGER, size INTEGER, digest BLOB, others BLOB,
     PRIMARY KEY (account, item, n)
 ) WITHOUT ROWID;
-CREATE INDEX inside ON state (account, folder, until) WHERE folder IS NOT NULL;
+CREATE INDEX inside ON state (account, folder, date, item, until, t, deleted, kind)
+    WHERE folder IS NOT NULL;
+CREATE INDEX begun ON state (account, t, deleted);
+CREATE INDEX folderlike ON state (account, item, n)
+    WHERE kind IN ('folder', 'mountpoint', 'search');
 CREATE TABLE reference (
     digest BLOB, account INTEGER, item INTEGER, n INTEGER,
     PRIMARY KEY (digest, account, item, n)

@@ -1,8 +1,9 @@
 """The process of one operation: one JSON line in, JSON lines out.
 
 It reads its line from standard input up to the end of file and writes to standard output
-`{"event": "progress", "phase", "done", "total", "counts"}`, `{"event": "log", "line", "level"}` and
-at last one `{"event": "end", "state", "error", "report"}`. It lives no longer than the process that
+`{"event": "progress", "phase", "done", "total", "counts"}`, `{"event": "log", "line", "level"}`,
+after phase 1 of an import one `{"event": "phase1", "said"}`, and at last one
+`{"event": "end", "state", "error", "report"}`. It lives no longer than the process that
 started it, and SIGTERM asks it to end at the next safe point.
 """
 
@@ -43,6 +44,10 @@ class WatchedContext(ServerContext):
         self._channel.progress(phase=phase, done=done, total=total, counts=dict(counts or {}))
         if self._stop.made:
             raise Stopped("The operation was stopped before its end.")
+
+    def announce_phase1(self, said: Mapping[str, Any]) -> None:
+        """Have the parent tell what phase 1 of an import came to."""
+        self._channel.write("phase1", said=said)
 
     def log(self, line: str, *, level: Level = Level.INFO) -> None:
         """Add an entry to the operation's log."""

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BackupError, BadRequest, ItemError, MailServerError
+from backupng.engine.mailserver.zimbra.attributes import created_of
 from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, EntryState, ItemKind
 from backupng.engine.operations.base import Context
 from backupng.engine.operations.moments import before_of
@@ -24,7 +25,6 @@ from backupng.engine.restore.select import first_moment, select_account
 from backupng.engine.scan.cos import classes_of, is_disabled
 
 _NOTHING_YET: Final = "not_initialized"
-_TIMESTAMPS: Final = ("%Y%m%d%H%M%S.%fZ", "%Y%m%d%H%M%SZ")
 _CLASSES_AND_DOMAINS: Final = (EntryKind.COS, EntryKind.DOMAIN)
 
 
@@ -99,8 +99,8 @@ def list_accounts(ctx: Context) -> AccountList:
     )
 
 
-def find_account_line(ctx: Context, account: str) -> AccountLine:
-    """Return one account by its id, `detailed`. Raises BadRequest (no_such_account)."""
+def find_account_line(ctx: Context, account: str, *, is_detailed: bool = True) -> AccountLine:
+    """Return one account by its id, `detailed` or not. Raises BadRequest (no_such_account)."""
     known: dict[str, _Known] = {}
     problem = ""
     try:
@@ -113,7 +113,7 @@ def find_account_line(ctx: Context, account: str) -> AccountLine:
     found = _lines(directory, known)
     if not found:
         raise BadRequest(f"There is no account {account}.", code="no_such_account")
-    line = next(detailed(ctx, found))
+    line = next(detailed(ctx, found)) if is_detailed else found[0]
     return replace(line, problem=problem or line.problem)
 
 
@@ -169,29 +169,16 @@ def expected(ctx: Context, account: str, moment: Moment) -> Expected:
     if not _entry_history(ctx, account):
         return Expected()
     selection = select_account(ctx.path, AccountId(account), before)
-    plan = order(selection.states)
+    plan = order(selection.states())
     return Expected(
         items=len(plan.items),
-        size_bytes=sum(state.size or 0 for state in plan.items),
+        size_bytes=sum(item.size for item in plan.items),
         folders=len(plan.folders),
         tags=len(plan.tags),
         mountpoints=len(plan.shares),
         unreadable=len(selection.unreadable),
-        kinds=Counter(state.kind for state in plan.items),
+        kinds=Counter(item.kind for item in plan.items),
     )
-
-
-def created_of(entry: DirectoryEntry) -> datetime | None:
-    """Return when the mail server made an entry, None if that is not said."""
-    return timestamp(entry.first("zimbraCreateTimestamp"))
-
-
-def timestamp(text: str) -> datetime | None:
-    """Return the moment that a directory spells so, None for what is none."""
-    for form in _TIMESTAMPS:
-        with suppress(ValueError):
-            return datetime.strptime(text, form).replace(tzinfo=UTC)
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,10 @@ class Settings:
     retention_days: int = 30
     accounts_retention_days: int = 30
     """How long deleted items, and deleted accounts, are kept; 0: for ever."""
+    allowed_paths: tuple[Path, ...] = ()
+    """Below these lie the folders that may be typed in the console; empty: the usual ones."""
+    closed_paths: tuple[Path, ...] = ()
+    """The folders of the mail store and of the program itself: no place for a backup."""
 
     @property
     def least_free_bytes(self) -> int:
@@ -70,6 +74,10 @@ class Context(Protocol):
         """The mail server, written."""
 
     @property
+    def backup_path(self) -> Path:
+        """Where the server's Backup Path lies, or is to lie."""
+
+    @property
     def path(self) -> BackupPath:
         """The server's Backup Path, opened. Raises BadRequest or BackupPathError."""
 
@@ -88,6 +96,12 @@ class Context(Protocol):
 
     def another(self) -> AbstractContextManager[tuple[Source, BackupPath]]:
         """Open mail server and Backup Path once more, for a process of its own."""
+
+    def twin(self) -> AbstractContextManager[Context]:
+        """Open all of it once more, for a process of its own; nobody hears what it reports."""
+
+    def announce_phase1(self, said: Mapping[str, Any]) -> None:
+        """Tell what phase 1 of an import came to, in values of JSON: it is mailed once."""
 
     def tick(
         self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
@@ -182,7 +196,8 @@ class Command:
 
     `command` is its name, `title` its name in words, `summary` the first line of its help page,
     `examples` are whole lines as an admin types them. Parameters are typed by their `aliases`;
-    `other_names` are understood, too.
+    `other_names` are understood, too. `may_stand_first` is the optional parameter whose value may
+    be typed without its name, before the other optional ones.
     """
 
     command: ClassVar[str]
@@ -191,6 +206,7 @@ class Command:
     examples: ClassVar[tuple[str, ...]]
     aliases: ClassVar[Mapping[str, str]] = {}
     other_names: ClassVar[Mapping[str, str]] = {}
+    may_stand_first: ClassVar[str] = ""
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
@@ -260,12 +276,27 @@ class IncompleteAnswer(BackupError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a lookup wants written to a file that one of its parameters names."""
+
+    file: Path
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup(Command):
     """A question answered at once, never queued."""
 
     def answer(self, ctx: Context) -> dict[str, Any]:
-        """Return the `response` of the JSON envelope. Raises IncompleteAnswer."""
+        """Return the `response` of the JSON envelope. Raises IncompleteAnswer.
+
+        A list in it that may be long is a Spool.
+        """
         raise NotImplementedError
+
+    def document(self, response: Mapping[str, Any]) -> Document | None:
+        """Return the file to write with this answer; None where none was asked for."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

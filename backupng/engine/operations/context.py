@@ -55,7 +55,7 @@ class ServerContext:
     The line is a dict of JSON values:
     `server` (name, kind, connection, backup_path, tree_id, host, catalog: the folder of catalogs),
     `settings` (zone, blob_codec, compression_level, skip_lists, space_threshold_mb,
-    retention_days, accounts_retention_days), and for an
+    retention_days, accounts_retention_days, allowed_paths, closed_paths), and for an
     operation's process also `operation` (id, command, parameters as texts) and `parent` (process
     id).
 
@@ -115,20 +115,25 @@ class ServerContext:
         return made
 
     @property
+    def backup_path(self) -> Path:
+        """Where the server's Backup Path lies, or is to lie."""
+        return Path(self._server["backup_path"])
+
+    @property
     def path(self) -> BackupPath:
         """The server's Backup Path, opened. Raises BadRequest or BackupPathError."""
         if self._path is None:
-            self._path = self._stack.enter_context(BackupPath.open(self._root))
+            self._path = self._stack.enter_context(BackupPath.open(self.backup_path))
         return self._path
 
     def check_owned_path(self) -> Room:
         """Refuse what `owned_path` and writing there would refuse; returns what is free there."""
-        return BackupPath.check_writable(self._root, self._owner)
+        return BackupPath.check_writable(self.backup_path, self._owner)
 
     def owned_path(self) -> BackupPath:
         """Return the server's Backup Path for a scan: made if its folder is empty."""
         if self._path is None or not self._owned:
-            path = BackupPath.open_or_create(self._root, self._owner, now=self.now)
+            path = BackupPath.open_or_create(self.backup_path, self._owner, now=self.now)
             path.least_free_bytes = self.settings.least_free_bytes
             path.tell = lambda line: self.log(line, level=Level.WARNING)
             path.listener = self._tell_catalog
@@ -147,6 +152,15 @@ class ServerContext:
         """Open mail server and Backup Path once more, for a process of its own."""
         with ServerContext(self._line, clock=self._clock) as other:
             yield other.source, other.owned_path()
+
+    @contextmanager
+    def twin(self) -> Iterator[ServerContext]:
+        """Open all of it once more, for a process of its own; nobody hears what it reports."""
+        with ServerContext(self._line, clock=self._clock) as other:
+            yield other
+
+    def announce_phase1(self, said: Mapping[str, Any]) -> None:
+        """Tell what phase 1 of an import came to."""
 
     def tick(
         self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
@@ -177,10 +191,6 @@ class ServerContext:
     def _folder(self) -> Path:
         return Path(self._server["connection"]["folder"])
 
-    @property
-    def _root(self) -> Path:
-        return Path(self._server["backup_path"])
-
 
 def named(hint: str, server: str) -> str:
     """Have the commands in a hint name the server by the name that the command line knows."""
@@ -209,4 +219,6 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         space_threshold_mb=values["space_threshold_mb"],
         retention_days=values.get("retention_days", 30),
         accounts_retention_days=values.get("accounts_retention_days", 30),
+        allowed_paths=tuple(map(Path, values.get("allowed_paths", ()))),
+        closed_paths=tuple(map(Path, values.get("closed_paths", ()))),
     )

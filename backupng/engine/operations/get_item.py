@@ -12,15 +12,14 @@ from typing import Any, ClassVar
 from backupng.engine.backuppath.blobs import UNPACK
 from backupng.engine.backuppath.store import BackupPath, BlobFile
 from backupng.engine.errors import BadRequest, ItemError, ReadError
-from backupng.engine.mailserver.zimbra.codes import SystemFolder
-from backupng.engine.model import FOLDER_LIKE, AccountId, ItemId, ItemState, to_ms
+from backupng.engine.model import FOLDER_LIKE, ItemId, ItemState, to_ms
 from backupng.engine.operations.base import BackupPathLookup, Context, IncompleteAnswer
+from backupng.engine.operations.folder_paths import FolderPaths, last_content
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.words import LAST, AccountNameOrId, Moment
 from backupng.engine.restore.select import find_account, state_at
 
 _NEXT = timedelta(milliseconds=1)
-_TOPS = frozenset({int(SystemFolder.ROOT), int(SystemFolder.USER_ROOT)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +47,12 @@ class GetItem(BackupPathLookup):
             raise BadRequest(
                 f"{entries[-1].entry.name} has no item {self.item} in the backup.",
                 code="no_such_item",
-                hint=f"It has {sum(1 for _ in path.items(account))} items there.",
+                hint=f"It has {sum(1 for _ in path.items(account))} items there. They are found by:"
+                f" backupng backup doItemSearch {account} type all search_filter all",
             )
         chosen = self._chosen(history, ctx)
-        states = [_shown(path, account, history, *each) for each in chosen]
+        folders = FolderPaths(path, account)
+        states = [_shown(path, folders, history, *each) for each in chosen]
         response = {
             "account": {"id": account, "name": entries[-1].entry.name},
             "item": self.item,
@@ -60,7 +61,7 @@ class GetItem(BackupPathLookup):
         try:
             _require_blobs(states)
             if self.dump_blob:
-                states[-1]["blob_base64"] = _dump(path, _content(history, chosen[-1][0]))
+                states[-1]["blob_base64"] = _dump(path, last_content(history, chosen[-1][0]))
         except ItemError as error:
             raise IncompleteAnswer(
                 f"Item {self.item}: {error}",
@@ -89,13 +90,13 @@ class GetItem(BackupPathLookup):
 
 def _shown(
     path: BackupPath,
-    account: AccountId,
+    folders: FolderPaths,
     history: Sequence[ItemState],
     state: ItemState,
     before: datetime,
 ) -> dict[str, Any]:
     """Return one element of `itemStates`; a deletion shows the content of the last living state."""
-    content = _content(history, state)
+    content = last_content(history, state)
     blob = _find_blob(path, content)
     ends = {before.mod: after.start for before, after in pairwise(history)}
     folder_like = content.kind in FOLDER_LIKE
@@ -104,7 +105,7 @@ def _shown(
         "end_date": to_ms(ends[state.mod]) if state.mod in ends else None,
         "type": state.kind.value,
         "deleted": state.deleted,
-        "folder": _folder_path(path, account, content.folder_id, before),
+        "folder": folders.find(content.folder_id, before),
         "name": content.name,
         "subject": None if folder_like else content.subject,
         "flags": content.flags,
@@ -125,44 +126,10 @@ def _find_blob(path: BackupPath, state: ItemState) -> BlobFile | None:
         return None
 
 
-def _readable_history(
-    path: BackupPath, account: AccountId, folder: ItemId
-) -> tuple[ItemState, ...]:
-    """Return a folder's history; a damaged one shortens a path, it does not hide the item."""
-    try:
-        return path.history(account, folder)
-    except ItemError:
-        return ()
-
-
 def _unpack(blob: BlobFile) -> str:
     """Return the shell command that prints the blob's plain bytes; the path always quoted."""
     path = str(blob.path).replace("'", "'\\''")
     return f"{UNPACK[blob.codec]} '{path}'"
-
-
-def _content(history: Sequence[ItemState], state: ItemState) -> ItemState:
-    """Return the state itself, or of a deletion the last living one before it."""
-    living = [each for each in history if not each.deleted and each.mod <= state.mod]
-    return living[-1] if state.deleted and living else state
-
-
-def _folder_path(
-    path: BackupPath, account: AccountId, folder: ItemId | None, before: datetime
-) -> str:
-    """Return the folder's path as it was just before that moment; a newer folder's as it began."""
-    names: list[str] = []
-    seen: set[ItemId] = set()
-    while folder is not None and folder not in _TOPS and folder not in seen:
-        seen.add(folder)
-        history = _readable_history(path, account, folder)
-        if not history:
-            break
-        then = state_at(history, before) or history[0]
-        then = _content(history, then)
-        names.append(then.name or "")
-        folder = then.folder_id
-    return "/" + "/".join(reversed(names))
 
 
 def _require_blobs(states: Sequence[Mapping[str, Any]]) -> None:
@@ -174,5 +141,5 @@ def _require_blobs(states: Sequence[Mapping[str, Any]]) -> None:
 def _dump(path: BackupPath, state: ItemState) -> str | None:
     if state.digest is None:
         return None
-    data = b"".join(path.blob(state.digest))
+    data = b"".join(path.blob(state.digest, size=state.size))
     return base64.b64encode(data).decode("ascii")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from backupng.engine.backuppath.store import BackupPath
@@ -34,6 +34,21 @@ def before_of(moment: Moment, now: datetime) -> datetime:
             hint="The newest state there is has the word last.",
         )
     return end_of_second(moment.at)
+
+
+def start_of(moment: Moment, now: datetime) -> datetime:
+    """Return the moment that a period begins with; before all time for `first`.
+
+    Raises BadRequest (date_in_future, or bad_value for a keyword that means nothing here).
+    """
+    if moment.keyword == "first":
+        return datetime.min.replace(tzinfo=UTC)
+    if moment.at is None:
+        raise BadRequest(
+            f"{moment.keyword!r} is no beginning of a period.", hint="A date, or the word first."
+        )
+    before_of(moment, now)
+    return moment.at.replace(microsecond=0)
 
 
 def spelled(moment: datetime, zone: str) -> str:

@@ -1,16 +1,18 @@
-"""A Backup Path that a parameter names, and what may be changed there: its own server's alone."""
+"""A folder that a parameter names: where it may lie, and what may be changed in it.
+
+A Backup Path is changed by its own server alone.
+"""
 
 from __future__ import annotations
 
-import os
-import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BackupError, BackupPathError, BadRequest, UnsupportedFormat
+from backupng.engine.backuppath.typed import USUAL_ROOTS, Bounds
+from backupng.engine.errors import BackupPathError, BadRequest, UnsupportedFormat
 from backupng.engine.operations.base import Context, open_named
 
 _NEWER: Final = "Use a newer version of Backup NG."
@@ -26,6 +28,20 @@ def opened(ctx: Context, backup_path: Path | None) -> Iterator[BackupPath]:
         yield path
 
 
+def bounds(ctx: Context, *, is_confined: bool = False) -> Bounds:
+    """Return where a typed folder may lie.
+
+    `is_confined`: below the allowed roots alone, for who is not logged in on the host itself.
+    """
+    tree = ctx.backup_path
+    return Bounds(
+        roots=ctx.settings.allowed_paths or (tree.parent, *USUAL_ROOTS),
+        tree=tree,
+        closed=ctx.settings.closed_paths,
+        is_confined=is_confined,
+    )
+
+
 def require_changeable(ctx: Context, path: BackupPath, *, hint: str = _NEWER) -> None:
     """Refuse to change a tree: another server's, or one that cannot be written.
 
@@ -39,7 +55,7 @@ def require_changeable(ctx: Context, path: BackupPath, *, hint: str = _NEWER) ->
             hint="Run the command there. Looking at it is allowed here.",
             path=str(path.tree.root),
         )
-    _require_writable(path)
+    path.tree.require_writable()
     if path.form.read_only:
         raise UnsupportedFormat(
             f"{path.tree.root} uses a newer format that this version can only read.", hint=hint
@@ -52,24 +68,3 @@ def _own_id(ctx: Context) -> str:
         return ctx.path.form.server_id
     except (BadRequest, BackupPathError):
         return ctx.source.server_id
-
-
-def _require_writable(path: BackupPath) -> None:
-    try:
-        path.tree.require_writable()
-    except BackupError as error:
-        if os.statvfs(path.tree.root).f_flag & os.ST_RDONLY:
-            message, hint = "lies on a disk that is mounted read-only", "Mount it for writing."
-        else:
-            message = f"cannot be written by the user {_user_name()}"
-            hint = "Make that user the owner of the folder."
-        raise BadRequest(
-            f"{path.tree.root} {message}.", code="path_not_writable", hint=hint
-        ) from error
-
-
-def _user_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())

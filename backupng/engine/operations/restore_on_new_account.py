@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import ClassVar
 
-from backupng.engine.errors import BadRequest, ItemError
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BadRequest
 from backupng.engine.mailserver.port import Destination
 from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, ItemId
 from backupng.engine.operations.account_scan import settle
-from backupng.engine.operations.base import Context, Level, Operation, Report
-from backupng.engine.operations.moments import (
-    before_of,
-    known_by,
-    lags_since,
-    require_scanned,
-    spelled,
-)
+from backupng.engine.operations.base import Context, Operation, Report
+from backupng.engine.operations.moments import before_of, require_scanned, spelled, start_of
+from backupng.engine.operations.named_path import opened
+from backupng.engine.operations.restoring import NO_HSM, Restoring, known_at, undelete_name
 from backupng.engine.operations.words import (
+    FIRST,
     NO_ADDRESSES,
     AccountName,
     AccountNameOrId,
@@ -26,15 +26,20 @@ from backupng.engine.operations.words import (
     Moment,
     is_address,
 )
-from backupng.engine.redolog.files import LogFiles
 from backupng.engine.restore.inject import Injection
-from backupng.engine.restore.provision import CHILDREN_CARRIED, attributes_for
-from backupng.engine.restore.rename import order
-from backupng.engine.restore.select import find_account, first_moment, select_account, state_at
-from backupng.engine.scan.beside import Beside
+from backupng.engine.restore.known import Nothing
+from backupng.engine.restore.losses import LossWatch, lost_shares
+from backupng.engine.restore.new_account import NewAccount, is_unfinished, mark_of
+from backupng.engine.restore.rename import Plan, grant_count
+from backupng.engine.restore.select import (
+    Selection,
+    find_account,
+    first_moment,
+    select_account,
+    state_at,
+)
+from backupng.engine.restore.undelete import Deleted
 from backupng.engine.scan.uncertainty import uncertain
-
-OLDER_STATE = "restored in an older state: the scan could not read the newer one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +54,10 @@ class RestoreOnNewAccount(Operation):
     examples: ClassVar[tuple[str, ...]] = (
         'backupng backup dorestoreonnewaccount John NewJohn "28/09/2021 10:15:10"',
     )
+    other_names: ClassVar[Mapping[str, str]] = {"undelete_start_time": "undelete_start_date"}
 
     after_interruption: ClassVar[str] = (
-        "The new account is incomplete: delete it, then run the restore again."
+        "The new account is incomplete. Run the same restore again: it goes on from there."
     )
 
     source_account: AccountNameOrId
@@ -59,67 +65,110 @@ class RestoreOnNewAccount(Operation):
     date: Moment = field(metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
     restore_chat_buddies: bool | None = field(default=None, metadata={"values": "true|false"})
     notifications: Addresses = NO_ADDRESSES
+    apply_hsm: bool = field(default=False, metadata={"values": "true|false"})
+    restore_datasource: bool = field(default=True, metadata={"values": "true|false"})
+    undelete: bool = field(default=False, metadata={"values": "true|false"})
+    undelete_start_date: Moment = field(
+        default=FIRST, metadata={"values": '"dd/MM/yyyy HH:mm:ss"|first'}
+    )
     hide_in_gal: bool = field(default=False, metadata={"values": "true|false"})
+    backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
+    dryrun: bool = field(default=False, metadata={"values": "true|false"})
 
     def check(self, ctx: Context) -> None:
         """Refuse what cannot be met: unknown source, taken or foreign destination, wrong date."""
-        self._prepare(ctx)
+        with opened(ctx, self.backup_path) as path:
+            self._prepare(ctx, path)
 
     def run(self, ctx: Context) -> Report:
-        """Select, rename, inject, read back."""
+        """Select, rename, inject, read back; only the plan is told in a dry run."""
+        with opened(ctx, self.backup_path) as path:
+            return self._restore(ctx, path)
+
+    def _restore(self, ctx: Context, path: BackupPath) -> Report:
         report = Report()
-        prepared = self._settle(ctx, report)
-        known = _known(ctx, prepared)
-        _begin(ctx, "reading the backup")
-        selection = select_account(ctx.path, prepared.account, prepared.before)
-        plan = order(selection.states)
-        entry = self._create(ctx, prepared, report)
-        _begin(ctx, "restoring items", total=plan.size)
-        with ctx.destination.open(entry) as writer:
-            injection = Injection(
-                path=ctx.path,
-                writer=writer,
-                holds=ctx.destination.holds,
-                accounts={prepared.account: AccountId(entry.entry_id)},
-                tick=lambda done, total: ctx.tick(
-                    done, total, phase="restoring items", counts=injection.counts
-                ),
+        prepared = self._settle(ctx, path, report)
+        known = known_at(ctx, path, prepared.account, prepared.before)
+        restoring = Restoring(ctx, report, prepared.entry.name)
+        selection = select_account(path, prepared.account, prepared.before)
+        watch = LossWatch(selection, now=ctx.now)
+        parts = [(selection, restoring.plan(selection))]
+        if self.undelete:
+            parts.append(self._deleted(ctx, prepared, restoring))
+        plans = [plan for _, plan in parts]
+        numbers = _numbers(plans)
+        if self.dryrun:
+            restoring.foretell(plans, **numbers)
+        else:
+            new = NewAccount(ctx.destination, prepared.entry, self._mark(prepared))
+            numbers["data_sources"] = self._fill(ctx, prepared, restoring, new, parts)
+            restoring.tell(**numbers)
+            report.notes += new.notes
+            report.warnings += new.warnings
+        self._note(ctx, report, prepared, known=known, shares=lost_shares(plans[0]))
+        if self.date.keyword and watch.first_loss is not None:
+            report.warnings.append(
+                f"{watch.number} items, more than half of the mailbox, were deleted since"
+                f" {spelled(watch.first_loss, ctx.settings.zone)}: the last state is without them."
             )
-            injection.run(plan)
-        _tell(ctx, report, prepared, [*selection.unreadable, *injection.errors])
-        unrestored = [(item, error.cause) for item, error in selection.unreadable]
-        unrestored += injection.unrestored
-        if unrestored:
-            report.unrestored[prepared.entry.name] = sorted(unrestored)
-        report.counters = {
-            "planned": plan.size + len(selection.unreadable),
-            **injection.counts,
-            "unrestored": len(unrestored),
-            "folders": len(plan.folders),
-            "tags": len(plan.tags),
-            "mountpoints_not_carried": len(plan.shares),
-            "grants_not_carried": injection.grants_lost,
-            **({"pending": len(selection.pending)} if selection.pending else {}),
-        }
-        if outdated := [(item, OLDER_STATE) for item in sorted(selection.outdated)]:
-            report.unreadable[prepared.entry.name] += outdated
-        self._note(ctx, report, prepared, known=known)
         return report
 
-    def _settle(self, ctx: Context, report: Report) -> _Prepared:
-        """Prepare, and have an uncertain account scanned first."""
-        prepared = self._prepare(ctx)
-        doubt = uncertain(ctx.path, prepared.account)
-        if doubt is None:
+    def _fill(
+        self,
+        ctx: Context,
+        prepared: _Prepared,
+        restoring: Restoring,
+        new: NewAccount,
+        parts: Sequence[tuple[Selection, Plan]],
+    ) -> int:
+        """Make the account and put everything into it; returns how many data sources came."""
+        is_continued = new.find(prepared.name) is not None
+        entry = new.make(prepared.name, hide_in_gal=self.hide_in_gal)
+        moved: dict[ItemId, ItemId] = {}
+        with ctx.destination.open(entry) as writer:
+            for number, (selection, plan) in enumerate(parts):
+                injection = Injection(
+                    selection=selection,
+                    writer=writer,
+                    holds=ctx.destination.holds,
+                    accounts={prepared.account: AccountId(entry.entry_id)},
+                    known=Nothing() if is_continued or number else None,
+                    moved=moved,
+                )
+                restoring.inject(plan, injection)
+        carried = new.add_data_sources(entry, moved) if self.restore_datasource else 0
+        new.complete(entry, moved)
+        return carried
+
+    def _deleted(
+        self, ctx: Context, prepared: _Prepared, restoring: Restoring
+    ) -> tuple[Selection, Plan]:
+        """Choose what had been deleted until that moment, for a folder of its own."""
+        start = start_of(self.undelete_start_date, ctx.now)
+        deleted = Deleted.of(prepared.path, prepared.account, start, prepared.before)
+        deleted.but_living = prepared.before
+        selection = deleted.selection()
+        plan = restoring.plan(selection)
+        return selection, deleted.plan(plan, top=undelete_name(ctx))
+
+    def _mark(self, prepared: _Prepared) -> str:
+        moment = self.date.keyword or spelled(prepared.before, "UTC")
+        return mark_of(prepared.entry, moment)
+
+    def _settle(self, ctx: Context, path: BackupPath, report: Report) -> _Prepared:
+        """Prepare, and have an uncertain account of this server scanned first."""
+        prepared = self._prepare(ctx, path)
+        doubt = uncertain(path, prepared.account)
+        if doubt is None or self.backup_path is not None:
             return prepared
         settle(ctx, prepared.account, doubt, report)
-        return self._prepare(ctx)
+        return self._prepare(ctx, path)
 
-    def _prepare(self, ctx: Context) -> _Prepared:
-        require_scanned(ctx.path)
+    def _prepare(self, ctx: Context, path: BackupPath) -> _Prepared:
+        require_scanned(path)
         before = before_of(self.date, ctx.now)
-        account, history = find_account(ctx.path, self.source_account, before=before)
-        first = first_moment(ctx.path, account, history)
+        account, history = find_account(path, self.source_account, before=before)
+        first = first_moment(path, account, history)
         if before <= first:
             raise BadRequest(
                 f"{history[0].entry.name} was not in the backup yet at that time.",
@@ -127,45 +176,48 @@ class RestoreOnNewAccount(Operation):
                 hint=f"The first moment is {spelled(first, ctx.settings.zone)}.",
                 first=int(first.timestamp() * 1000),
             )
+        if self.undelete and start_of(self.undelete_start_date, ctx.now) >= before:
+            raise BadRequest(
+                "undelete_start_date lies after the moment of the restore.",
+                code="bad_period",
+                hint="What was deleted between the two comes along.",
+            )
         state = state_at(history, before) or history[0]
         name = full_name(self.destination_account, state.entry.name)
+        found = _Prepared(path, account, state.entry, before, settings_of=state.start, name=name)
         check_destination(ctx.destination, name)
-        return _Prepared(account, state.entry, before, settings_of=state.start, name=name)
-
-    def _create(self, ctx: Context, prepared: _Prepared, report: Report) -> DirectoryEntry:
-        source = prepared.entry
-        attributes = attributes_for(source, hide_in_gal=self.hide_in_gal)
-        cos = source.first("zimbraCOSId")
-        if cos and ctx.destination.entry(EntryKind.COS, cos) is None:
-            del attributes["zimbraCOSId"]
-            report.warnings.append(
-                f"The class of service {cos} is gone; the domain's default is used."
+        begun = ctx.destination.entry(EntryKind.ACCOUNT, name)
+        if begun is not None and begun.first("zimbraNotes") != self._mark(found):
+            raise BadRequest(
+                f"The account {name} exists: another restore into it is unfinished.",
+                code="already_exists",
+                hint="Run that one again with the same words, or delete the account.",
             )
-        entry = ctx.destination.create_account(prepared.name, attributes)
-        for child in source.children:
-            if child.kind in CHILDREN_CARRIED:
-                try:
-                    ctx.destination.add_child(entry, child)
-                except ItemError as error:
-                    report.notes.append(f"The {child.kind} {child.name} was not carried: {error}")
-        return entry
+        return found
 
-    def _note(self, ctx: Context, report: Report, prepared: _Prepared, *, known: str) -> None:
+    def _note(
+        self, ctx: Context, report: Report, prepared: _Prepared, *, known: str, shares: str
+    ) -> None:
         read_at = spelled(prepared.settings_of, ctx.settings.zone)
         if known:
             (report.notes if self.date.keyword else report.warnings).append(known)
         report.notes.append(f"Account settings are those read at {read_at}.")
         if self.restore_chat_buddies:
             report.notes.append("There is no chat here: restore_chat_buddies has no effect.")
-        shares = report.counters["mountpoints_not_carried"] + report.counters["grants_not_carried"]
-        if shares:
-            report.notes.append(f"{shares} shares name the old account and were not carried over.")
+        if self.apply_hsm:
+            report.notes.append(NO_HSM)
+        number = report.counters["mountpoints_not_carried"] + report.counters["grants_not_carried"]
+        if number:
+            report.notes.append(
+                f"{number} shares name the old account and were not carried over: {shares}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     """What the checks found: whom to restore, as of when, with which settings, as whom."""
 
+    path: BackupPath
     account: AccountId
     entry: DirectoryEntry
     before: datetime
@@ -173,30 +225,15 @@ class _Prepared:
     name: str
 
 
-def _tell(
-    ctx: Context, report: Report, prepared: _Prepared, failures: list[tuple[ItemId, ItemError]]
-) -> None:
-    """Log what was not restored, and why; a damaged backup is suspected."""
-    for item, error in failures:
-        ctx.log(f"{prepared.entry.name}, item {item}: {error}", level=Level.WARNING)
-    report.suspect(prepared.entry.name, failures)
-
-
-def _known(ctx: Context, prepared: _Prepared) -> str:
-    """Say how exactly the backup knows the mailbox; a scanner that lags is waited for before."""
-    log: LogFiles | None = ctx.source.redo_log
-    lag = lags_since(ctx.path, ctx.source.redo_log)
-    if lag is not None and prepared.before > lag:
-        beside = Beside(ctx.source, ctx.path, log=lambda line: ctx.log(line, level=Level.WARNING))
-        if beside.wait(lambda: ctx.tick(0, 0, phase="waiting for the Real-Time Scanner")):
-            # All of before this moment is saved, whatever comes now.
-            log = None
-    return known_by(ctx.path, prepared.account, prepared.before, zone=ctx.settings.zone, log=log)
-
-
-def _begin(ctx: Context, phase: str, *, total: int = 0) -> None:
-    ctx.tick(0, total, phase=phase)
-    ctx.log(f"{phase.capitalize()}: {total} in all." if total else f"{phase.capitalize()}.")
+def _numbers(plans: Sequence[Plan]) -> dict[str, int]:
+    return {
+        "folders": sum(len(plan.folders) for plan in plans),
+        "tags": sum(len(plan.tags) for plan in plans),
+        "mountpoints_not_carried": len(plans[0].shares),
+        "grants_not_carried": sum(
+            grant_count(state) for state in (*plans[0].system, *plans[0].folders)
+        ),
+    }
 
 
 def full_name(name: str, source: str) -> str:
@@ -206,7 +243,10 @@ def full_name(name: str, source: str) -> str:
 
 
 def check_destination(destination: Destination, name: str) -> None:
-    """Refuse an address that no new account can have. Raises BadRequest."""
+    """Refuse an address that no new account can have. Raises BadRequest.
+
+    That of an unfinished restore is taken: which one may go on there is seen when it is checked.
+    """
     domain = name.partition("@")[2]
     if not is_address(name):
         raise BadRequest(
@@ -218,7 +258,8 @@ def check_destination(destination: Destination, name: str) -> None:
             code="no_such_domain",
             hint="Take an address in one of the server's domains.",
         )
-    if destination.entry(EntryKind.ACCOUNT, name) is not None:
+    account = destination.entry(EntryKind.ACCOUNT, name)
+    if account is not None and not is_unfinished(account):
         raise BadRequest(
             f"The account {name} exists.",
             code="already_exists",

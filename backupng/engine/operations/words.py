@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NewType
 from zoneinfo import ZoneInfo
 
+from backupng.engine.backuppath.typed import misspelling
 from backupng.engine.errors import BadRequest
 
 AccountName = NewType("AccountName", str)
@@ -28,6 +29,8 @@ Words = NewType("Words", tuple)  # type: ignore[type-arg]  # a runtime key of WO
 Days = NewType("Days", int)
 """A whole number of days, 0 for ever; the manual calls it a String."""
 Domains = NewType("Domains", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
+Paths = NewType("Paths", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
+ItemIds = NewType("ItemIds", tuple)  # type: ignore[type-arg]  # a runtime key of WORDS
 NO_ADDRESSES = Addresses(())
 ALL_DOMAINS = Domains(())
 
@@ -58,6 +61,7 @@ class Moment:
 
 
 LAST = Moment(keyword="last")
+FIRST = Moment(keyword="first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,13 @@ def _parse_integer(text: str, _zone: ZoneInfo) -> int:
     return int(text)
 
 
+def _parse_items(text: str, _zone: ZoneInfo) -> tuple[int, ...]:
+    words = _parse_words(text, _zone)
+    if not words or not all(re.fullmatch(r"[0-9]{1,10}", word) for word in words):
+        raise ValueError("no id of an item, nor several with commas between them")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
 def _parse_days(text: str, _zone: ZoneInfo) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text):
         raise ValueError("no whole number of days from 0 to 99999")
@@ -199,10 +210,13 @@ def _parse_words(text: str, _zone: ZoneInfo) -> tuple[str, ...]:
 
 
 def _parse_path(text: str, _zone: ZoneInfo) -> Path:
-    path = Path(_parse_text(text, _zone))
-    if not path.is_absolute() or ".." in path.parts:
-        raise ValueError("not an absolute path without `..`")
-    return path
+    if flaw := misspelling(text):
+        raise ValueError(flaw)
+    return Path(re.sub("/+", "/", text))
+
+
+def _parse_paths(text: str, zone: ZoneInfo) -> tuple[Path, ...]:
+    return tuple(_parse_path(each, zone) for each in _parse_words(text, zone))
 
 
 def _plain(value: Any, _zone: ZoneInfo) -> str:
@@ -220,7 +234,11 @@ WORDS: dict[Any, Word] = {
     Addresses: Word("Email Address[,..]", _parse_addresses, _joined, "john@example.com"),
     Days: Word("String", _parse_days, _plain, "30"),
     Domains: Word("Domain Name[,..]", _parse_domains, _joined),
+    ItemIds: Word(
+        "Integer[,..]", _parse_items, lambda value, _zone: ",".join(map(str, value)), "4784"
+    ),
     Moment: Word("Date", _parse_moment, _spell_moment, '"28/09/2021 10:15:10"'),
+    Paths: Word("Path[,..]", _parse_paths, lambda value, _zone: ",".join(map(str, value)), "/mnt"),
     Path: Word("Path", _parse_path, _plain, "/mnt/import"),
     Words: Word("String[,..]", _parse_words, _joined),
     Text: Word("Text", _parse_lines, _plain),

@@ -89,7 +89,7 @@ class BlobCheck:
             self._tell(Flaw.WRONG_TYPE, digest, "it is no regular file", is_claimed=is_claimed)
             return
         try:
-            plain = self._verify(digest)
+            plain = self._verify(digest, max(filter(None, sizes), default=None))
         except BrokenItem as error:
             flaw, why = self._broken(digest, str(error))
             self._tell(flaw, digest, why, is_claimed=is_claimed)
@@ -103,12 +103,12 @@ class BlobCheck:
             elif not is_claimed and (mark := self.path.tree.mark(layout.blob_file(digest))):
                 self.references.unclaim(digest, changed_ns=mark[3])
 
-    def _verify(self, digest: Digest) -> int | None:
+    def _verify(self, digest: Digest, size: int | None) -> int | None:
         """Return how long the content is; None if the file is gone since its folder was listed."""
         opened = self.path.tree.open(layout.blob_file(digest))
         if opened is None:
             return None
-        length, plain = self._verifier.verify(opened, digest)
+        length, plain = self._verifier.verify(opened, digest, size)
         self.findings.counts["blobs"] += 1
         self.findings.counts["bytes_read"] += length
         return plain

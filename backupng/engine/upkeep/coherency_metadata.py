@@ -83,7 +83,7 @@ def histories_of(path: BackupPath, account: AccountId, findings: Findings) -> It
         if name in known:
             if _is_file(folder / name, kind, findings, account=account):
                 yield known[name]
-        elif name != "items":
+        elif name not in ("items", layout.ID_MAPPER):
             findings.leave(folder / name)
     _tell_lost(path, account, findings)
     items = layout.items_folder(account)
@@ -140,7 +140,7 @@ def frontier_of(path: BackupPath, account: AccountId | None) -> Frontier:
     try:
         return Frontier.of(path, account)
     except OperationError:
-        return Frontier(None, None)
+        return Frontier(None, None, None)
 
 
 def examine(path: BackupPath, history: History, frontier: Frontier | None = None) -> Examined:
@@ -259,7 +259,8 @@ def _is_broken_checkpoint(path: BackupPath, file: Place) -> bool:
 def check_top(path: BackupPath, findings: Findings, known: Iterable[str]) -> None:
     """Count the names at the root that are not the tree's."""
     for name, _ in _entries(path, Place(), findings):
-        if not name.startswith(".") and name not in known:
+        is_ours = name.startswith(".") or name in known or layout.server_of_map(name) is not None
+        if not is_ours:
             findings.leave(Place(name))
 
 

@@ -1,0 +1,163 @@
+"""Questions of who browses a mailbox at a moment; one account, up to date there.
+
+Items are what folders hold: no folders, tags and conversations. `before` is the moment just before
+which something held, in ms; `FOREVER` asks for what holds now.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Final
+
+from backupng.engine.catalog import rows
+from backupng.engine.catalog.answers import COLUMNS, FOLDERS, Line, line_of
+from backupng.engine.catalog.schema import FOREVER
+from backupng.engine.model import ItemId, ItemKind, from_ms
+
+_IS_ITEM: Final = f"kind NOT IN ({FOLDERS}, 'conversation', 'tag')"
+_BEGAN: Final = "account = :account AND t < :before AND NOT deleted"
+_IS_GONE: Final = (
+    "until < :before AND EXISTS (SELECT 1 FROM state AS next WHERE next.account = state.account"
+    " AND next.item = state.item AND next.n = state.n + 1 AND next.deleted"
+    " AND next.until >= :before)"
+)
+FIELDS: Final = ("subject", "sender", "recipients")
+"""What a search can be confined to; `subject` means the name as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What is asked of a folder at a moment; `gone`: also what was deleted out of it by then."""
+
+    folder: ItemId
+    before: int
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """What an item must have been like at any time: all that is given.
+
+    `text` stands in one of the `fields`, whatever the case of its letters; `dates` are the first
+    and the last of its own date, in seconds since the epoch, both included.
+    """
+
+    text: str = ""
+    fields: tuple[str, ...] = FIELDS
+    item: ItemId | None = None
+    kind: ItemKind | None = None
+    folder: ItemId | None = None
+    dates: tuple[int | None, int | None] = (None, None)
+
+
+def folder_states(connection: sqlite3.Connection, account: int) -> list[Line]:
+    """Return all states of folders, search folders and mountpoints, by item, oldest first."""
+    query = (
+        f"SELECT {COLUMNS} FROM state INDEXED BY folderlike"  # noqa: S608  # all constant
+        f" WHERE account = ? AND kind IN ({FOLDERS}) ORDER BY item, n"
+    )
+    return [line_of(row) for row in connection.execute(query, (account,))]
+
+
+def counts(connection: sqlite3.Connection, account: int, before: int) -> dict[ItemId, int]:
+    """Return how many items each folder held."""
+    query = (
+        f"SELECT folder, count(*) FROM state WHERE {_BEGAN} AND until >= :before AND {_IS_ITEM}"  # noqa: S608
+        " AND folder IS NOT NULL GROUP BY folder"
+    )
+    return dict(connection.execute(query, {"account": account, "before": before}))
+
+
+def count_gone(connection: sqlite3.Connection, account: int, inside: Inside) -> int:
+    """Return how many items were deleted out of a folder by then."""
+    query = (
+        f"SELECT count(*) FROM state WHERE {_BEGAN} AND folder = :folder AND {_IS_ITEM}"  # noqa: S608
+        f" AND {_IS_GONE}"
+    )
+    found: tuple[int] = connection.execute(query, _values(account, inside)).fetchone()
+    return found[0]
+
+
+def page(
+    connection: sqlite3.Connection, account: int, inside: Inside, *, first: int, limit: int
+) -> list[tuple[ItemId, int]]:
+    """Return items and numbers of their states in a folder, the youngest first."""
+    held = f"until >= :before OR ({_IS_GONE})" if inside.gone else "until >= :before"
+    query = (
+        f"SELECT item, n FROM state WHERE {_BEGAN} AND folder = :folder AND {_IS_ITEM}"  # noqa: S608
+        f" AND ({held}) ORDER BY date DESC, item DESC LIMIT :limit OFFSET :first"
+    )
+    values = _values(account, inside) | {"first": first, "limit": limit}
+    return list(connection.execute(query, values))
+
+
+def last_held(
+    connection: sqlite3.Connection, account: int, inside: Inside
+) -> tuple[datetime, datetime] | None:
+    """Return from when to when the last item was there that had left a folder by then."""
+    query = (
+        f"SELECT t, max(until) FROM state WHERE {_BEGAN} AND folder = :folder AND {_IS_ITEM}"  # noqa: S608
+        " AND until < :before"
+    )
+    start, end = connection.execute(query, _values(account, inside)).fetchone()
+    return None if end is None else (from_ms(start), from_ms(end))
+
+
+def changes_beside(
+    connection: sqlite3.Connection, account: int, *, before: int, after: int
+) -> tuple[datetime | None, datetime | None]:
+    """Return the last change before a moment and the first one from another one on."""
+    earlier = "SELECT max(t) FROM state WHERE account = ? AND t < ?"
+    later = "SELECT min(t) FROM state WHERE account = ? AND t >= ?"
+    (last,) = connection.execute(earlier, (account, before)).fetchone()
+    (first,) = connection.execute(later, (account, after)).fetchone()
+    return (
+        None if last is None else from_ms(last),
+        None if first is None else from_ms(first),
+    )
+
+
+def changes(
+    connection: sqlite3.Connection, account: int, limits: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return how many states began, and how many of them are deletions, between each two limits."""
+    query = (
+        "SELECT count(*), ifnull(sum(deleted), 0) FROM state WHERE account = ? AND t >= ? AND t < ?"
+    )
+    return [connection.execute(query, (account, *span)).fetchone() for span in pairwise(limits)]
+
+
+def found(
+    connection: sqlite3.Connection, account: int, sought: Sought, *, first: int, limit: int
+) -> list[tuple[ItemId, int]]:
+    """Return items and the numbers of the last states that are sought, the newest item first."""
+    clauses = ["account = :account", "NOT deleted", _IS_ITEM]
+    values: dict[str, Any] = {"account": account, "first": first, "limit": limit}
+    compared: dict[str, Any] = {
+        "item =": sought.item,
+        "kind =": sought.kind and sought.kind.value,
+        "folder =": sought.folder,
+        "date >=": sought.dates[0],
+        "date <=": sought.dates[1],
+    }
+    for number, (comparison, value) in enumerate(compared.items()):
+        if value is not None:
+            clauses.append(f"{comparison} :value{number}")
+            values[f"value{number}"] = value
+    if sought.text:
+        names = [each for each in FIELDS if each in sought.fields]
+        clauses.append(f"holds(:text, {', '.join(names)}{', name' * ('subject' in names)})")
+        (values["text"],) = rows.storable((sought.text.casefold(),))
+    query = (
+        f"SELECT item, max(n) FROM state WHERE {' AND '.join(clauses)}"  # noqa: S608  # all constant
+        " GROUP BY item ORDER BY item DESC LIMIT :limit OFFSET :first"
+    )
+    return list(connection.execute(query, values))
+
+
+def _values(account: int, inside: Inside) -> dict[str, Any]:
+    return {"account": account, "folder": inside.folder, "before": min(inside.before, FOREVER)}

@@ -1,0 +1,120 @@
+"""doUndelete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Final
+
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BadRequest
+from backupng.engine.mailserver.port import MailboxWriter
+from backupng.engine.operations.base import Context, Operation, Report
+from backupng.engine.operations.moments import before_of, start_of
+from backupng.engine.operations.named_path import opened
+from backupng.engine.operations.own_mailbox import OwnMailbox
+from backupng.engine.operations.restoring import NO_HSM, Restoring, known_at, undelete_name
+from backupng.engine.operations.words import NO_ADDRESSES, AccountName, Addresses, Moment
+from backupng.engine.restore.inject import Injection
+from backupng.engine.restore.rename import Plan, tag_named
+from backupng.engine.restore.undelete import Deleted
+
+_NOTHING: Final = "Nothing was deleted in that period: there is nothing to bring back."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoUndelete(Operation):
+    """Bring back what was deleted from a mailbox in a period."""
+
+    command: ClassVar[str] = "doUndelete"
+    title: ClassVar[str] = "Undelete"
+    summary: ClassVar[str] = "Undelete: brings back what was deleted from a mailbox in a period"
+    examples: ClassVar[tuple[str, ...]] = (
+        'backupng backup doundelete John "08/10/2021 10:15:00" last',
+        "backupng backup doUndelete john@example.com first last target_original_folder true",
+    )
+
+    account: AccountName
+    start_date: Moment = field(metadata={"values": '"dd/MM/yyyy HH:mm:ss"|first'})
+    end_date: Moment = field(metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
+    notifications: Addresses = NO_ADDRESSES
+    target_original_folder: bool = field(default=False, metadata={"values": "true|false"})
+    apply_hsm: bool = field(default=False, metadata={"values": "true|false"})
+    backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
+    dryrun: bool = field(default=False, metadata={"values": "true|false"})
+
+    def check(self, ctx: Context) -> None:
+        """Refuse an account that is not there, and a period that is none."""
+        with opened(ctx, self.backup_path) as path:
+            self._prepare(ctx, path)
+
+    def run(self, ctx: Context) -> Report:
+        """Choose by the time of deletion, put it into a folder or where it was, read back."""
+        with opened(ctx, self.backup_path) as path:
+            return self._undelete(ctx, path)
+
+    def _undelete(self, ctx: Context, path: BackupPath) -> Report:
+        report = Report()
+        mailbox, _, _ = self._prepare(ctx, path)
+        mailbox.settle(ctx, report)
+        mailbox, start, end = self._prepare(ctx, path)
+        known = known_at(ctx, path, mailbox.account, end)
+        restoring = Restoring(ctx, report, mailbox.entry.name)
+        name = undelete_name(ctx)
+        deleted = Deleted.of(path, mailbox.account, start, end)
+        deleted.tag = name if self.target_original_folder else ""
+        selection = deleted.selection()
+        plan = restoring.plan(selection)
+        plan = deleted.plan(plan, top="" if self.target_original_folder else name)
+        found = {"found_deleted": plan.size, "folders": len(plan.folders), "tags": len(plan.tags)}
+        if self.dryrun:
+            restoring.foretell([plan], **found)
+        else:
+            with ctx.destination.open(mailbox.entry) as writer:
+                injection = Injection(
+                    selection=selection,
+                    writer=writer,
+                    holds=ctx.destination.holds,
+                    accounts={mailbox.account: mailbox.account},
+                    known=deleted.gone,
+                    at_home=True,
+                    again=True,
+                )
+                self._make_tag(writer, deleted.tag, plan)
+                restoring.inject(plan, injection)
+            restoring.tell(**found)
+            if injection.top:
+                report.notes.append(f"What was deleted is in the folder /{injection.top}.")
+        report.notes += self._notes(plan)
+        if known:
+            (report.notes if self.end_date.keyword else report.warnings).append(known)
+        return report
+
+    def _prepare(self, ctx: Context, path: BackupPath) -> tuple[OwnMailbox, datetime, datetime]:
+        """Return the mailbox and its period: from the first moment to before the second."""
+        start, end = start_of(self.start_date, ctx.now), before_of(self.end_date, ctx.now)
+        if start >= end:
+            raise BadRequest(
+                "The period ends before it starts.",
+                code="bad_period",
+                hint="First the earlier date, or the word first; then the later one, or last.",
+            )
+        mailbox = OwnMailbox.of(ctx, path, self.account)
+        mailbox.require_known(end, ctx.settings.zone)
+        return mailbox, start, end
+
+    def _make_tag(self, writer: MailboxWriter, tag: str, plan: Plan) -> None:
+        if tag and plan.items:
+            writer.put_tag(tag_named(tag), keep=True)
+
+    def _notes(self, plan: Plan) -> Iterator[str]:
+        if not plan.size:
+            yield _NOTHING
+        if plan.shares:
+            yield f"{len(plan.shares)} mountpoints were deleted, too: they are not brought back."
+        if self.target_original_folder and plan.items and not self.dryrun:
+            yield "Messages and other items that came back bear a tag with today's date."
+        if self.apply_hsm:
+            yield NO_HSM

@@ -1,0 +1,85 @@
+"""The maps of imports as shares are checked and mended by, and how a broken share is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from backupng.engine.backuppath import layout, mapfile
+from backupng.engine.backuppath.mapfile import ItemMap, Mapped
+from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.errors import BackupError, BadRequest
+from backupng.engine.mailserver.port import Target
+from backupng.engine.model import AccountId, EntryKind, ItemId
+from backupng.engine.operations.base import Context, Report
+from backupng.engine.upkeep.shares import Flaw, MapOf, Problem
+
+_NAMED = 50
+_COUNTERS = {
+    Flaw.DANGLING: "dangling_ids",
+    Flaw.WRONG_ID: "wrong_ids",
+    Flaw.NO_TARGET: "missing_targets",
+    Flaw.NO_GRANT: "missing_grants",
+}
+
+
+def maps_there(ctx: Context) -> list[str]:
+    """Return the names of the maps in the server's Backup Path; none without one."""
+    try:
+        return mapfile.maps_of(ctx.path.tree)
+    except BackupError:
+        return []
+
+
+def load(ctx: Context, name: str) -> MapOf:
+    """Read a map by its name in the Backup Path, or by its full path.
+
+    Raises BadRequest (path_missing, bad_value), BackupPathError for what is no map of ours.
+    """
+    file = Path(name) if name.startswith("/") else ctx.backup_path / name
+    server_id = layout.server_of_map(file.name)
+    if server_id is None or (not name.startswith("/") and "/" in name):
+        raise BadRequest(
+            f"{name} is no name of a map.",
+            hint="A map is called map_<source server id>; it lies in the Backup Path.",
+        )
+    entries, _ = mapfile.read_file(file)
+    return _map_of(ctx.path, file.name, server_id, entries)
+
+
+def _map_of(path: BackupPath, name: str, server_id: str, entries: Iterable[Mapped]) -> MapOf:
+    new = {(each.kind, each.old): each.new for each in entries}
+
+    def new_id(kind: EntryKind, old: str) -> str | None:
+        return new.get((kind, old))
+
+    def items_of(old: str, owner: AccountId) -> Mapping[ItemId, ItemId]:
+        return ItemMap(path.tree, owner, server_id=server_id, source=AccountId(old)).items
+
+    return MapOf(name, new_id, items_of)
+
+
+def describe(problem: Problem) -> str:
+    """Tell a broken share in a sentence: whose, which, who is named, what a map proposes."""
+    what = "grant" if problem.grant is not None else "mountpoint"
+    named = problem.named or "nobody"
+    said = (
+        f"{problem.owner.name} ({problem.owner.entry_id}), {what} {problem.path}: {problem.flaw},"
+        f" {named}"
+    )
+    if isinstance(problem.remedy, Target):
+        said += f"; {problem.map_name} says {problem.remedy.owner}, folder {problem.remedy.folder}"
+    elif problem.remedy is not None:
+        said += f"; {problem.map_name} says {problem.remedy.grantee}"
+    return f"{said}."
+
+
+def tell(report: Report, problems: list[Problem]) -> None:
+    """Put broken shares into a report."""
+    for flaw, name in _COUNTERS.items():
+        report.counters[name] = sum(1 for each in problems if each.flaw is flaw)
+    for each in problems:
+        report.unreadable[each.owner.name].append((each.item.item_id, each.flaw.value))
+    report.warnings += [describe(each) for each in problems[:_NAMED]]
+    if len(problems) > _NAMED:
+        report.warnings.append(f"And {len(problems) - _NAMED} more: the log has all.")
