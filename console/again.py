@@ -9,12 +9,12 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
 from django.utils import timezone
 
-from backupng.engine.operations import OPERATIONS, parameters
+from backupng.engine.operations import OPERATIONS, parameters, words
 from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
 from backupng.engine.operations.do_fix_orphans import DoFixOrphans
 from backupng.engine.operations.do_purge import DoPurge
 from backupng.engine.operations.moments import before_of
-from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
+from backupng.engine.operations.words import LAST, Moment
 from backupng.engine.restore.select import find_account
 from console import asking, connect, roles, telling, wizard, wizards
 from console.models import OPEN_STATES, QueuedOperation, State
@@ -84,15 +84,16 @@ def begin_wizard(user: User, row: QueuedOperation) -> str:
     found = wizards.for_command(row.command)
     if found is None:
         raise LookupError(f"there is no wizard for {row.command}")
+    known, mode = found
     draft = wizard.start(
-        found,
+        known,
         owner=user,
         server=row.server,
-        account_id=_source(row),
-        words=found.words_of(row),
+        account_id="" if known.name in wizards.OF_SERVERS else _source(row),
+        words=mode.words_of(row),
         resumes=row,
     )
-    return reverse("wizard-step", args=[draft.pk, found.slugs[0]])
+    return wizard.Run(known, draft).first_url
 
 
 def ask(user: User, row: QueuedOperation, *, form: str = "") -> Asked:
@@ -103,12 +104,13 @@ def ask(user: User, row: QueuedOperation, *, form: str = "") -> Asked:
     dedupe = asking.once(user, f"again {row.pk}", form)
     if dedupe and (known := QueuedOperation.objects.filter(dedupe=dedupe).first()):
         return Asked(row=known, is_new=False)
-    operation = parameters.parse(OPERATIONS[row.command], row.parameters, row.server.zone_info)
+    texts = telling.parameters_again(row)
+    operation = parameters.parse(OPERATIONS[row.command], texts, row.server.zone_info)
     same = QueuedOperation.objects.filter(
         server=row.server, command=row.command, state__in=OPEN_STATES
     )
     for other in same.order_by("seq"):
-        if other.parameters == row.parameters:
+        if other.parameters == texts:
             return Asked(row=other, is_new=False)
     asked = asking.start(
         row.server,
@@ -122,7 +124,11 @@ def ask(user: User, row: QueuedOperation, *, form: str = "") -> Asked:
 
 def _source(row: QueuedOperation) -> str:
     """Return the id of the account that an operation restores. Raises BackupError."""
-    asked = parameters.parse(RestoreOnNewAccount, row.parameters, row.server.zone_info)
-    before = before_of(asked.date, timezone.now())
+    texts = row.parameters
+    date = texts.get("date", str(LAST))
+    moment: Moment = words.parse(Moment, date, name="date", zone=row.server.zone_info)
+    before = before_of(moment, timezone.now())
+    names = ("source_account", "account", "account_name")
+    name = next((texts[each] for each in names if each in texts), "")
     with connect.context(row.server) as ctx:
-        return find_account(ctx.path, asked.source_account, before=before)[0]
+        return find_account(ctx.path, name, before=before)[0]

@@ -6,23 +6,68 @@ raises BackupError: MailServerUnreachable for a server whose operations run on a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, tzinfo
+from pathlib import Path
 
 from django.db import transaction
 from django.utils import timezone
 
 from backupng.engine.errors import BackupError, BadRequest
+from backupng.engine.model import AccountId, ItemId
 from backupng.engine.operations import accounts as engine_accounts
+from backupng.engine.operations import browsing as engine_browsing
 from backupng.engine.operations import cos as engine_cos
+from backupng.engine.operations import deletions as engine_deletions
+from backupng.engine.operations import transfers as engine_transfers
 from backupng.engine.operations.accounts import AccountLine, AccountList, Expected
+from backupng.engine.operations.browsing import (
+    FolderLine,
+    Inside,
+    ItemInTime,
+    ItemLine,
+    Known,
+    Sought,
+    View,
+    ms_before,
+)
 from backupng.engine.operations.cos import ClassOfService, Switched
+from backupng.engine.operations.deletions import Deletions
+from backupng.engine.operations.restoring import undelete_name
+from backupng.engine.operations.transfers import (
+    AccountToImport,
+    BackupToImport,
+    DomainToExport,
+    ExpectedOfImport,
+    Target,
+)
 from backupng.engine.operations.words import Moment
 from console import connect, hosting
 from console.models import CosFlag, Server
 
-__all__ = ["AccountLine", "AccountList", "ClassOfService", "Expected", "Switched"]
+__all__ = [
+    "AccountLine",
+    "AccountList",
+    "AccountToImport",
+    "BackupToImport",
+    "ClassOfService",
+    "Deletions",
+    "DomainToExport",
+    "Expected",
+    "ExpectedOfImport",
+    "FolderLine",
+    "Inside",
+    "ItemInTime",
+    "ItemLine",
+    "Known",
+    "Sought",
+    "Switched",
+    "Target",
+    "View",
+    "ms_before",
+]
 
 # Accounts
 
@@ -45,7 +90,7 @@ def detailed(server: Server, lines: Iterable[AccountLine]) -> list[AccountLine]:
         return list(engine_accounts.detailed(ctx, lines))
 
 
-def find_account(account_id: str) -> tuple[Server, AccountLine]:
+def find_account(account_id: str, *, is_detailed: bool = True) -> tuple[Server, AccountLine]:
     """Return an account by its id, `detailed`, and its server: the one it is on now, if any is.
 
     Raises BadRequest (no_such_account).
@@ -53,8 +98,7 @@ def find_account(account_id: str) -> tuple[Server, AccountLine]:
     gone: tuple[Server, AccountLine] | None = None
     for server in servers_here():
         try:
-            with connect.context(server) as ctx:
-                line = _named(engine_accounts.find_account_line(ctx, account_id), server)
+            line = account_of(server, account_id, is_detailed=is_detailed)
         except BackupError:
             continue
         if line.exists:
@@ -63,6 +107,22 @@ def find_account(account_id: str) -> tuple[Server, AccountLine]:
     if gone is None:
         raise BadRequest(f"There is no account {account_id}.", code="no_such_account")
     return gone
+
+
+def deleted_accounts(server: Server) -> list[AccountLine]:
+    """Return the accounts that the backup knows and the mail server has not any more, by name."""
+    with connect.context(server) as ctx:
+        ctx.path.accounts()  # a Backup Path that cannot be read has none, and says so
+        found = engine_accounts.list_accounts(ctx)
+    lines = (line for line in found.lines if not line.exists and line.protected_since)
+    return [_named(line, server) for line in lines]
+
+
+def account_of(server: Server, account_id: str, *, is_detailed: bool = True) -> AccountLine:
+    """Return an account of that server, `detailed`. Raises BadRequest (no_such_account)."""
+    with connect.context(server) as ctx:
+        found = engine_accounts.find_account_line(ctx, account_id, is_detailed=is_detailed)
+    return _named(found, server)
 
 
 def first_moment(server: Server, account_id: str) -> datetime | None:
@@ -85,6 +145,18 @@ def item_count(server: Server, account_id: str) -> int:
         return engine_accounts.item_count(ctx, account_id)
 
 
+def deletions(server: Server, account_id: str, start: Moment, end: Moment) -> Deletions:
+    """Return what was deleted from a mailbox in a period. Raises BadRequest (date_in_future)."""
+    with connect.context(server) as ctx:
+        return engine_deletions.deletions(ctx, account_id, start, end)
+
+
+def undelete_folder(server: Server) -> str:
+    """Return the path of the folder that an Undelete would make now."""
+    with connect.context(server) as ctx:
+        return f"/{undelete_name(ctx)}"
+
+
 def expected(server: Server, account_id: str, moment: Moment) -> Expected:
     """Return what a restore to that moment would plan; reads every item of the account.
 
@@ -92,6 +164,98 @@ def expected(server: Server, account_id: str, moment: Moment) -> Expected:
     """
     with connect.context(server) as ctx:
         return engine_accounts.expected(ctx, account_id, moment)
+
+
+# Mailboxes
+
+
+def read_up(server: Server, account_id: str, *, seconds: float) -> Known | None:
+    """Have the catalog read what it lacks of an account; None once it lacks nothing."""
+    with connect.context(server) as ctx:
+        return engine_browsing.read_up(ctx, AccountId(account_id), seconds=seconds)
+
+
+def mailbox(server: Server, account_id: str, inside: Inside, *, first: int, limit: int) -> View:
+    """Return a mailbox at a moment, and a page of one of its folders."""
+    with connect.context(server) as ctx:
+        return engine_browsing.view(ctx, AccountId(account_id), inside, first=first, limit=limit)
+
+
+def search(
+    server: Server, account_id: str, sought: Sought, *, first: int, limit: int
+) -> list[ItemLine]:
+    """Return items that were ever like that, the newest first."""
+    with connect.context(server) as ctx:
+        return engine_browsing.found(ctx, AccountId(account_id), sought, first=first, limit=limit)
+
+
+def items_at(
+    server: Server, account_id: str, items: Sequence[ItemId], before: datetime
+) -> list[ItemLine]:
+    """Return these items as they were at a moment, deleted ones as they were before that."""
+    with connect.context(server) as ctx:
+        return engine_browsing.items_at(ctx, AccountId(account_id), items, before)
+
+
+def changes(server: Server, account_id: str, limits: Sequence[datetime]) -> list[tuple[int, int]]:
+    """Return how many changes there were, and how many of them deletions, between each two."""
+    with connect.context(server) as ctx:
+        return engine_browsing.changes(ctx, AccountId(account_id), limits)
+
+
+def item_in_time(server: Server, account_id: str, item: int) -> ItemInTime:
+    """Return all states of an item. Raises BadRequest (no_such_item)."""
+    with connect.context(server) as ctx:
+        return engine_browsing.item_in_time(ctx, AccountId(account_id), ItemId(item))
+
+
+# Transfers
+
+
+def check_target(server: Server, path: Path, *, is_begun: bool) -> Target:
+    """Check a folder for an export, or for one that goes on there. Raises BadRequest (path_…)."""
+    with connect.context(server) as ctx:
+        return engine_transfers.check_target(ctx, path, is_begun=is_begun)
+
+
+def domains_to_export(server: Server) -> list[DomainToExport]:
+    """Return the domains of the mail server by name."""
+    with connect.context(server) as ctx:
+        return engine_transfers.domains_to_export(ctx)
+
+
+def sizes_to_export(server: Server) -> dict[str, int]:
+    """Return how many bytes the mailboxes of each domain hold, by its name."""
+    with connect.context(server) as ctx:
+        return engine_transfers.sizes_to_export(ctx)
+
+
+def backup_to_import(server: Server, path: Path) -> BackupToImport:
+    """Look at a backup that is to be imported. Raises BadRequest (path_…), BackupPathError."""
+    with connect.context(server) as ctx:
+        return engine_transfers.look_at_backup(ctx, path)
+
+
+def expected_of_import(
+    server: Server, path: Path, accounts: Collection[str], *, with_items: bool
+) -> ExpectedOfImport:
+    """Return what an import of these accounts, by their ids, would find."""
+    with connect.context(server) as ctx:
+        return engine_transfers.expected_of_import(ctx, path, accounts, with_items=with_items)
+
+
+def size_of_backup(server: Server, path: Path) -> int:
+    """Return how many bytes the blobs of a backup have on the disk."""
+    with connect.context(server) as ctx:
+        return engine_transfers.size_of_backup(ctx, path)
+
+
+def free_bytes(path: Path) -> int | None:
+    """Return how much is free where a folder lies; None if it is not there."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
 
 
 def _named(line: AccountLine, server: Server) -> AccountLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import log1p
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -76,6 +77,57 @@ def line(
         *(WIDTH, HEIGHT, name, name, name, words.title, name, words.finding),
         *(band, _BOTTOM, WIDTH, strokes, words.peak),
     )
+
+
+# A strip of days
+
+_DAY, _ROW, _STEPS = 20, 16, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayBar:
+    """A day of a strip: what is written below it and said of it, and its two numbers."""
+
+    label: str
+    text: str
+    changes: int
+    deletions: int
+
+
+def strip(days: Sequence[DayBar], *, words: Words, name: str) -> SafeString:
+    """Draw how much happened each day: a row of changes, below it one of deletions."""
+    most = max((max(day.changes, day.deletions) for day in days), default=0)
+    cells = format_html_join(
+        "",
+        '<g><title>{}</title><rect x="{}" y="0" width="{}" height="{}" class="h{}"/>'
+        '<rect x="{}" y="{}" width="{}" height="{}" class="d{}"/></g>',
+        (
+            (
+                *(day.text, n * _DAY, _DAY - 2, _ROW - 2, _step(day.changes, most)),
+                *(n * _DAY, _ROW, _DAY - 2, _ROW - 2, _step(day.deletions, most)),
+            )
+            for n, day in enumerate(days)
+        ),
+    )
+    labels = format_html_join(
+        "",
+        '<text x="{}" y="{}">{}</text>',
+        ((n * _DAY, 2 * _ROW + 9, day.label) for n, day in enumerate(days) if day.label),
+    )
+    return format_html(
+        '<svg viewBox="0 0 {} {}" class="chart strip" role="img"'
+        ' aria-labelledby="{}-title {}-finding"><title id="{}-title">{}</title>'
+        '<desc id="{}-finding">{}</desc>{}{}</svg>',
+        *(len(days) * _DAY, 2 * _ROW + 12, name, name, name, words.title, name, words.finding),
+        *(cells, labels),
+    )
+
+
+def _step(value: int, most: int) -> int:
+    """Return the shade of a value: 0 for nothing, up to `_STEPS`, by its order of magnitude."""
+    if value <= 0:
+        return 0
+    return 1 + min(_STEPS - 1, int((_STEPS - 1) * log1p(value) / log1p(most)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,10 +223,14 @@ def _sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What the process is watched with: `progress` is called often, `ending` says when to stop."""
+    """What the process is watched with: `progress` is called often, `ending` says when to stop.
+
+    `phase1` is told once what the first phase of an import came to.
+    """
 
     progress: Callable[[dict[str, Any]], None]
     ending: Callable[[], bool]
+    phase1: Callable[[dict[str, Any]], None] = lambda _said: None
 
 
 def execute(line: Mapping[str, Any], *, lock: int, watch: Watch) -> dict[str, Any] | None:
@@ -316,6 +320,8 @@ def _watch(process: subprocess.Popen[bytes], log: _Log, watch: Watch) -> dict[st
                 watch.progress({key: event[key] for key in ("phase", "done", "total", "counts")})
             case {"event": "log", "line": text, "level": level}:
                 log.add(text, level=level)
+            case {"event": "phase1", "said": dict() as said}:
+                watch.phase1(said)
             case {"event": "end"}:
                 return event
         if watch.ending() and not kill_at:

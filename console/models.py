@@ -32,6 +32,8 @@ PERMISSIONS = {
     "fix_backup": "Move what is broken out of Backup Paths",
     "browse_accounts": "See accounts and lists of their items",
     "restore": "Restore accounts",
+    "export_backup": "Export backups",
+    "import_backup": "Import backups",
     "stop_operation": "Stop operations one has started",
     "stop_any_operation": "Stop the operations of everybody",
     "toggle_scanner": "Enable and disable the Real-Time Scanner",

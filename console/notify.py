@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -19,7 +20,7 @@ from django.db.models import Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
 from backupng.engine.errors import BackupError
-from console import connect, hosting, properties, roles, telling
+from console import bells, connect, hosting, properties, roles, telling
 from console.letter import envelope, layout, numbers, purge, text
 from console.letter.carrier import MailServer
 from console.letter.text import Letter
@@ -58,9 +59,23 @@ def started(row: QueuedOperation) -> None:
     _tell(row, text.STARTED)
 
 
+def phase1_done(row: QueuedOperation, said: Mapping[str, Any]) -> None:
+    """Record what the first phase of an import came to; once, whoever says it again."""
+    with transaction.atomic():
+        _tell(row, text.PHASE_1, said)
+        ring(row.server, [row])
+
+
 def ended(row: QueuedOperation) -> None:
     """Record the end of an operation, whatever it is; call it in the transaction that says so."""
     _tell(row, text.ENDED)
+
+
+def ring(server: Server, rows: Iterable[QueuedOperation]) -> None:
+    """Have the mails about operations sent, if there are any; call it where they are recorded."""
+    waiting = Delivery.objects.filter(state=Delivery.State.WAITING)
+    if waiting.filter(notification__operation__in=[row.pk for row in rows]).exists():
+        bells.ring(server, bells.POST)
 
 
 def untold(server: Server) -> QuerySet[QueuedOperation]:
@@ -72,12 +87,13 @@ def untold(server: Server) -> QuerySet[QueuedOperation]:
     return removed.filter(~Exists(told)).select_related("server").order_by("seq")
 
 
-def _tell(row: QueuedOperation, event: str) -> None:
+def _tell(row: QueuedOperation, event: str, said: Mapping[str, Any] = text.NOTHING_SAID) -> None:
     """Make the record of an event, unless there is one."""
     try:
         with transaction.atomic():
             if not Notification.objects.filter(operation=row.pk, event=event).exists():
-                _record(QueuedOperation.objects.select_related("server").get(pk=row.pk), event)
+                now = QueuedOperation.objects.select_related("server").get(pk=row.pk)
+                _record(now, event, said)
     except Exception:
         if transaction.get_connection().needs_rollback:
             # Not the telling but the database has failed: the caller's transaction is void already,
@@ -86,9 +102,9 @@ def _tell(row: QueuedOperation, event: str) -> None:
         logger.exception("no notification could be made: %s, %s", row, event)
 
 
-def _record(row: QueuedOperation, event: str) -> None:
+def _record(row: QueuedOperation, event: str, said: Mapping[str, Any]) -> None:
     told = uuid.uuid4()
-    letter = _letter(row, told, event)
+    letter = _letter(row, told, event, said)
     notification = Notification.objects.create(
         id=told,
         level=letter.level,
@@ -114,9 +130,9 @@ def _group(row: QueuedOperation) -> str:
     return "scans" if numbers.is_scan(row) else "operations"
 
 
-def _letter(row: QueuedOperation, told: uuid.UUID, event: str) -> Letter:
+def _letter(row: QueuedOperation, told: uuid.UUID, event: str, said: Mapping[str, Any]) -> Letter:
     try:
-        return text.compose(row, notification=told, event=event)
+        return text.compose(row, notification=told, event=event, said=said)
     except Exception:
         logger.exception("the text of %s cannot be composed: %s", row, event)
         return text.plain(row, notification=told, event=event)

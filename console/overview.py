@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import BooleanField, Case, Count, OuterRef, Q, QuerySet, Subquery, When
+from django.utils.translation import gettext
 
 from backupng.engine.errors import BackupError
 from backupng.engine.operations.do_fix_orphans import DoFixOrphans
@@ -248,6 +249,16 @@ def form_of(server: Server) -> dict[str, Any]:
             }
     except BackupError as error:
         return {"problem": str(error), "hint": error.hint}
+
+
+def why_nothing_is_saved(server: Server) -> str:
+    """Say why nothing of a server's Backup Path can be restored or exported; empty if it can."""
+    form = form_of(server)
+    if problem := form.get("problem"):
+        return " ".join(filter(None, (problem, form["hint"])))
+    if not form["initialised"]:
+        return gettext("No SmartScan has ended yet: nothing is in the backup.")
+    return ""
 
 
 def _with_scans(servers: QuerySet[Server]) -> QuerySet[Any]:

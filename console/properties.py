@@ -14,7 +14,7 @@ from django.core.validators import validate_email
 
 from backupng.engine.errors import BadRequest
 from backupng.engine.operations import words
-from backupng.engine.operations.words import NO_ADDRESSES, Addresses
+from backupng.engine.operations.words import NO_ADDRESSES, Addresses, Paths
 from console.timetable import is_timetable
 
 _ANY_ZONE = ZoneInfo("UTC")
@@ -94,6 +94,7 @@ BLOB_CODEC = "ZxBackup_BlobCodec"
 COMPRESSION_LEVEL = "backupCompressionLevel"
 SPACE_THRESHOLD = "ZxBackup_SpaceThreshold"
 SKIP_LISTS = "backupSkipDLAndDynamicGroups"
+ALLOWED_PATHS = "allowed_paths"
 EXIT_CODES = "exitCodes"
 NOTIFICATION_RECIPIENTS = "notificationRecipients"
 NOTIFICATION_FROM = "notificationFrom"
@@ -200,6 +201,13 @@ PROPERTIES: tuple[Property, ...] = (
         kind=bool,
         default=False,
         meaning="Leave distribution lists and dynamic groups out of the backup.",
+    ),
+    Property(
+        name=ALLOWED_PATHS,
+        kind=Paths,
+        default=Paths(()),
+        default_label="the folder around the Backup Path, /mnt, /srv and /media",
+        meaning="Folders below which exports may be written and backups read from the console.",
     ),
     Property(
         name=EXIT_CODES,

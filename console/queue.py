@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -23,7 +23,7 @@ from backupng.engine.errors import BackupError, MailServerUnreachable
 from backupng.engine.operations import parameters
 from backupng.engine.operations.base import Operation
 from console import bells, connect, hosting, notify, outcomes, roles, suspicion
-from console.models import OPEN_STATES, Delivery, Origin, QueuedOperation, Server, State
+from console.models import OPEN_STATES, Origin, QueuedOperation, Server, State
 from console.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def tell_removed(server: Server) -> bool:
         rows = list(notify.untold(server)[:_TOLD_AT_ONCE])
         for row in rows:
             notify.ended(row)
-        _ring_for_mail(server, rows)
+        notify.ring(server, rows)
     return len(rows) == _TOLD_AT_ONCE
 
 
@@ -149,7 +149,7 @@ def _stop(row: QueuedOperation, by: str) -> State | None:
     now = timezone.now()
     if row.move(State.QUEUED, State.REMOVED, ended_at=now, stop_requested_by=by):
         notify.ended(row)
-        _ring_for_mail(row.server, [row])
+        notify.ring(row.server, [row])
         return State.QUEUED
     asked = {"stop_requested_at": now, "stop_requested_by": by}
     running = QueuedOperation.objects.filter(pk=row.pk, state=State.STARTED)
@@ -249,7 +249,7 @@ def _finish(row: QueuedOperation, end: dict[str, Any]) -> bool:
         if row.move(State.STARTED, state, ended_at=now, **row.ended_with(outcome)):
             notify.ended(row)
             suspicion.look_into(row.server, suspicion.in_report(outcome), queue_check)
-            _ring_for_mail(row.server, [row])
+            notify.ring(row.server, [row])
             return True
     logger.warning("%s was closed by somebody else before it ended as %s", row, state)
     return False
@@ -287,13 +287,6 @@ def _ring_for_the_rest(server: Server) -> None:
             Server.objects.filter(pk=locked.pk).update(drain_pending=False)
 
 
-def _ring_for_mail(server: Server, rows: Sequence[QueuedOperation]) -> None:
-    """Have the mails about operations sent, if there are any."""
-    waiting = Delivery.objects.filter(state=Delivery.State.WAITING)
-    if waiting.filter(notification__operation__in=[row.pk for row in rows]).exists():
-        bells.ring(server, bells.POST)
-
-
 def _has_ended(operation: uuid.UUID | None) -> bool:
     return (
         operation is not None
@@ -329,7 +322,7 @@ def _claim_as(server: Server, token: uuid.UUID) -> QueuedOperation | None:
         )
         claimed = rows.get(pk=row.pk)
         notify.started(claimed)
-        _ring_for_mail(server, [claimed])
+        notify.ring(server, [claimed])
         return claimed
 
 
@@ -337,7 +330,11 @@ def _run(row: QueuedOperation, lock: int, ending: Callable[[], bool]) -> None:
     """Run a claimed operation to its end, whatever happens, and record that end."""
     progress = Progress(row)
     try:
-        watch = hosting.Watch(progress=progress.note, ending=lambda: progress.look() or ending())
+        watch = hosting.Watch(
+            progress=progress.note,
+            ending=lambda: progress.look() or ending(),
+            phase1=lambda said: _persistently(lambda: notify.phase1_done(row, said), ending),
+        )
         _persistently(lambda: roles.check_requester(row), ending)
         line = _persistently(lambda: connect.line(row), ending)
         end = hosting.execute(line, lock=lock, watch=watch)

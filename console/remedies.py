@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
-from backupng.engine.errors import BrokenItem, InvalidItem, ReadError
+from backupng.engine.errors import (
+    BrokenItem,
+    InvalidItem,
+    LostBlob,
+    NoRoom,
+    ReadError,
+    ServerFault,
+)
 from backupng.engine.model import ItemId
-from backupng.engine.operations.restore_on_new_account import OLDER_STATE
+from backupng.engine.operations.restoring import OLDER_STATE
 from backupng.engine.restore.inject import CANNOT_HOLD, DIFFERS, NOT_FOUND
 from console import telling
 from console.models import QueuedOperation
@@ -47,6 +54,21 @@ _ADVICE: dict[str, tuple[str, str]] = {
             "The log has the server's words. Refused messages may pass while "
             "zimbra_lmtp_validate_messages is set to false; then run the operation again."
         ),
+    ),
+    LostBlob.cause: (
+        _("Its content is not in the backup any more."),
+        _(
+            "A Coherency Check looks for more of them; while the item is on the mail server, an "
+            "Account Scan saves it anew. Another copy of the Backup Path may have it."
+        ),
+    ),
+    NoRoom.cause: (
+        _("It is larger than the mail server takes, or the mailbox has no room for it."),
+        _("Raise the limit or the quota, then run the operation again."),
+    ),
+    ServerFault.cause: (
+        _("It is intact; the mail server failed over it."),
+        _("The log has the server's words. Run the operation again."),
     ),
     CANNOT_HOLD: (
         _("The destination has no items of this kind."),

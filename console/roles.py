@@ -33,6 +33,10 @@ PERMISSION_TO_ASK = {
     "doSmartScan": "run_scan",
     "rebuildCatalog": "run_scan",
     "doRestoreOnNewAccount": "restore",
+    "doUndelete": "restore",
+    "doItemRestore": "restore",
+    "doExport": "export_backup",
+    "doExternalRestore": "import_backup",
 }
 """By command: what a user needs to ask for it in the console."""
 

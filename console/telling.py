@@ -24,10 +24,13 @@ DRY_RUNS = Q(parameters__dryrun="true") | (
     Q(command=DoFixOrphans.command) & ~Q(parameters__has_key="dryrun")
 )
 """Finds the rows of which `is_dry_run` is true."""
+_OF_SHARES = frozenset({"doCheckShares", "doFixShares"})
 _ADDRESSES = "notifications"
+_EXPORT = "doExport"
 _SUBJECTS = (
     ("source_account", "destination_account"),
     ("account",),
+    ("account_name", "item_id"),
     ("source_path",),
     ("destination_path",),
     ("backup_path",),
@@ -51,15 +54,24 @@ _COUNTERS: Mapping[str, tuple[str, ...]] = {
         *("accounts_skipped_by_cos", "items_checked", "items_new", "items_updated"),
         *("items_deleted", "read_errors", "blobs_new", "bytes_read", "bytes_written"),
     ),
+    "doExport": (
+        *("accounts_exported", "accounts_left_out", "items_exported", "skipped"),
+        *("read_errors", "blobs_new", "bytes_read", "bytes_written"),
+    ),
     "doCoherencyCheck": (
         *("accounts", "metadata_files", "states", "blobs", "bytes_read", "broken_metadata"),
         *("missing_blobs", "wrong_digests", "orphans"),
     ),
+    "doCheckShares": ("accounts", "grants", "mountpoints"),
+    "doFixShares": ("accounts", "grants", "mountpoints", "repaired", "not_repairable"),
     "rebuildCatalog": ("accounts", "items", "states", "read_errors"),
 }
 _RESTORE_COUNTERS = ("planned", "restored", "skipped", "unrestored")
 """Counters that come first, in this order, and are told when they are zero too."""
 _FURTHER_COUNTERS = (
+    *("mailboxes", "mailboxes_failed", "mail", "contacts", "appointments", "tasks", "files"),
+    *("notes", "comments", "mountpoints", "data_sources", "grants"),
+    *("found_deleted", "unknown_folders", "new_id", "deleted_there", "too_large", "items", "bytes"),
     *("folders", "tags", "mountpoints_not_carried", "grants_not_carried"),
     *("domains", "classes_of_service", "lists", "entries_changed"),
     *("blobs_still_named", "blobs_too_young"),
@@ -82,6 +94,11 @@ _LABELS = {
     "on_their_way": "blobs on their way",
     "unjudged": "blobs that may be orphans",
     "bytes_in_trash": "bytes moved to .trash",
+    "found_deleted": "items found deleted",
+    "unknown_folders": "parents unknown",
+    "new_id": "new item",
+    "deleted_there": "skipped, deleted at the destination",
+    "too_large": "skipped, too large",
 }
 _WOULD = {
     "items_purged": "items that would be purged",
@@ -207,15 +224,25 @@ def requested_by(row: QueuedOperation) -> str:
     return f"{who} ({origin})" if who else str(origin)
 
 
-def command_line(row: QueuedOperation) -> str:
-    """Return the command that asks for the same."""
+def command_line(row: QueuedOperation, *, again: bool = False) -> str:
+    """Return the command that asks for the same; `again`: after it has not come to its end."""
     words = ["backupng", "--host", row.server.name, "backup", row.command]
-    mandatory = _mandatory(row)
+    mandatory, texts = _mandatory(row), parameters_again(row) if again else row.parameters
     for name in _parameter_names(row):
-        if name in row.parameters:
-            text = str(row.parameters[name])
+        if name in texts:
+            text = str(texts[name])
             words += [text] if name in mandatory else [name, text]
     return shlex.join(words)
+
+
+def parameters_again(row: QueuedOperation) -> dict[str, str]:
+    """Return the texts of the parameters of one that goes on where an ended one has come to.
+
+    An export goes on where it was cut off; everything else finds that out for itself.
+    """
+    texts: dict[str, str] = row.parameters
+    is_cut_off = row.command == _EXPORT and row.state != State.SUCCESSFUL
+    return texts | ({"resume": "true"} if is_cut_off else {})
 
 
 def monitor_command(row: QueuedOperation) -> str:
@@ -287,6 +314,11 @@ def is_check(row: QueuedOperation) -> bool:
     return row.command == DoCoherencyCheck.command
 
 
+def is_about_shares(row: QueuedOperation) -> bool:
+    """Say whether it looks for grants and mountpoints that lead nowhere."""
+    return row.command in _OF_SHARES
+
+
 def findings(row: QueuedOperation) -> tuple[Finding, ...]:
     """Return what a Coherency Check has found: by file or account, then by class."""
     found = []
@@ -341,6 +373,8 @@ def after_interruption(row: QueuedOperation) -> str:
 
 def _lost_in_words(row: QueuedOperation) -> list[str]:
     said = {"unrestored": "not restored", "unreadable": "not read"}
+    if is_about_shares(row):
+        return [f"{number} broken" for number in lost(row).values()]
     return [
         f"{number} {'item' if number == 1 else 'items'} {said[kind]}"
         for kind, number in lost(row).items()

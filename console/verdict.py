@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -40,15 +40,22 @@ def beside(moment: datetime | None, other: datetime | None = None) -> str:
 
 def activity(row: QueuedOperation) -> str:
     """Say what the operation does, as the beginning of a sentence."""
-    texts = row.parameters
+    texts: Mapping[str, str] = row.parameters
     if row.command == "doSmartScan":
         return gettext("Scanning %s") % row.server.name
+    if row.command == "doExport":
+        return gettext("Exporting %(server)s to %(folder)s") % {
+            "server": row.server.name,
+            "folder": texts.get("destination_path", "?"),
+        }
     if row.command == "doRestoreOnNewAccount":
         return gettext("Restoring %(source)s as of %(date)s into %(destination)s") % {
             "source": texts.get("source_account", "?"),
             "date": _as_of(texts.get("date", "?"), row.server.zone),
             "destination": texts.get("destination_account", "?"),
         }
+    if row.command == "doUndelete":
+        return gettext("Undeleting in the mailbox of %s") % texts.get("account", "?")
     return f"{telling.title(row)} {telling.subject(row)}".strip()
 
 
@@ -109,6 +116,13 @@ def _successful(line: Line) -> str:
             "losses": _lost(row),
         }
     counters = telling.report(row).get("counters", {})
+    if counters.get("planned") and telling.is_dry_run(row):
+        planned = counters["planned"]
+        return ngettext(
+            "Done in %(took)s, nothing was restored: the plan has %(number)s item.",
+            "Done in %(took)s, nothing was restored: the plan has %(number)s items.",
+            planned,
+        ) % {"took": took, "number": number(planned)}
     if counters.get("planned"):
         restored = counters.get("restored", 0)
         return ngettext(
@@ -116,6 +130,13 @@ def _successful(line: Line) -> str:
             "Done in %(took)s: %(number)s items were restored, nothing is missing.",
             restored,
         ) % {"took": took, "number": number(restored)}
+    if row.command == "doExport":
+        exported = counters.get("items_exported", 0) + counters.get("skipped", 0)
+        return ngettext(
+            "Done in %(took)s: %(number)s item lies in the folder, nothing is missing.",
+            "Done in %(took)s: %(number)s items lie in the folder, nothing is missing.",
+            exported,
+        ) % {"took": took, "number": number(exported)}
     if row.command == "doSmartScan":
         return gettext("Done in %s: the backup has everything that this scan found.") % took
     return gettext("Done in %s.") % took

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
 from backupng.engine.errors import BackupError, OperationError
+from backupng.engine.model import to_ms
 from backupng.engine.operations import LOOKUPS, OPERATIONS
-from backupng.engine.operations.base import Command
+from backupng.engine.operations.base import Command, Lookup
+from backupng.engine.operations.do_purge import DoPurge
 from backupng.engine.operations.words import Words
-from console import audit, connect, hosting, properties, queue, telling
+from console import audit, connect, hosting, properties, queue, suspicion, telling
 from console.cli import operations, output
 from console.cli.base import Console, ConsoleCommand
 from console.cli.cos import DoEnableDisableCos, GetCosBackupStatus
 from console.cli.scheduler import Scheduler
-from console.models import QueuedOperation, Server
+from console.models import QueuedOperation, Server, State
 from console.scanner import switching
 
 _NONE = Words(())
@@ -175,13 +178,77 @@ COMMANDS: dict[str, type[Command]] = {
 # Lookups
 
 
-def lookup_text(command: str, response: Mapping[str, Any], zone: ZoneInfo) -> str | bytes | None:
+def lookup_text(
+    command: str, response: Mapping[str, Any], zone: ZoneInfo
+) -> Iterable[str] | bytes | None:
     """Return what text mode prints for a lookup; None for the plain tree."""
-    if command == "getAvailableAccounts":
-        return _accounts_text(response, zone)
-    if command == "getItem":
-        return _item_text(response, zone)
+    match command:
+        case "getAvailableAccounts":
+            return _sections_text(response) or _accounts_text(response, zone)
+        case "getItem":
+            return _item_text(response, zone)
+        case "doItemSearch":
+            return output.listing("items", (_found(each, zone) for each in response["items"]), zone)
+        case "export-item" if "content_base64" in response:
+            return base64.b64decode(response["content_base64"])
     return None
+
+
+def completed(lookup: Lookup, response: dict[str, Any], server: Server) -> dict[str, Any]:
+    """Return a lookup's response with what only the console knows: what was run on the server."""
+    if lookup.command != "getBackupInfo" or getattr(lookup, "backup_path", None) is not None:
+        return response
+    rows = QueuedOperation.listed().filter(
+        server=server, command=DoPurge.command, state=State.SUCCESSFUL
+    )
+    real = (row for row in rows.order_by("-seq").iterator() if _is_purge_of_own(row.parameters))
+    purge = next(real, None)
+    check = suspicion.last_check(server)
+    return response | {
+        "last_purge_ended": _ended_ms(purge),
+        "last_coherency_check_ended": _ended_ms(check),
+    }
+
+
+def _is_purge_of_own(parameters: Mapping[str, str]) -> bool:
+    """Say whether a purge was a real one, of the server's own Backup Path."""
+    return parameters.get("dryrun") != "true" and "backup_path" not in parameters
+
+
+def _ended_ms(row: QueuedOperation | None) -> int | None:
+    return None if row is None or row.ended_at is None else to_ms(row.ended_at)
+
+
+def saved(response: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """Return the response of a lookup that was written to a file."""
+    kept = {key: value for key, value in response.items() if key != "content_base64"}
+    return kept | {"file": str(file)}
+
+
+def _found(item: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
+    """Return the block of an item that was found: what it has."""
+    shown = {key: value for key, value in item.items() if value is not None}
+    if "date" in shown:
+        # Elsewhere a date under that name is in seconds, and is not spelled.
+        shown["date"] = output.spell_value("of_date", shown["date"], zone)
+    return shown
+
+
+def _sections_text(response: Mapping[str, Any]) -> str:
+    """Return the sections that were asked for and not written to a file, a line an account."""
+    names = [] if "file" in response else [name for name in response if name != "accounts"]
+    lines: list[str] = []
+    for name in names:
+        section = response[name]
+        rows = section.items() if isinstance(section, Mapping) else section
+        lines += [f"# {name}", *map(_words, rows)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _words(row: Any) -> str:
+    if isinstance(row, str):
+        return row
+    return " ".join(row.values() if isinstance(row, Mapping) else row)
 
 
 def _accounts_text(response: Mapping[str, Any], zone: ZoneInfo) -> str:

@@ -17,7 +17,7 @@ Module = Mapping[str, type[Command]]
 DEFAULT_MODULE = "backup"
 PROCESSES = ("run", "worker", "scanner")
 """First words that start a process instead of naming a module."""
-_MAY_BEGIN_WITH_START = frozenset({"doSmartScan"})
+_MAY_BEGIN_WITH_START = frozenset({"doCheckShares", "doSmartScan"})
 """Commands that later manuals print with a first word `start`."""
 _CONFIG, _GLOBAL, _ALL = "config", "global", "all_servers"
 """In that module this scope is typed without the host, which is all of them."""
@@ -207,7 +207,11 @@ def _texts(command: type[Command], words: Sequence[str], module: str) -> dict[st
             f"command {command.command} requires more parameters: {missing} missing.", page=page
         )
     texts = dict(zip(mandatory, words, strict=False))
-    texts.update(_optional_texts(command, words[len(mandatory) :], page))
+    rest = words[len(mandatory) :]
+    if command.may_stand_first and len(rest) % 2:
+        # Names and values come in pairs: the odd word is a value without its name.
+        rest = [command.may_stand_first, *rest]
+    texts.update(_optional_texts(command, rest, page))
     return texts
 
 

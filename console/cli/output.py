@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from backupng.engine.catalog.spool import Spool
 from backupng.engine.errors import BackupError
 from backupng.engine.model import from_ms
 from backupng.engine.operations.words import DATE_FORMAT
@@ -30,9 +31,9 @@ _REFUSED = frozenset(
         "ambiguous_account", "no_such_domain", "no_such_cos", "no_such_item", "no_such_volume",
         "no_such_operation", "before_first_backup", "date_in_future", "bad_period", "path_missing",
         "path_not_readable", "path_not_writable", "path_not_empty", "path_not_a_backup",
-        "path_in_use", "path_case_insensitive", "path_damaged", "unsupported_format",
-        "blobless_dataset", "not_initialized", "version_mismatch", "already_exists",
-        "already_ended", "not_confirmed", "check_failed",
+        "path_not_allowed", "path_in_use", "path_case_insensitive", "path_damaged",
+        "unsupported_format", "blobless_dataset", "not_initialized", "version_mismatch",
+        "already_exists", "already_ended", "not_confirmed", "check_failed",
     }
 )  # fmt: skip
 _INDENT = " " * 8
@@ -52,7 +53,10 @@ _DATES = frozenset(
 )
 _DATE_ENDINGS = ("_date", "_moment", "_started", "_ended")
 _SIZES = frozenset(
-    {"size", "free_bytes", "available_space_for_metadata", "available_space_for_blobs"}
+    {
+        *("size", "free_bytes", "available_space_for_metadata", "available_space_for_blobs"),
+        *("blob_bytes", "blob_bytes_compressed"),
+    }
 )
 
 
@@ -64,8 +68,8 @@ class Answer:
     response: dict[str, Any] | None = None
     error: BackupError | None = None
     exit_status: int = EXIT_OK
-    text: str | bytes | None = None
-    """What text mode prints in place of the response's tree."""
+    text: Iterable[str] | bytes | None = None
+    """What text mode prints in place of the response's tree, whole or bit by bit."""
 
 
 def exit_of_error(error: BackupError, *, before_start: bool = False) -> int:
@@ -92,7 +96,12 @@ def refusal(host: str, error: BackupError, *, before_start: bool = False) -> Ans
 
 def envelope(answers: Sequence[Answer]) -> str:
     """Spell answers as the one line of `--json`."""
-    return json.dumps({each.host: _body(each) for each in answers}, ensure_ascii=False, default=str)
+    return "".join(envelope_parts(answers))
+
+
+def envelope_parts(answers: Sequence[Answer]) -> Iterator[str]:
+    """Yield that line bit by bit."""
+    return _json({each.host: _body(each) for each in answers})
 
 
 def error_text(error: BackupError) -> str:
@@ -106,6 +115,13 @@ def error_text(error: BackupError) -> str:
 def tree(response: Mapping[str, Any], zone: ZoneInfo) -> str:
     """Spell a response as the tree of text mode; dates in `zone`."""
     return "".join(f"{line}\n" for line in _lines(response, zone))
+
+
+def listing(name: str, entries: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> Iterator[str]:
+    """Yield a list as the tree has it, entry by entry."""
+    yield f"{_label(name)}\n"
+    for number, entry in enumerate(entries):
+        yield ("\n" if number else "") + indented(tree(entry, zone))
 
 
 def indented(text: str) -> str:
@@ -124,6 +140,25 @@ def spell_value(key: str, value: Any, zone: ZoneInfo) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(spell_value(key, each, zone) for each in value)
     return "" if value is None else _clean(str(value))
+
+
+def _json(value: Any) -> Iterator[str]:
+    """Yield a value as JSON; of a list that does not fit into memory, row by row."""
+    if isinstance(value, Mapping):
+        opening = "{"
+        for key, below in value.items():
+            yield f"{opening}{json.dumps(str(key), ensure_ascii=False)}: "
+            yield from _json(below)
+            opening = ", "
+        yield "{}" if opening == "{" else "}"
+    elif isinstance(value, Spool):
+        opening = "["
+        for line in value.lines():
+            yield f"{opening}{line}"
+            opening = ", "
+        yield "[]" if opening == "[" else "]"
+    else:
+        yield json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _body(answer: Answer) -> dict[str, Any]:

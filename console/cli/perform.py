@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
 from backupng.engine.operations.do_fix_orphans import DoFixOrphans
 from backupng.engine.operations.do_purge import DoPurge
 from console import asking, audit, connect, hosting, ledger, properties, telling
-from console.cli import backup, following, operations, output
+from console.cli import backup, following, operations, output, saving
 from console.cli.base import Console, ConsoleCommand
 from console.cli.grammar import Call, Switches, Usage
 from console.cli.operations import DoStopOperation, OperationCommand
@@ -149,13 +149,18 @@ def _answer(command: type[Command], call: Call, server: Server, terminal: Termin
 def _look_up(lookup: Lookup, server: Server) -> Answer:
     try:
         with connect.context(server) as ctx:
-            return _spell(lookup, lookup.answer(ctx), server.name, server.zone_info)
+            response = backup.completed(lookup, lookup.answer(ctx), server)
+            if document := lookup.document(response):
+                file = saving.save(document, tree=ctx.backup_path)
+                response = backup.saved(response, file)
+        return _spell(lookup, response, server.name, server.zone_info)
     except IncompleteAnswer as error:
         shown = _spell(lookup, error.response, server.name, server.zone_info)
         return replace(shown, error=error, exit_status=output.EXIT_FAILED)
 
 
 def _spell(command: Command, response: dict[str, Any], host: str, zone: ZoneInfo) -> Answer:
+    text: Iterable[str] | bytes | None
     if isinstance(command, ConsoleCommand):
         text = command.text(response)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from zoneinfo import ZoneInfo
 
 from console.cli import output
@@ -46,9 +47,9 @@ class Terminal:
     def answers(self, answers: Sequence[Answer]) -> int:
         """Print what the hosts answered and return the exit status: the highest of theirs."""
         if self.as_json:
-            line = f"{output.envelope(answers)}\n"
-            # A lone surrogate becomes the escape that JSON has for it.
-            sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
+            for part in chain(output.envelope_parts(answers), "\n"):
+                # A lone surrogate becomes the escape that JSON has for it.
+                sys.stdout.buffer.write(part.encode("utf-8", "backslashreplace"))
             sys.stdout.buffer.flush()
         else:
             for answer in answers:
@@ -65,9 +66,10 @@ class Terminal:
         if text is None:
             text = output.tree(answer.response or {}, _UTC)
         if headed:
-            plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+            plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else "".join(text)
             text = f"{answer.host}\n{output.indented(plain)}"
-        self.text(text)
+        for part in (text,) if isinstance(text, str | bytes) else text:
+            self.text(part)
         if answer.error:
             sys.stderr.write(output.error_text(answer.error))
 

@@ -1,144 +1,82 @@
-"""The step that asks what to make of an account's backup, and under which name."""
+"""The first step of Restore: what to make of an account's backup."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from backupng.engine.errors import BackupError, BadRequest
-from backupng.engine.operations.restore_on_new_account import check_destination, full_name
-from backupng.engine.restore.select import find_account
-from console import connect
-from console.models import OPEN_STATES, QueuedOperation
-from console.wizard import Choice, Run, StepForm
+from console.forms.destination import DestinationStep
+from console.wizard import Choice, Run, Words
+
+NEW, UNDELETE = "new", "undelete"
+MODES = ((NEW, _("Restore on New Account")), (UNDELETE, _("Undelete")))
 
 
-class ModeStep(StepForm):
-    """What to make of the account's backup, and under which name."""
+class ModeStep(DestinationStep):
+    """The Restore Mode; for a new account, its name and boxes besides."""
 
     slug = "mode"
     title = _("Mode")
     template = "console/wizard_mode.html"
-    refusals: ClassVar[Mapping[str, str]] = {
-        "already_exists": "destination_account",
-        "no_such_domain": "destination_account",
-        "bad_value": "destination_account",
-    }
-    fragments: ClassVar[Mapping[str, str]] = {"destination_account": "console/_destination.html"}
 
     mode = forms.ChoiceField(
         label=_("Restore Mode"),
-        choices=[("new", _("Restore on New Account"))],
-        initial="new",
+        choices=MODES,
+        initial=NEW,
         widget=forms.RadioSelect,
         error_messages={"required": _("Choose a mode.")},
     )
-    destination_account = forms.CharField(
-        label=_("Destination account name"),
-        max_length=254,
-        widget=forms.TextInput(
-            attrs={
-                "class": "wide",
-                "autocomplete": "off",
-                "autocapitalize": "none",
-                "spellcheck": "false",
-            }
-        ),
-        error_messages={"required": _("Type the name of the new account.")},
-    )
-    hide_in_gal = forms.BooleanField(label=_("Hide in GAL"), required=False)
+    field_order = ("mode",)
 
     def __init__(self, run: Run, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(run, data, **options)
-        check = reverse("wizard-check", args=[run.draft.pk, self.slug])
-        self.fields["destination_account"].widget.attrs.update(
-            {
-                "hx-get": f"{check}?field=destination_account",
-                "hx-trigger": "change",
-                "hx-target": "#destination",
-                "hx-swap": "morph:outerHTML",
-                "hx-ext": "morph",
-            }
-        )
-
-    known_as_deleted = False
-    """Whether the backup has a deleted account of the accepted name."""
+        self.fields["destination_account"].widget.attrs["hx-include"] = "#mode"
+        if self["mode"].value() == UNDELETE:
+            self.fields["destination_account"].required = False
 
     @classmethod
-    def words_from(cls, texts: Mapping[str, str], _zone: ZoneInfo) -> dict[str, str]:
-        """Return the words of a Restore on New Account there was."""
-        kept = {"mode": "new", "destination_account": texts.get("destination_account", "")}
-        return kept | ({"hide_in_gal": "on"} if texts.get("hide_in_gal") == "true" else {})
+    def words_from(cls, texts: Mapping[str, str], zone: ZoneInfo) -> Words:
+        """Return the words of a restore there was."""
+        if "destination_account" in texts:
+            return super().words_from(texts, zone) | {"mode": NEW}
+        return {"mode": UNDELETE}
 
     @property
-    def domain(self) -> str:
-        """The domain of the source, which a bare local part gets."""
-        return self.run.account.name.partition("@")[2]
+    def is_undelete(self) -> bool:
+        """Whether the mailbox itself gets back what was deleted."""
+        return bool(self["mode"].value() == UNDELETE)
+
+    def clean_mode(self) -> str:
+        """Return the mode; what was deleted can only come back into a mailbox that is there."""
+        mode = str(self.cleaned_data["mode"])
+        if mode == UNDELETE and not self.run.account.exists:
+            raise ValidationError(
+                gettext(
+                    "The mail server no longer has this account: "
+                    "choose Restore on New Account to bring it back."
+                )
+            )
+        return mode
 
     def clean_destination_account(self) -> str:
-        """Return the whole address if a new account can have it."""
-        name = full_name(self.cleaned_data["destination_account"], self.run.account.name)
-        try:
-            with connect.context(self.run.server) as ctx:
-                check_destination(ctx.destination, name)
-                with suppress(BadRequest):
-                    _, history = find_account(ctx.path, name)
-                    self.known_as_deleted = history[-1].deleted
-        except BackupError as error:
-            raise ValidationError(" ".join(filter(None, (str(error), error.hint)))) from error
-        if self._is_promised(name):
-            raise ValidationError(
-                gettext("An operation in the queue makes the account %s. Choose another name.")
-                % name
-            )
-        return name
-
-    @property
-    def accepted_name(self) -> str:
-        """The whole address, if what was typed is one that a new account can have."""
-        found = self.cleaned_data.get("destination_account") if self.is_bound else None
-        return str(found or "")
+        """Return the whole address if a new account can have it; an Undelete needs none."""
+        typed = str(self.cleaned_data["destination_account"])
+        return typed if self.is_undelete else super().clean_destination_account()
 
     def parameters(self) -> dict[str, str]:
-        """Return source, destination and whether the GAL shows it."""
-        return {
-            "source_account": self._source(),
-            "destination_account": self.cleaned_data["destination_account"],
-            "hide_in_gal": str(self.cleaned_data["hide_in_gal"]).lower(),
-        }
+        """Return what the chosen mode takes."""
+        return {"account": self.source} if self.is_undelete else super().parameters()
 
     def choices(self) -> list[Choice]:
-        """Return mode, accounts and Hide in GAL."""
-        made = gettext("%s (will be made)") % self.cleaned_data["destination_account"]
-        hidden = gettext("Yes") if self.cleaned_data["hide_in_gal"] else gettext("No")
-        return [
-            Choice(label=gettext("Mode"), text=gettext("Restore on New Account")),
-            Choice(label=gettext("Source"), text=self.run.account.name),
-            Choice(label=gettext("Destination"), text=made),
-            Choice(label=gettext("Hide in GAL"), text=hidden),
-        ]
-
-    def _source(self) -> str:
-        """Return the source's name; its id where the name alone may mean another account."""
-        account = self.run.account
-        with suppress(BackupError), connect.context(self.run.server) as ctx:
-            if find_account(ctx.path, account.name)[0] == account.account_id:
-                return account.name
-        return account.account_id
-
-    def _is_promised(self, name: str) -> bool:
-        """Say whether an operation that waits or runs is about to make that account."""
-        return any(
-            row.parameters.get("destination_account", "").lower() == name
-            for row in QueuedOperation.objects.filter(
-                server=self.run.server, state__in=OPEN_STATES
-            ).only("parameters")
-        )
+        """Return the mode, and what it takes."""
+        mode = dict(MODES)[self.cleaned_data["mode"]]
+        found = [Choice(label=gettext("Mode"), text=str(mode))]
+        if not self.is_undelete:
+            return found + super().choices()
+        return [*found, Choice(label=gettext("Account"), text=self.run.account.name)]

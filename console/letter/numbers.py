@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from console import remedies, telling
-from console.letter import coherency, layout, purge
+from console.letter import coherency, exporting, layout, purge
 from console.models import QueuedOperation
 
 STATS = "- stats -"
@@ -64,6 +64,11 @@ def stats(row: QueuedOperation) -> str:
     if purge.is_purge(row):
         told = purge.stats(row)
         return f"{STATS}\n{told}" if told else ""
+    if telling.is_about_shares(row):
+        told = "    ".join(f"{label} {number}" for label, number in telling.counters(row))
+        return f"{STATS}\n{layout.filled(told)}"
+    if exporting.is_export(row):
+        return f"{STATS}\n{exporting.stats(row)}"
     return f"{STATS}\n{_scan(found) if is_scan(row) else _restore(row, found)}"
 
 
@@ -74,19 +79,20 @@ def lists(row: QueuedOperation) -> Iterator[str]:
         return
     losses = telling.losses(row)
     for kind in ("unrestored", "unreadable"):
+        word = "broken" if telling.is_about_shares(row) else kind
         lines = [
-            f"account: {layout.clean(each.account)}\n{kind} items: {','.join(map(str, each.ids))}"
+            f"account: {layout.clean(each.account)}\n{word} items: {','.join(map(str, each.ids))}"
             for each in losses
             if each.kind == kind
         ]
         if lines:
-            yield "\n".join((f"- {kind} items -", *lines))
+            yield "\n".join((f"- {word} items -", *lines))
 
 
 def why(row: QueuedOperation) -> str:
     """Return how often each cause was met, and what it means."""
     groups = remedies.groups(row)
-    if not groups or telling.is_check(row):
+    if not groups or telling.is_check(row) or telling.is_about_shares(row):
         return ""
     lines = (
         layout.filled(f"{each.cause} {each.number}: {each.meaning}", first="  ", rest="    ")
@@ -108,7 +114,9 @@ def _scan(found: Mapping[str, int]) -> str:
 
 def _restore(row: QueuedOperation, found: Mapping[str, int]) -> str:
     lines = [f"{telling.label(name)}: {found[name]}" for name in _SUMMED if name in found]
-    if "planned" in found:
+    if "planned" in found and telling.is_dry_run(row):
+        lines = [f"planned {found['planned']}"]
+    elif "planned" in found:
         parts = {name: found.get(name, 0) for name in _SUMMED}
         sign = "=" if found["planned"] == sum(parts.values()) else "≠"
         terms = " + ".join(f"{name} {number}" for name, number in parts.items())

@@ -9,17 +9,20 @@ import itertools
 import shlex
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib import metadata
+from typing import Any, Final
 
 from console import remedies, telling
-from console.letter import coherency, layout, numbers, purge
+from console.letter import coherency, exporting, importing, layout, numbers, purge
 from console.models import Level, QueuedOperation, State
 
 STARTED = "started"
+PHASE_1 = "phase 1"
 ENDED = "ended"
+NOTHING_SAID: Final[Mapping[str, Any]] = {}
 SUBJECT_LENGTH = 200
 
 _HINTS = 3
@@ -42,19 +45,32 @@ class Letter:
     counters: dict[str, int] = field(default_factory=dict)
 
 
-def compose(row: QueuedOperation, *, notification: uuid.UUID, event: str) -> Letter:
-    """Say that an operation has started, or how it ended."""
+def compose(
+    row: QueuedOperation,
+    *,
+    notification: uuid.UUID,
+    event: str,
+    said: Mapping[str, Any] = NOTHING_SAID,
+) -> Letter:
+    """Say that an operation has started, what its first phase came to, or how it ended.
+
+    `said` is what the operation told of its first phase.
+    """
     ended = event == ENDED
+    if event == PHASE_1:
+        lead, told = importing.lead(said), importing.phase1(said)
+    else:
+        lead, told = (_lead(row), _outcome(row)) if ended else (_begun(row), _started(row))
     blocks = (
-        _lead(row) if ended else _begun(row),
+        lead,
         _identity(row, event),
         _times(row, event),
-        _parameters(row),
-        *(_outcome(row) if ended else [_follow(row)]),
+        "" if event == PHASE_1 else _parameters(row),
+        *told,
         _footer(row, notification),
     )
     return Letter(
-        level=level(row, event),
+        level=importing.level(said) if event == PHASE_1 else level(row, event),
         subject=_subject(row, event),
         text="\n\n".join(filter(None, blocks)) + "\n",
         counters=dict(telling.counts(row)) if ended else {},
@@ -63,8 +79,8 @@ def compose(row: QueuedOperation, *, notification: uuid.UUID, event: str) -> Let
 
 def plain(row: QueuedOperation, *, notification: uuid.UUID, event: str) -> Letter:
     """Say it with nothing that could be wrong, for an operation whose own words cannot be told."""
-    is_start = event == STARTED
-    said = STARTED if is_start else row.shown_state.lower()
+    is_start = event != ENDED
+    said = event if is_start else row.shown_state.lower()
     command = layout.clean(row.command)
     return Letter(
         level=Level.INFORMATION if is_start else _LEVELS.get(State(row.state), Level.WARNING),
@@ -87,9 +103,10 @@ def level(row: QueuedOperation, event: str) -> Level:
 
 
 def _subject(row: QueuedOperation, event: str) -> str:
-    happened = STARTED if event == STARTED else _happened(row)
+    happened = {STARTED: STARTED, PHASE_1: importing.HAPPENED}.get(event) or _happened(row)
     head = f"[Backup NG] {row.server.name}: {telling.title(row)}"
-    head += " of" if telling.is_check(row) else ""
+    head += " of" if telling.is_check(row) else " from" if importing.is_import(row) else ""
+    head += " to" if exporting.is_export(row) else ""
     tail = f" – {happened}"
     about = layout.clean(telling.subject(row)).strip()
     room = max(0, SUBJECT_LENGTH - len(head) - len(tail) - 1)
@@ -101,6 +118,8 @@ def _subject(row: QueuedOperation, event: str) -> str:
 def _happened(row: QueuedOperation) -> str:
     if telling.is_check(row):
         return coherency.happened(row)
+    if exporting.is_export(row):
+        return exporting.happened(row)
     return purge.happened(row) if purge.is_purge(row) else telling.what_happened(row)
 
 
@@ -110,7 +129,8 @@ def _happened(row: QueuedOperation) -> str:
 def _begun(row: QueuedOperation) -> str:
     title = telling.title(row)
     article = "An" if title[:1] in "AEIO" else "A"
-    return layout.filled(f"{article} {title} has begun. You will get a message at its end.")
+    later = importing.MESSAGES if importing.is_import(row) else "You will get a message at its end."
+    return layout.filled(f"{article} {title} has begun. {later}")
 
 
 def _lead(row: QueuedOperation) -> str:
@@ -132,6 +152,8 @@ def _success(row: QueuedOperation) -> str:
     counts, title = telling.counts(row), telling.title(row)
     if purge.is_purge(row):
         return purge.lead(row)
+    if exporting.is_export(row):
+        return exporting.lead(row)
     if telling.is_check(row):
         return coherency.lead(row)
     if numbers.is_scan(row):
@@ -147,6 +169,8 @@ def _success(row: QueuedOperation) -> str:
         )
     if not counts.get("planned"):
         return f"The {title} has ended."
+    if telling.is_dry_run(row):
+        return f"The {title} has ended: the plan has {layout.items(counts['planned'])}."
     restored, skipped = counts.get("restored", 0), counts.get("skipped", 0)
     verb = "was" if restored == 1 else "were"
     there = f", {layout.number(skipped)} were there already" if skipped else ""
@@ -154,7 +178,8 @@ def _success(row: QueuedOperation) -> str:
 
 
 def _lost(row: QueuedOperation) -> Iterator[str]:
-    lost = Counter() if telling.is_check(row) else telling.lost(row)
+    is_counted = telling.is_check(row) or telling.is_about_shares(row)
+    lost = Counter() if is_counted else telling.lost(row)
     for kind, verb in (("unrestored", "restored"), ("unreadable", "read")):
         if lost[kind]:
             listed = "it is listed" if lost[kind] == 1 else "they are listed"
@@ -212,8 +237,10 @@ def _parameters(row: QueuedOperation) -> str:
     return "\n".join(filter(None, (layout.block(fields), layout.filled(left))))
 
 
-def _follow(row: QueuedOperation) -> str:
-    return layout.command("follow it", telling.monitor_command(row))
+def _started(row: QueuedOperation) -> Iterator[str]:
+    if importing.is_import(row):
+        yield importing.before(row)
+    yield layout.command("follow it", telling.monitor_command(row))
 
 
 # What came of it
@@ -251,8 +278,13 @@ def _hints(row: QueuedOperation) -> Iterator[str]:
     if telling.is_check(row):
         yield from coherency.hints(row)
         return
+    if exporting.is_export(row):
+        yield from exporting.hints(row)
     losses = telling.losses(row)
     if not losses:
+        return
+    if telling.is_about_shares(row):
+        yield _advice("doFixShares mends what the map of an import knows.")
         return
     yield _advice(
         "The next scan tries them again."
@@ -274,7 +306,7 @@ def _hints_after_an_end(row: QueuedOperation) -> Iterator[str]:
     hint = (reason.hint if reason else "") or (telling.after_interruption(row) if cut_off else "")
     if hint:
         yield _advice(hint)
-    yield layout.command("  run it again", telling.command_line(row))
+    yield layout.command("  run it again", telling.command_line(row, again=True))
 
 
 def _advice(text: str) -> str:

@@ -234,8 +234,10 @@ def theme(context: template.Context) -> SafeString | str:
 def navigation(context: template.Context) -> dict[str, Any]:
     """Draw the left pane."""
     request: HttpRequest = context["request"]
+    # A wizard belongs to the page that it was begun on.
+    place = getattr(context.get("run"), "home", request.path)
     return {
-        "path": request.path,
+        "path": place,
         "perms": context["perms"],
         "servers": Server.objects.order_by("name"),
         "unread": Notification.objects.filter(read_at=None).count(),

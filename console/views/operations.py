@@ -257,7 +257,7 @@ def _progress_context(request: HttpRequest, row: QueuedOperation) -> dict[str, A
         "counts": [(telling.label(name), line.standing.counts[name]) for name in _known(line)],
         "took": verdict.taken(row, now),
         "counters": telling.counters(row),
-        "sums": counters if counters.get("planned") else None,
+        "sums": counters if counters.get("planned") and not telling.is_dry_run(row) else None,
         "is_balanced": counters.get("planned", 0)
         == sum(counters.get(name, 0) for name in ("restored", "skipped", "unrestored")),
         "notes": telling.report(row).get("notes", ()),

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from backupng.engine.errors import BackupError
 from backupng.engine.operations import OPERATIONS
-from console import asking, audit, connect, properties, queue, scheduling
+from console import asking, audit, connect, properties, queue, scheduling, wizards
 from console.access import allowed, live
 from console.models import QueuedOperation, Server, State
 from console.overview import (
@@ -29,6 +29,7 @@ from console.overview import (
     operations,
     overview,
     protection,
+    why_nothing_is_saved,
 )
 from console.views import parts, schedules
 from console.views.parts import SeeOther
@@ -41,6 +42,8 @@ _SHOWN_PROPERTIES = (
     *(properties.BLOB_CODEC, properties.COMPRESSION_LEVEL, properties.SPACE_THRESHOLD),
     *(properties.SKIP_LISTS, properties.NOTIFICATION_RECIPIENTS, properties.NOTIFICATION_LEVEL),
 )
+_TRANSFERS = ("export", "import")
+"""The wizards whose buttons stand under Import/Export."""
 _ask_and_do = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -66,6 +69,7 @@ def server(request: HttpRequest, name: str) -> HttpResponse:
     checks = scheduling.timetable(found, scheduling.CHECK)
     spelled[properties.CHECK_SCHEDULER] = schedules.in_words(checks)
     context = _live_context(found) | {
+        **_buttons(request, found),
         "form": form_of(found),
         "values": [(name, text, values[name].source) for name, text in spelled.items()],
         "next_run": timetable.next_run(timezone.now(), found.zone_info),
@@ -146,6 +150,31 @@ def pause_queue(request: HttpRequest, name: str) -> HttpResponse:
 
 def _find(name: str) -> Server:
     return get_object_or_404(Server, name=name)
+
+
+def _buttons(request: HttpRequest, found: Server) -> dict[str, Any]:
+    """Return the buttons that may be disabled, and by reason the titles of those that are."""
+    allowed_here = [
+        each
+        for each in wizards.OF_SERVERS.values()
+        if request.user.has_perm(f"console.{each.permission}")
+    ]
+    buttons = [
+        {"name": each.name, "title": each.title, "obstacle": each.obstacle(found)}
+        for each in allowed_here
+    ]
+    purge = {"title": gettext("Run Purge"), "obstacle": why_nothing_is_saved(found)}
+    drawn = ([purge] if request.user.has_perm("console.run_purge") else []) + buttons
+    obstacles: dict[str, list[str]] = {}
+    for each in drawn:
+        if each["obstacle"]:
+            obstacles.setdefault(each["obstacle"], []).append(each["title"])
+    return {
+        "purge": purge,
+        "restores": [each for each in buttons if each["name"] not in _TRANSFERS],
+        "transfers": [each for each in buttons if each["name"] in _TRANSFERS],
+        "obstacles": obstacles,
+    }
 
 
 def _hours() -> int:

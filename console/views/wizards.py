@@ -8,26 +8,26 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render, resolve_url
+from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.operations.base import Operation
-from console import audit, browse, notify, wizard, wizards
+from console import audit, browse, notify, summary, wizard, wizards
 from console.access import allowed, live
 from console.browse import AccountLine
-from console.calendar import Month
-from console.forms import DateStep
-from console.models import Draft, QueuedOperation
+from console.models import Draft, QueuedOperation, Server
+from console.summary import SummaryForm
 from console.views.parts import SeeOther
-from console.wizard import SUMMARY, Run, StepForm, SummaryForm
+from console.wizard import SUMMARY, Run, StepForm, Words
 
 _View = TypeVar("_View", bound=Callable[..., HttpResponse])
+_LONGEST_ID = 64
 _LONGEST = 4000
 """No more is kept of a list of addresses that nobody has checked."""
-_PREFILLED = frozenset({"day", "hour", "minute", "second", "which"})
 
 
 def _in_words(view: _View) -> _View:
@@ -41,6 +41,9 @@ def _in_words(view: _View) -> _View:
             return render(request, "console/wizard_trouble.html", {"error": error}, status=503)
 
     return cast("_View", answered)
+
+
+# Beginning
 
 
 @allowed("restore")
@@ -62,7 +65,7 @@ def restore(request: HttpRequest, account_id: str) -> HttpResponse:
         server=server,
         account_id=account.account_id,
     )
-    return SeeOther(resolve_url("wizard-step", draft.pk, wizards.RESTORE.slugs[0]))
+    return _first_step(draft)
 
 
 def _beginning(request: HttpRequest, account: AccountLine, *, status: int = 200) -> HttpResponse:
@@ -72,7 +75,36 @@ def _beginning(request: HttpRequest, account: AccountLine, *, status: int = 200)
     return render(request, "console/wizard_begin.html", context, status=status)
 
 
-@allowed("restore")
+@allowed("view_status")
+@require_http_methods(["GET", "POST"])
+@_in_words
+def begin(request: HttpRequest, name: str, kind: str) -> HttpResponse:
+    """Offer to begin a wizard about a server; a POST begins it."""
+    server = get_object_or_404(Server, name=name)
+    found = wizards.OF_SERVERS.get(kind)
+    if found is None:
+        raise Http404
+    _check_permission(request, found)
+    obstacle = found.obstacle(server)
+    if request.method == "GET" or obstacle:
+        context = {"server": server, "wizard": found, "obstacle": obstacle}
+        status = 422 if request.method == "POST" else 200
+        return render(request, "console/wizard_begin_server.html", context, status=status)
+    # From the page of an account, that one is chosen already.
+    account_id = request.POST.get("account_id", "").replace("\0", "")[:_LONGEST_ID]
+    words: dict[str, Words] = {"account": {"account_id": account_id}} if account_id else {}
+    user = cast("User", request.user)
+    return _first_step(wizard.start(found, owner=user, server=server, words=words))
+
+
+def _first_step(draft: Draft) -> HttpResponse:
+    return SeeOther(Run(wizards.WIZARDS[draft.wizard], draft).first_url)
+
+
+# Pages and their parts
+
+
+@allowed("view_status")
 @require_http_methods(["GET", "POST"])
 @_in_words
 def step(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
@@ -82,7 +114,10 @@ def step(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
         return closed
     if request.method == "POST" and "cancel" in request.POST:
         Draft.objects.filter(pk=run.draft.pk, operation=None).delete()
-        return SeeOther(resolve_url("account", run.draft.account_id))
+        return SeeOther(run.home)
+    if step not in run.slugs:
+        # It belongs to a mode that is not the chosen one any more.
+        return SeeOther(run.first_url)
     if earlier := run.first_invalid(before=step):
         return _overtaken(run) or SeeOther(run.url(earlier))
     if step == SUMMARY:
@@ -93,23 +128,7 @@ def step(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
 
 
 @live
-@allowed("restore")
-@require_GET
-@_in_words
-def minical(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
-    """Draw one month of the calendar."""
-    run = _run(request, draft_id, step)
-    if _is_over(run):
-        return HttpResponse(status=410)
-    form = _typed(request, run, step)
-    if not isinstance(form, DateStep):
-        raise Http404
-    context = {"run": run, "form": form, "here": run.url(step), **_calendar(request, form)}
-    return render(request, "console/_minical.html", context)
-
-
-@live
-@allowed("restore")
+@allowed("view_status")
 @require_GET
 @_in_words
 def check(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
@@ -117,29 +136,36 @@ def check(request: HttpRequest, draft_id: UUID, step: str) -> HttpResponse:
     run = _run(request, draft_id, step)
     if _is_over(run):
         return HttpResponse(status=410)
+    if step not in run.slugs:
+        raise Http404
     if step == SUMMARY:
         return _expected_alone(request, run)
-    form = _typed(request, run, step)
-    template = form.fragments.get(request.GET.get("field", ""))
-    if template is None:
+    form = type(run.form(step))(run, data=request.GET)
+    part = form.fragment(request.GET.get("field", ""))
+    if part is None:
         raise Http404
-    context = {"run": run, "form": form, "here": run.url(step), "alone": True}
-    if template == DateStep.WHOLE:
-        context |= _calendar(request, form)
-    return render(request, template, context)
+    template, context = part
+    frame = {"run": run, "form": form, "here": run.url(step), "alone": True}
+    return render(request, template, frame | context)
 
 
 # Runs
 
 
 def _run(request: HttpRequest, draft_id: UUID, step: str) -> Run:
-    """Return a run of this user that has such a step. Raises Http404."""
+    """Return a run of this user that has such a step. Raises Http404 or PermissionDenied."""
     found = Draft.objects.select_related("server", "owner", "operation")
     draft = found.filter(pk=draft_id, owner=request.user.pk).first()
     known = draft and wizards.WIZARDS.get(draft.wizard)
     if draft is None or not known or step not in known.slugs:
         raise Http404
+    _check_permission(request, known)
     return Run(known, draft)
+
+
+def _check_permission(request: HttpRequest, found: wizard.Wizard) -> None:
+    if not request.user.has_perm(f"console.{found.permission}"):
+        raise PermissionDenied
 
 
 def _is_over(run: Run) -> bool:
@@ -161,45 +187,32 @@ def _closed(request: HttpRequest, run: Run) -> HttpResponse | None:
 
 def _accept(request: HttpRequest, run: Run, step: str) -> HttpResponse:
     form = type(run.form(step))(run, data=request.POST)
+    if drawn := form.redrawn():
+        return _page(request, run, drawn)
     if not form.is_valid():
         return _page(request, run, form, status=422)
     run.keep(form)
-    return SeeOther(run.url(run.wizard.after(step)))
+    # What was accepted may have chosen another mode, with other steps.
+    return SeeOther(run.url(run.after(step)))
 
 
 def _as_it_was(request: HttpRequest, run: Run, step: str) -> StepForm:
     """Return a step as it was accepted, or with what a link of the step puts into it."""
     kept = run.form(step)
-    if _PREFILLED.isdisjoint(request.GET) and "pick" not in request.GET:
-        return kept.drawn() if kept.is_bound else type(kept)(run)
-    return type(kept)(run, initial=_values(request, kept))
-
-
-def _typed(request: HttpRequest, run: Run, step: str) -> StepForm:
-    """Return a step with what is typed into it, which the query carries."""
-    kept = run.form(step) if step != SUMMARY else None
-    if kept is None:
-        raise Http404
-    return type(kept)(run, data=_values(request, kept))
-
-
-def _values(request: HttpRequest, form: StepForm) -> dict[str, str]:
-    values = {name: request.GET[name] for name in form.fields if name in request.GET}
-    if picked := request.GET.get("pick"):
-        values["day"] = picked
-    return values
+    if kept.link_names.isdisjoint(request.GET):
+        return kept if kept.is_bound else type(kept)(run)
+    return type(kept)(run, initial=request.GET.dict())
 
 
 def _page(request: HttpRequest, run: Run, form: StepForm, *, status: int = 200) -> HttpResponse:
-    context = {**_frame(run, form.slug), "form": form, **_calendar(request, form)}
+    context = {**_frame(run, form.slug), "form": form}
     return render(request, form.template, context, status=status)
 
 
 def _frame(run: Run, step: str) -> dict[str, Any]:
     """Return what every step draws around itself."""
-    slugs = run.wizard.slugs
-    titles = [*(each.title for each in run.wizard.steps), gettext("Operation Summary")]
-    place = slugs.index(step)
+    titles = [*(each.title for each in run.mode.steps), gettext("Operation Summary")]
+    place = run.slugs.index(step)
     steps = [
         {
             "title": title,
@@ -207,30 +220,15 @@ def _frame(run: Run, step: str) -> dict[str, Any]:
             "is_current": number == place,
             "url": run.url(slug),
         }
-        for number, (slug, title) in enumerate(zip(slugs, titles, strict=True))
+        for number, (slug, title) in enumerate(zip(run.slugs, titles, strict=True))
     ]
-    before = run.wizard.before(step)
+    before = run.before(step)
     return {
         "run": run,
         "steps": steps,
         "title": titles[place],
         "here": run.url(step),
         "previous": run.url(before) if before else None,
-    }
-
-
-def _calendar(request: HttpRequest, form: StepForm) -> dict[str, Any]:
-    """Return the month that a date step shows: the one asked for, as far as it may be shown."""
-    if not isinstance(form, DateStep):
-        return {}
-    opens, today = form.opens, form.today
-    asked = Month.parse(request.GET.get("month", "")) or form.month
-    month = min(max(asked, Month.of(opens)), Month.of(today))
-    return {
-        "month": month,
-        "weeks": form.weeks(month),
-        "earlier": month.moved(-1) if month > Month.of(opens) else None,
-        "later": month.moved(1) if month < Month.of(today) else None,
     }
 
 
@@ -252,21 +250,22 @@ def _summary_page(
     refusal: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    summary = wizard.summarise(run, operation)
-    counted = not run.wizard.is_large(run) or "count" in request.GET
+    counted = not run.mode.is_large(run) or "count" in request.GET
     context = {
         **_frame(run, SUMMARY),
         "form": form,
-        "summary": summary,
+        "summary": summary.summarise(run, operation),
         "refusal": refusal,
+        "is_counted": run.mode.expected is not None,
         "expected": _expected(run, operation) if counted else None,
+        "options": run.form(run.mode.options.slug) if run.mode.options else None,
         "told": notify.told_of_all(run.server, run.draft.owner.email),
     }
     return render(request, "console/wizard_summary.html", context, status=status)
 
 
 def _expected(run: Run, operation: Operation) -> Any:
-    return run.wizard.expected(run, operation) if run.wizard.expected else None
+    return run.mode.expected(run, operation) if run.mode.expected else None
 
 
 def _expected_alone(request: HttpRequest, run: Run) -> HttpResponse:
@@ -278,12 +277,18 @@ def _expected_alone(request: HttpRequest, run: Run) -> HttpResponse:
 
 def _end(request: HttpRequest, run: Run) -> HttpResponse:
     """Finish, or go back and keep what was typed: it is checked when the run is finished."""
-    before = run.wizard.before(SUMMARY)
-    if "previous" not in request.POST or before is None:
+    before = run.before(SUMMARY)
+    if run.mode.options:
+        options = run.mode.options(run, data=request.POST)
+        options.is_valid()  # boxes are, however they are ticked
+        run.keep(options)
+        if earlier := run.first_invalid(before=SUMMARY):
+            return SeeOther(run.url(earlier))
+    if "previous" not in request.POST and "apply" not in request.POST:
         return _finish_once(request, run)
     typed = request.POST.get("notifications", "").replace("\0", "")
     run.keep_words(SUMMARY, {"notifications": typed[:_LONGEST]})
-    return SeeOther(run.url(before))
+    return SeeOther(run.url(before if before and "previous" in request.POST else SUMMARY))
 
 
 def _finish_once(request: HttpRequest, run: Run) -> HttpResponse:
@@ -294,7 +299,7 @@ def _finish_once(request: HttpRequest, run: Run) -> HttpResponse:
 
 def _overtaken(run: Run) -> HttpResponse | None:
     """Return the way to the operation if the run was finished since this request began."""
-    row = wizard.finished(run.draft)
+    row = summary.finished(run.draft)
     return SeeOther(resolve_url("operation", row.pk)) if row else None
 
 
@@ -304,14 +309,14 @@ def _finish(request: HttpRequest, run: Run) -> HttpResponse:
     plain = run.operation()
     if not form.is_valid():
         return _summary_page(request, run, form, plain, status=422)
-    if form.cleaned_data["shown"] != wizard.summarise(run, plain).digest:
+    if form.cleaned_data["shown"] != summary.summarise(run, plain).digest:
         changed = gettext(
             "This summary is not what was shown before. Verify it again, then press Finish."
         )
         return _summary_page(request, run, form, plain, refusal=changed, status=422)
     operation = run.operation(form.cleaned_data["notifications"])
     try:
-        row = wizard.finish(run, operation)
+        row = summary.finish(run, operation)
     except Draft.DoesNotExist:
         raise Http404 from None
     except BackupError as error:
@@ -326,16 +331,16 @@ def _refuse(
     """Show what the operation's own check found, on the step that it is about."""
     audit.note(
         request,
-        run.wizard.operation.command,
-        subject=run.account.name,
+        run.mode.operation.command,
+        subject=run.subject,
         result=audit.REFUSED,
         detail=str(error),
     )
-    if isinstance(error, BadRequest) and (refused := wizard.refused_by(run, error)):
+    if isinstance(error, BadRequest) and (refused := summary.refused_by(run, error)):
         return _page(request, run, refused, status=422)
     said = " ".join(filter(None, (str(error), error.hint)))
     return _summary_page(request, run, form, operation, refusal=said, status=422)
 
 
 def _note(request: HttpRequest, run: Run, row: QueuedOperation) -> None:
-    audit.note(request, row.command, subject=run.account.name, detail=f"queued as {row.pk}")
+    audit.note(request, row.command, subject=run.subject, detail=f"queued as {row.pk}")

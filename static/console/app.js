@@ -123,13 +123,14 @@ document.addEventListener("keydown", (event) => {
   let goal = { Home: week[0], End: week.at(-1) }[event.key];
   const step = STEPS[event.key];
   for (let at = days.indexOf(day) + step; step && !goal && days[at]; at += step) if (!days[at].disabled) goal = days[at];
-  const month = { PageUp: "#month-earlier", PageDown: "#month-later" }[event.key];
+  const table = day.closest("table");
+  const month = { PageUp: "[id$=month-earlier]", PageDown: "[id$=month-later]" }[event.key];
   if (!goal && !step && !month) return;
   event.preventDefault();
   if (goal) goal.focus();
-  const link = month && $(month);
+  const link = month && $(month, table);
   if (!link) return;
-  document.addEventListener("htmx:afterSettle", () => $("table.minical td button:enabled")?.focus(), { once: true });
+  document.addEventListener("htmx:afterSettle", () => $(`#${table.id} td button:enabled`)?.focus(), { once: true });
   link.click();
 });
 

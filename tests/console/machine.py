@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from backupng.engine.operations import tether
 from tests.console.holding import children, command_line, held_up
-from tests.processes import DEADLINE_S
+from tests.processes import DEADLINE_S, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _HAND = "from tests.console import hand; hand.serve()"
@@ -143,10 +143,7 @@ class Machine:
         patience_s: float = DEADLINE_S,
     ) -> None:
         """Wait for what other processes bring about."""
-        give_up = time.monotonic() + patience_s
-        while not condition():
-            assert time.monotonic() < give_up, explain()
-            time.sleep(0.05)
+        until(condition, explain, deadline_s=patience_s)
 
     def held(self, server: str = "mail1") -> AbstractContextManager[None]:
         """Let something happen on a server, and no scan save it."""

@@ -33,7 +33,8 @@ class Markup(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Open an element."""
-        self.elements[tag] += 1
+        # A drawing has titles of its own.
+        self.elements[tag] += not (tag == "title" and "svg" in self._open)
         self._look_at_place(tag)
         self._look_at_attributes(tag, attrs)
         found = dict(attrs)
@@ -62,7 +63,7 @@ class Markup(HTMLParser):
         if inside in ("script", "style") and data.strip():
             self._report(f"inline {inside}")
         for name in ("title", "h1"):
-            if name in self._open:
+            if name in self._open and "svg" not in self._open:
                 self.texts[name] = self.texts.get(name, "") + data
 
     @property

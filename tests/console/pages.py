@@ -17,6 +17,7 @@ from console.urls import urlpatterns
 from tests.console import rows
 
 ANONYMOUS = "anonymous"
+_INBOX = 2
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,19 @@ class Site:
             "scanner",
         ):
             return {"name": self.server.name}
-        if name in ("account", "restore"):
+        if name in ("account", "restore", "history", "history-reading"):
             return {"account_id": self.account}
-        if name.startswith("wizard-"):
+        if name.startswith("wizard-") and name != "wizard-begin":
             return {"draft_id": self._draft(role).pk, "step": "mode"}
-        if name == "cos-switch":
-            return {"server": self.server.name, "cos_id": self.cos}
-        if name == "notification":
-            return {"notification_id": self.notification.pk}
         if name == "operation" or (name.startswith("operation-") and name != "operation-queue"):
             return {"operation_id": self.operation.pk}
-        return {}
+        found: dict[str, dict[str, Any]] = {
+            "item": {"account_id": self.account, "item_id": _INBOX},
+            "wizard-begin": {"name": self.server.name, "kind": "deleted"},
+            "cos-switch": {"server": self.server.name, "cos_id": self.cos},
+            "notification": {"notification_id": self.notification.pk},
+        }
+        return found.get(name, {})
 
     def _draft(self, role: str) -> Draft:
         owner = self.users.get(role, self.users["Administrator"])

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 
 from console import roles
-from console.models import Draft
+from console.models import Draft, Server
 
 SOURCE = "2190ef42-2b83-40ca-aabb-56cebe98f934"
 """The id of a1@example.com on every sandbox of the tests."""
 NOW = datetime(2026, 11, 25, 20, 0, tzinfo=UTC)
 MODE = {"mode": "new", "destination_account": "again", "hide_in_gal": "on"}
 DATE = {"day": "28/09/2026", "hour": "10", "minute": "15", "second": "10"}
+LAST = {"keyword": "last", "day": "", "hour": "00", "minute": "00", "second": "00"}
+"""The date step after the button `Last`."""
+
+
+def grown(
+    prototype: tuple[Path, dict[str, Any]],
+    folder: Path,
+    blocker: DjangoDbBlocker,
+    *,
+    history: Callable[[], None],
+) -> tuple[Path, dict[str, Any]]:
+    """Return a copy of a sandbox in which something has happened since, and its row."""
+    shutil.copytree(prototype[0], folder, dirs_exist_ok=True)
+    with blocker.unblock(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(django_settings, "DATA_DIR", folder)
+        server = Server.objects.create(**prototype[1])
+        history()
+        server.delete()
+    return folder, prototype[1]
 
 
 def a_user(name: str = "anna", role: str = roles.OPERATOR) -> User:

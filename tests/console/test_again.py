@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from backupng.engine.model import EntryKind
 from backupng.engine.operations.smart_scan import SmartScan
-from console import connect, queue, roles, wizard, wizards
+from console import connect, queue, roles, summary, wizard, wizards
 from console.models import AuditEntry, Draft, QueuedOperation, Server, State
 from tests.console.queued import RESTORE, add, login, lossy, words
 
@@ -95,7 +95,7 @@ def test_a_restore_begins_its_wizard_with_the_same_words(
     assert "new@example.com" in client.get(address).content.decode()
     run = wizard.Run(wizards.RESTORE, draft)
     assert run.first_invalid(before=wizard.SUMMARY) is None
-    assert wizard.finish(run, run.operation()).resumes == row
+    assert summary.finish(run, run.operation()).resumes == row
 
 
 @pytest.mark.usefixtures("admin")

@@ -58,3 +58,24 @@ def test_above_the_limit_there_is_a_band() -> None:
     assert low.find("rect") is None
     assert band is not None
     assert float(band.attrib["height"]) == 22.5
+
+
+# A strip of days
+
+
+def strip_of(*numbers: tuple[int, int]) -> ElementTree.Element:
+    days = [
+        charts.DayBar(label=str(n), text=f"<{n}>", changes=changes, deletions=deletions)
+        for n, (changes, deletions) in enumerate(numbers)
+    ]
+    words = charts.Words(title="<Days>", finding="Much happened.", peak="")
+    return ElementTree.fromstring(charts.strip(days, words=words, name="strip"))  # noqa: S314
+
+
+def test_a_strip_shades_each_day_by_how_much_happened() -> None:
+    shades = [rect.get("class") for rect in strip_of((0, 0), (1, 0), (10**15, 3)).iter("rect")]
+    assert shades == ["h0", "d0", "h1", "d0", "h4", "d1"]
+
+
+def test_a_strip_of_no_days_can_be_drawn() -> None:
+    assert list(strip_of().iter("rect")) == []

@@ -255,20 +255,16 @@ def worker(shop: Shop) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=DEADLINE_S)
 
 
-def test_a_worker_runs_what_is_queued_until_it_is_told_to_end(
+def test_a_worker_runs_what_is_queued_until_it_is_told_to_end_and_a_second_one_is_refused(
     shop: Shop, worker: subprocess.Popen[str]
 ) -> None:
     status, _, err = shop.run("--progress", "doSmartScan")
     assert (status, "no worker" in err) == (0, False)
     assert shop.states() == ["successful", "successful"]
+    refused, _, why = shop.run("worker")
+    assert (refused, "is running already" in why) == (1, True)
     worker.terminate()
     assert worker.wait(timeout=DEADLINE_S) == 0
-
-
-def test_a_second_worker_is_refused(shop: Shop, worker: subprocess.Popen[str]) -> None:
-    status, _, err = shop.run("worker")
-    assert status == 1
-    assert "is running already" in err
 
 
 # Users

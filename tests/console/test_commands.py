@@ -310,7 +310,8 @@ def test_the_backup_path_is_an_absolute_path_without_trailing_slash(run: Run, da
     ("path", "code"),
     [
         ("missing", "path_missing"),
-        ("servers", "path_not_empty"),
+        ("servers", "path_not_allowed"),
+        ("filled", "path_not_empty"),
         ("backup/mail2", "path_in_use"),
         ("backup", "path_in_use"),
         ("backup/mail1/accounts", "path_in_use"),
@@ -319,6 +320,7 @@ def test_the_backup_path_is_an_absolute_path_without_trailing_slash(run: Run, da
 def test_a_folder_that_cannot_be_the_backup_path_is_refused(
     run: Run, second: Server, data: Path, path: str, code: str
 ) -> None:
+    (data / "filled" / "with something").mkdir(parents=True)
     words = ("setProperty", "ZxBackup_DestPath", str(data / path))
     assert run("--json", "--host", "mail1", *words).error()["code"] == code
 

@@ -91,6 +91,9 @@ def test_started_says_what_when_by_whom_how_and_how_to_follow_it() -> None:
         "date                 12/11/2024 21:59:59\n"
         "hide_in_gal          true\n"
         "notify also          ops@example.com\n"
+        "apply_hsm false     restore_datasource true     undelete false\n"
+        "undelete_start_date first     backup_path the active Backup Path     dryrun\n"
+        "false\n"
         "\n"
         "follow it      backupng backup monitor 30ed9eb9-eb28-4ca6-b65e-9940654b8601 \\\n"
         "               operation_host mail.example.com\n"
@@ -184,7 +187,7 @@ def test_an_interrupted_one_says_how_far_it_came_and_what_to_do() -> None:
     row = rows.ended(rows.restore(progress=progress), State.INTERRUPTED)
     said = letter(row).text
     assert "got as far as  restoring items, 120 of 500\n" in said
-    assert "The new account is incomplete: delete it, then run the restore again." in said
+    assert "The new account is incomplete. Run the same restore again:" in said
     assert "run it again" in said
 
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 
 from console.models import Preferences, QueuedOperation, Server
 from tests.console.conftest import SCANNED
-from tests.console.restoring import DATE, MODE, NOW, Page, Visitor, a_user
+from tests.console.restoring import DATE, LAST, MODE, NOW, Page, Visitor, a_user
 
 
 @pytest.fixture
@@ -227,13 +227,13 @@ def test_the_moment_is_shown_in_the_zones_of_server_and_user_and_in_utc(anna: Vi
 
 
 def test_after_last_a_moment_is_taken_only_when_a_day_is_chosen(anna: Visitor) -> None:
-    page = Page(anna.at_summary(last="on").see("date"))
+    page = Page(anna.at_summary(**LAST).see("date"))
     shown = {each["name"]: each.get("value") or "" for each in page.inputs}
     answer = anna.send("date", **(shown | {"hour": "12"}))
     assert "Chosen: Last, the newest state in the backup." in page.text
     assert (shown["day"], shown["minute"], shown["second"]) == ("", "00", "00")
     assert answer.status_code == 422
-    assert anna.row.words["date"] == {"last": "on"}
+    assert anna.row.words["date"] == LAST
 
 
 # The calendar
@@ -251,7 +251,7 @@ def test_the_calendar_opens_the_days_between_the_first_moment_and_today(anna: Vi
 
 @pytest.mark.parametrize("month", ["2026-02", "0001-01", "2025-13", "x", "", "9999-12"])
 def test_the_calendar_stays_where_something_can_be_restored(anna: Visitor, month: str) -> None:
-    part = anna.client.get(anna.url("date", "minical"), {"month": month})
+    part = anna.client.get(anna.url("date", "check"), {"field": "minical", "month": month})
     assert part.status_code == 200
     assert "2026" in Page(part).text
 
@@ -282,15 +282,19 @@ def test_other_months_are_plain_links_too(anna: Visitor) -> None:
     anna.send("mode", **MODE)
     page = Page(anna.see("date", **DATE))
     [link] = [each for each in page.links if "month=2026-08" in each]
-    assert "August 2026" in Page(anna.client.get(link)).text
+    turned = Page(anna.client.get(link))
+    values = {each["name"]: each.get("value") for each in turned.inputs}
+    assert "August 2026" in turned.text
+    assert (values["day"], values["minute"]) == ("28/09/2026", "15")
 
 
 def test_a_step_without_a_calendar_has_no_month(anna: Visitor) -> None:
-    assert anna.client.get(anna.url("mode", "minical")).status_code == 404
+    assert anna.client.get(anna.url("mode", "check"), {"field": "minical"}).status_code == 404
 
 
 def days(visitor: Visitor, month: str) -> dict[int, str]:
     """Return the button of each day of a month, as it is written."""
-    html = visitor.client.get(visitor.url("date", "minical"), {"month": month}).content.decode()
+    query = {"field": "minical", "month": month}
+    html = visitor.client.get(visitor.url("date", "check"), query).content.decode()
     buttons = [each.partition(">")[0] for each in html.split("<button")[1:]]
     return {int(each.partition(f'id="day-{month}-')[2][:2]): each for each in buttons}

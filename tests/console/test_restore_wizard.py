@@ -14,9 +14,9 @@ from django.urls import reverse
 from backupng.engine.errors import BadRequest
 from backupng.engine.model import BACKUP_DISABLED
 from backupng.engine.operations.smart_scan import SmartScan
-from console import connect, queue, wizard, wizards
+from console import connect, queue, summary, wizard, wizards
 from console.models import AuditEntry, Preferences, QueuedOperation, Server
-from tests.console.restoring import DATE, MODE, NOW, Page, Visitor, a_user
+from tests.console.restoring import DATE, LAST, MODE, NOW, Page, Visitor, a_user
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -92,7 +92,7 @@ def test_the_summary_says_every_choice_in_words(anna: Visitor) -> None:
 
 
 def test_what_finish_starts_restores_the_account(anna: Visitor, scanned: Server) -> None:
-    anna.at_summary(last="on").finish()
+    anna.at_summary(**LAST).finish()
     queue.drain(scanned)
     row = QueuedOperation.objects.get()
     with connect.sandbox("mail1") as sandbox:
@@ -101,7 +101,7 @@ def test_what_finish_starts_restores_the_account(anna: Visitor, scanned: Server)
 
 
 def test_last_is_a_choice_of_its_own(anna: Visitor) -> None:
-    text = Page(anna.at_summary(last="on").see("summary")).text
+    text = Page(anna.at_summary(**LAST).see("summary")).text
     assert "At Last: the newest state in the backup" in text
     anna.finish()
     assert QueuedOperation.objects.get().parameters["date"] == "last"
@@ -180,9 +180,8 @@ def test_a_hostile_name_is_refused_and_shown_as_text(anna: Visitor, name: str) -
 
 def test_an_alias_of_another_account_is_not_free(anna: Visitor, scanned: Server) -> None:
     with connect.context(scanned) as ctx:
-        ctx.destination.create_account(
-            "a3@example.com", {"zimbraMailAlias": (b"third@example.com",)}
-        )
+        made = ctx.destination.create_account("a3@example.com", {})
+        ctx.destination.add_alias(made, "third@example.com")
     answer = anna.send("mode", mode="new", destination_account="third")
     assert "The account third@example.com exists." in Page(answer).text
 
@@ -220,7 +219,7 @@ def test_a_destination_taken_before_finish_is_an_error_of_its_step(anna: Visitor
 
 
 def test_a_mode_that_does_not_exist_is_refused(anna: Visitor) -> None:
-    assert anna.send("mode", **(MODE | {"mode": "undelete"})).status_code == 422
+    assert anna.send("mode", **(MODE | {"mode": "other"})).status_code == 422
 
 
 def test_one_field_can_be_checked_alone(anna: Visitor) -> None:
@@ -254,7 +253,7 @@ def test_an_error_of_the_operation_is_put_on_the_field_it_is_about(anna: Visitor
     anna.at_summary()
     run = wizard.Run(wizards.RESTORE, anna.row)
     assert run.first_invalid(before="summary") is None
-    form = wizard.refused_by(run, BadRequest("The account is there.", code="already_exists"))
+    form = summary.refused_by(run, BadRequest("The account is there.", code="already_exists"))
     assert form is run.form("mode")
     assert form.errors == {"destination_account": ["The account is there."]}
 

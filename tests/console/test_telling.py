@@ -54,7 +54,9 @@ def test_chosen_parameters_come_in_the_order_of_the_command() -> None:
 
 def test_what_was_not_chosen_is_a_default() -> None:
     chosen = {name: rows.PARAMETERS[name] for name in ("source_account", "date")}
-    assert telling.defaults(rows.restore(parameters=chosen)) == (("hide_in_gal", "false"),)
+    defaults = dict(telling.defaults(rows.restore(parameters=chosen)))
+    assert (defaults["hide_in_gal"], defaults["restore_datasource"]) == ("false", "true")
+    assert not defaults.keys() & chosen.keys()
 
 
 def test_extra_addresses_are_told_apart() -> None:

@@ -16,7 +16,7 @@ from django.db import connection
 from django.urls import reverse
 
 from backupng.engine.operations.smart_scan import SmartScan
-from console import connect, queue, wizard, wizards
+from console import connect, queue, summary, wizard, wizards
 from console.models import AuditEntry, QueuedOperation, Server, Setting
 from tests.console.restoring import MODE, NOW, SOURCE, Page, Visitor, a_user
 
@@ -106,7 +106,7 @@ def test_a_click_that_was_overtaken_gets_the_operation_of_the_other(anna: Visito
     assert slow.first_invalid(before="summary") is None
     operation = slow.operation()
     anna.finish()
-    assert wizard.finish(slow, operation) == QueuedOperation.objects.get()
+    assert summary.finish(slow, operation) == QueuedOperation.objects.get()
 
 
 def test_a_click_that_finds_the_account_made_by_the_other_gets_its_operation(
@@ -119,7 +119,7 @@ def test_a_click_that_finds_the_account_made_by_the_other_gets_its_operation(
     anna.finish()
     with connect.sandbox("mail1") as sandbox:
         sandbox.create_account("again@example.com")
-    assert wizard.finish(slow, operation) == QueuedOperation.objects.get()
+    assert summary.finish(slow, operation) == QueuedOperation.objects.get()
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_an_operation_can_be_asked_for_again(anna: Visitor, scanned: Server) -> 
         owner=User.objects.get(username="anna"),
         server=scanned,
         account_id=SOURCE,
-        words=wizards.RESTORE.words_of(row),
+        words=wizards.RESTORE.modes[0].words_of(row),
     )
     anna.draft = str(draft.pk)
     typed = anna.see("summary").context["form"]["notifications"].value()
@@ -262,4 +262,7 @@ def test_addresses_that_were_typed_outlive_a_way_back(anna: Visitor) -> None:
 
 def test_what_no_wizard_asks_for_has_none(scanned: Server) -> None:
     assert wizards.for_command(SmartScan.command) is None
-    assert wizards.for_command("doRestoreOnNewAccount") is wizards.RESTORE
+    assert wizards.for_command("doRestoreOnNewAccount") == (
+        wizards.RESTORE,
+        wizards.RESTORE.modes[0],
+    )

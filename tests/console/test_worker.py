@@ -22,8 +22,12 @@ from tests.processes import DEADLINE_S
 INTERRUPTED, OK = "interrupted", "successful"
 # SQLite is never away.
 LOSABLE = pytest.mark.parametrize("host", ["postgresql"], indirect=True)
-# What is refused before the queue is looked at is refused alike on each database.
-ONCE = pytest.mark.parametrize("host", ["sqlite"], indirect=True)
+# What concerns processes, or is refused before the queue is looked at, is alike on each database.
+ALIKE = pytest.mark.parametrize(
+    "host",
+    ["sqlite", pytest.param("postgresql", marks=(pytest.mark.services, pytest.mark.proofs))],
+    indirect=True,
+)
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +163,7 @@ def test_the_tick_is_planned_once_per_server(machine: Machine) -> None:
 # Stops
 
 
+@ALIKE
 def test_a_running_operation_is_stopped_at_its_next_step(machine: Machine, hold: ExitStack) -> None:
     row = begin(machine, 2)
     machine.wait_until(lambda: holding.is_waiting(row["process"]))
@@ -170,6 +175,7 @@ def test_a_running_operation_is_stopped_at_its_next_step(machine: Machine, hold:
     assert stopped["message"] == "The operation was stopped before its end."
 
 
+@ALIKE
 def test_a_stubborn_operation_is_killed_after_the_grace_period(
     machine: Machine, hold: ExitStack
 ) -> None:
@@ -189,6 +195,7 @@ def test_a_queued_operation_is_removed_and_told(machine: Machine, hold: ExitStac
     machine.await_states(OK, "removed")
 
 
+@ALIKE
 def test_all_are_stopped_at_once_and_the_queue_goes_on(machine: Machine, hold: ExitStack) -> None:
     begin(machine, 3)
     assert machine.ask("stop_all", "mail1") == [1, 2]
@@ -201,6 +208,7 @@ def test_all_are_stopped_at_once_and_the_queue_goes_on(machine: Machine, hold: E
 # Kills
 
 
+@ALIKE
 def test_a_killed_operation_is_interrupted_and_the_next_one_runs(
     machine: Machine, hold: ExitStack
 ) -> None:
@@ -210,6 +218,7 @@ def test_a_killed_operation_is_interrupted_and_the_next_one_runs(
     machine.await_states(INTERRUPTED, OK)
 
 
+@ALIKE
 def test_a_killed_busy_process_takes_its_operation_along_and_is_replaced(
     machine: Machine, hold: ExitStack
 ) -> None:
@@ -221,6 +230,7 @@ def test_a_killed_busy_process_takes_its_operation_along_and_is_replaced(
     assert interrupted["message"].startswith("The process that ran it ended")
 
 
+@ALIKE
 @pytest.mark.parametrize("victim", ["sentinel", "main", "all"])
 def test_whoever_is_killed_nothing_survives_and_the_next_worker_goes_on(
     machine: Machine, hold: ExitStack, victim: str
@@ -240,6 +250,7 @@ def test_whoever_is_killed_nothing_survives_and_the_next_worker_goes_on(
     assert are_gone([row["process"]])
 
 
+@ALIKE
 def test_a_worker_whose_idle_processes_were_killed_can_be_replaced(machine: Machine) -> None:
     worker = machine.worker()
     machine.wait_until(lambda: machine.ask("heard") > 0 or machine.ask("lose_bells") == 0)
@@ -250,6 +261,7 @@ def test_a_worker_whose_idle_processes_were_killed_can_be_replaced(machine: Mach
     machine.await_states(OK)
 
 
+@ALIKE
 def test_a_worker_that_is_told_to_end_interrupts_its_operation_and_keeps_the_rest(
     machine: Machine, hold: ExitStack
 ) -> None:
@@ -265,6 +277,7 @@ def test_a_worker_that_is_told_to_end_interrupts_its_operation_and_keeps_the_res
     machine.await_states(INTERRUPTED, OK)
 
 
+@ALIKE
 @pytest.mark.parametrize(
     ("count", "kills"), [(10, 3), pytest.param(300, 12, marks=pytest.mark.proofs)]
 )
@@ -313,6 +326,7 @@ def strike(machine: Machine, victims: str) -> None:
 # One worker per server
 
 
+@ALIKE
 def test_a_second_worker_is_refused(machine: Machine) -> None:
     machine.worker()
     second = machine.start("worker", "mail1", BACKUPNG_SERVER="mail1")
@@ -320,6 +334,7 @@ def test_a_second_worker_is_refused(machine: Machine) -> None:
     assert second.returncode == 1
 
 
+@ALIKE
 def test_a_worker_on_another_host_is_refused(machine: Machine, tmp_path: Path) -> None:
     other = machine.other_host(tmp_path / "other")
     second = other.start("worker", "mail1", BACKUPNG_SERVER="mail1")
@@ -329,7 +344,7 @@ def test_a_worker_on_another_host_is_refused(machine: Machine, tmp_path: Path) -
     assert_one_after_the_other(machine.await_states(OK, OK))
 
 
-@ONCE
+@ALIKE
 def test_with_several_servers_a_worker_needs_a_name(machine: Machine) -> None:
     nameless = machine.start("worker")
     assert "There are several servers." in last_words(nameless)

@@ -1,0 +1,97 @@
+"""Phase 1 Feedback: told once, between the mails of start and end."""
+
+from __future__ import annotations
+
+import pytest
+
+from console import notify
+from console.letter import text
+from console.models import Level, Notification, QueuedOperation, Server, State
+from tests.console import rows, scanning
+
+SAID = {
+    "table": {
+        "domain": {"created": 1, "already there": 0, "failed": 0},
+        "cos": {"created": 2, "already there": 1, "failed": 0},
+        "list": {"created": 14, "already there": 0, "failed": 1},
+        "account": {"created": 230, "already there": 3, "left out": 12, "failed": 1},
+        "aliases": {"created": 311, "already there": 0, "failed": 0},
+        "attributes": {"created": 232, "already there": 0, "failed": 1},
+    },
+    "left_out": [[9, "deleted at the source"], [3, "system account"]],
+    "failed": [["list", "board@example.com", "member a: its address has a syntax error"]],
+    "items": 15368,
+    "bytes": 1_900_000_000,
+    "mailboxes": 233,
+    "map": "map_544d94c6-aaef-4736-8964-56a667f1fe12",
+}
+
+
+@pytest.fixture
+def row(server: Server) -> QueuedOperation:
+    return QueuedOperation.objects.create(
+        server=server,
+        seq=7,
+        command="doExternalRestore",
+        parameters={"source_path": "/mnt/import"},
+        state=State.STARTED,
+        created_at=rows.QUEUED,
+        started_at=rows.STARTED,
+    )
+
+
+def started(row: QueuedOperation) -> str:
+    """Return the mail of the start, its lines joined."""
+    told = text.compose(row, notification=rows.ID, event=text.STARTED).text
+    return " ".join(told.replace("\\", "").split())
+
+
+def test_it_is_told_once_and_between_start_and_end(row: QueuedOperation) -> None:
+    notify.started(row)
+    notify.phase1_done(row, SAID)
+    notify.phase1_done(row, SAID)
+    row.move(State.STARTED, State.SUCCESSFUL, ended_at=rows.ENDED)
+    notify.ended(row)
+
+    told = Notification.objects.filter(operation=row.pk).order_by("created_at")
+
+    assert [each.event for each in told] == [text.STARTED, text.PHASE_1, text.ENDED]
+    assert [each.subject.rpartition(" – ")[2] for each in told] == [
+        "started",
+        "phase 1 done",
+        "completed",
+    ]
+    assert all("External Restore from /mnt/import" in each.subject for each in told)
+
+
+def test_it_tells_the_table_what_was_left_out_and_what_failed(row: QueuedOperation) -> None:
+    notify.phase1_done(row, SAID)
+
+    told = Notification.objects.get(operation=row.pk)
+
+    assert told.level == Level.WARNING
+    words = [line.split() for line in told.text.splitlines()]
+    assert ["accounts", "230", "3", "12", "1"] in words
+    assert "left out: 9 deleted at the source, 3 system account" in told.text
+    assert "board@example.com   member a: its address has a syntax error" in told.text
+    assert "expected from here on: 15\u00a0368 items, 1.9 GB, in 233 mailboxes" in told.text
+    assert "map file: map_544d94c6-aaef-4736-8964-56a667f1fe12" in told.text
+    assert all(len(line) <= 78 for line in told.text.splitlines())
+
+
+def test_without_a_loss_it_is_information(row: QueuedOperation) -> None:
+    notify.phase1_done(row, SAID | {"failed": []})
+
+    assert Notification.objects.get(operation=row.pk).level == Level.INFORMATION
+
+
+def test_the_start_tells_of_a_scanner_that_is_on_and_how_to_switch_it_off(
+    row: QueuedOperation,
+) -> None:
+    before = started(row)
+
+    scanning.scanner(row.server)
+
+    assert "RealTimeScanner" not in before
+    assert "backup setProperty ZxBackup_RealTimeScanner FALSE" in started(row)
+    assert "Accounts can be used after phase 1" in before
