@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Office:
     now: datetime = NOON
     settings: Settings = field(default_factory=Settings)
     log_lines: list[str] = field(default_factory=list)
+    announced: list[Mapping[str, Any]] = field(default_factory=list)
     catalog_file: Path | None = None
     """Where the catalog is kept, if a test wants one that stays."""
     opened: ExitStack = field(default_factory=ExitStack)
@@ -88,6 +89,16 @@ class Office:
             path = BackupPath.open_or_create(self.backup_path, self.owner, now=self.now)
             with path:
                 yield sandbox.source(), path
+
+    @contextmanager
+    def twin(self) -> Iterator[Office]:
+        """All of it opened once more, for a process of its own."""
+        with Sandbox.open(self.sandbox.folder) as sandbox, ExitStack() as stack:
+            yield replace(self, sandbox=sandbox, opened=stack)
+
+    def announce_phase1(self, said: Mapping[str, Any]) -> None:
+        """Keep what phase 1 of an import came to."""
+        self.announced.append(said)
 
     def check_owned_path(self) -> Room:
         """Refuse what `owned_path` would refuse."""

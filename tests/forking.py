@@ -22,13 +22,21 @@ from django.utils.functional import empty
 
 from console import cli
 
+_SANDBOX = "backupng.engine.mailserver.sandbox"
+_MODULES = (
+    *("console.cli.program", f"{_SANDBOX}.client", f"{_SANDBOX}.content.fill"),
+    f"{_SANDBOX}.load",
+)
+"""What commands use, also what they load only when they do: a fork would load it anew."""
+
 
 def main(folder: Path) -> None:
     # Django is going to put its own zone into it.
     environment = dict(os.environ)
     django.setup()
-    # It knows the models.
-    import_module("console.cli.program")
+    # They know the models.
+    for module in _MODULES:
+        import_module(module)
     for line in sys.stdin:
         words, cwd, data = json.loads(line)
         child = os.fork()

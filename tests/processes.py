@@ -16,12 +16,18 @@ _PORTS = range(20000, 30000)  # below those that the kernel gives to who asks fo
 _claims: list[socket.socket] = []
 
 
-def until(holds: Callable[[], bool], *, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until something holds."""
-    give_up = time.monotonic() + deadline_s
+def until(
+    holds: Callable[[], bool],
+    explain: Callable[[], object] = lambda: "it did not come true",
+    *,
+    deadline_s: float = DEADLINE_S,
+) -> None:
+    """Wait until something holds; the longer that takes, the less often it is looked at."""
+    begin = time.monotonic()
     while not holds():
-        assert time.monotonic() < give_up, "it did not come true"
-        time.sleep(0.02)
+        waited = time.monotonic() - begin
+        assert waited < deadline_s, explain()
+        time.sleep(min(0.02 + waited / 10, 0.5))
 
 
 def lives(pid: int) -> bool:

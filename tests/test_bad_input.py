@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.commandline import CommandLine, forking
+from tests.engine.backuppath.mounts import small_disk, widen
 
 A1, COPY = "a1@example.com", "copy@example.com"
 
@@ -54,6 +56,12 @@ def all_of(data: Path) -> dict[str, bytes]:
         (["setProperty", "ZxBackup_BlobCodek", "gzip"], "bad_value", 64),
         (["setProperty", "ZxBackup_BlobCodec", "rar"], "bad_value", 64),
         (["setProperty", "ZxBackup_DestPath", "/nowhere/at/all"], "path_missing", 64),
+        (["setProperty", "ZxBackup_DestPath", "/etc"], "path_not_allowed", 64),
+        (["setProperty", "allowed_paths", "/mnt,srv"], "bad_value", 64),
+        (["doExport", "/nowhere/at/all"], "path_missing", 64),
+        (["doExport", "/etc"], "path_not_allowed", 64),
+        (["doExport", "export"], "bad_value", 64),
+        (["doExport", "/usr"], "path_not_empty", 64),
         (["doSmartScann"], "no_such_command", 64),
         (["backup", "doSmartScann"], "no_such_command", 64),
         (["backupp", "doSmartScan"], "no_such_module", 64),
@@ -131,6 +139,52 @@ def test_a_backup_path_that_cannot_be_understood_is_refused_and_left_alone(
         assert form.read_bytes() == content
     finally:
         form.write_bytes(good)
+
+
+def test_a_backup_path_on_a_read_only_disk_can_be_looked_into_but_not_used(
+    backupng: CommandLine, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path, "size=8m") as disk:
+        copy = shutil.copytree(backupng.data / "backup" / "mail1", disk / "copy")
+        widen(disk, "ro")
+
+        found = backupng.json("getBackupInfo", "backup_path", copy)
+        refused = [
+            backupng("--json", "--sync", *words)
+            for words in (
+                ("setProperty", "ZxBackup_DestPath", copy),
+                ("doPurge", "backup_path", copy),
+                ("doCoherencyCheck", copy, "fixBackup", "true"),
+            )
+        ]
+
+    assert found["accounts"] == 2
+    assert [(each.error["code"], each.exit_status) for each in refused] == [
+        ("path_not_writable", 64)
+    ] * 3
+    assert refused[0].error["message"] == f"{copy} lies on a disk that is mounted read-only."
+
+
+@pytest.mark.parametrize(
+    ("rule", "codes"),
+    [("incompat", ["unsupported_format"] * 2), ("ro-compat", [None, "unsupported_format"])],
+)
+def test_a_backup_path_of_a_newer_version_is_read_as_far_as_it_allows(
+    backupng: CommandLine, rule: str, codes: list[str | None]
+) -> None:
+    form = backupng.data / "backup" / "mail1" / "format"
+    good = form.read_bytes()
+    newer = good[: good.rindex(b"#")] + b"features shards:%s\n" % rule.encode()
+    form.write_bytes(newer + b"#%08x\n" % zlib.crc32(newer))
+    try:
+        looked, scanned = (
+            backupng("--json", *words) for words in (("getBackupInfo",), ("--sync", "doSmartScan"))
+        )
+        found = [each.error["code"] if each.exit_status else None for each in (looked, scanned)]
+    finally:
+        form.write_bytes(good)
+
+    assert found == codes
 
 
 @pytest.fixture(scope="module")

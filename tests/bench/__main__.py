@@ -1,7 +1,7 @@
 """Run benchmarks: all, or those named.
 
 `seconds N` is how long `lag` lasts at each rate, `rounds N` how often peers are compared, `items N`
-that of the two corpora only one is wanted.
+that only one of the two sizes is wanted.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.bench import catchup, lag, peering, reader
+from tests.bench import catchup, lag, peering, reader, restores
 from tests.bench.peering import Comparison
 from tests.bench.peers import MissingPeer
 
 EXIT_USAGE = 64
-_ALONE: Mapping[str, Callable[[], None]] = {
-    "reader": reader.run,
-    "catchup": catchup.run,
-    "lag": lag.run,
+_ALONE: Mapping[str, Callable[[Mapping[str, int]], None]] = {
+    "reader": lambda _numbers: reader.run(),
+    "catchup": lambda _numbers: catchup.run(),
+    "lag": lambda numbers: lag.run(seconds=numbers["seconds"]),
+    "restore": lambda numbers: restores.run(
+        rounds=numbers["rounds"], sizes=(numbers["items"],) if numbers["items"] else restores.SIZES
+    ),
 }
 BENCHMARKS = (*_ALONE, *peering.BENCHMARKS)
 
@@ -47,7 +50,7 @@ def main(words: Sequence[str]) -> int:
     names = wanted.names or list(BENCHMARKS)
     for name in names:
         if name in _ALONE:
-            lag.run(seconds=wanted.numbers["seconds"]) if name == "lag" else _ALONE[name]()
+            _ALONE[name](wanted.numbers)
     items = wanted.numbers["items"]
     sizes = {items: peering.SIZES[items]} if items else peering.SIZES
     try:

@@ -14,11 +14,13 @@ def read_back(root: Path, account: AccountId, target: Path) -> None:
     """Select as a restore does and write each item's content to a file."""
     with BackupPath.open(root) as path:
         selection = select_account(path, account, ALL_TIME)
-        for state in selection.states:
+        read = 0
+        for state in selection.states():
+            read += 1
             if state.digest is not None:
                 with (target / f"{state.item_id}.eml").open("wb") as file:
                     file.writelines(path.blob(state.digest))
-        if selection.unreadable or not selection.states:
+        if selection.unreadable or not read:
             raise RuntimeError(f"{account} did not come back whole")
 
 

@@ -104,10 +104,11 @@ def flaws(copy: Path, model: Model, found: Counter[str]) -> list[str]:
         ]
         for account in path.accounts():
             selection = select_account(path, account, ALL_TIME)
+            states = list(selection.states())
             wrong += [f"{account}: {error}" for _, error in selection.unreadable]
             found["pending"] += len(selection.pending)
-            found["restored"] += len(selection.states)
-            found["missing"] += sum(not is_whole(path, state) for state in selection.states)
+            found["restored"] += len(states)
+            found["missing"] += sum(not is_whole(path, state) for state in states)
             wrong += missing_before(path, account, model)
     return wrong
 

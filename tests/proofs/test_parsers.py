@@ -124,7 +124,7 @@ def read_checkpoint(data: bytes) -> None:
 
 
 def read_source(data: bytes) -> None:
-    Frontier(5, (1, 2)).is_newer(data.decode("utf-8", "replace"))
+    Frontier(5, 5, (1, 2)).is_newer(data.decode("utf-8", "replace"))
 
 
 def read_blob(data: bytes, digest: Digest) -> None:
