@@ -21,6 +21,7 @@ from backupng.engine.errors import (
 from backupng.engine.model import ItemId
 from backupng.engine.operations.restoring import OLDER_STATE
 from backupng.engine.restore.inject import CANNOT_HOLD, DIFFERS, NOT_FOUND
+from backupng.engine.upkeep.shares import Flaw
 from console import telling
 from console.models import QueuedOperation
 
@@ -82,6 +83,22 @@ _ADVICE: dict[str, tuple[str, str]] = {
         _("The mail server accepted it, and afterwards it was not the same."),
         _("Compare both with getItem; run the restore into another new account."),
     ),
+    Flaw.DANGLING: (
+        _("It names an account or a group that is not there."),
+        _("Import that, or take the grant or the mountpoint away in the mailbox."),
+    ),
+    Flaw.WRONG_ID: (
+        _("It names the id that somebody had on another server."),
+        _("doFixShares mends it by the map of the import."),
+    ),
+    Flaw.NO_TARGET: (
+        _("The folder that it shows is not there."),
+        _("Share that again and accept it, or delete the mountpoint."),
+    ),
+    Flaw.NO_GRANT: (
+        _("The folder that it shows is not shared with this mailbox."),
+        _("Have its owner share it again, or delete the mountpoint."),
+    ),
     OLDER_STATE: (
         _("It was restored as an earlier scan had saved it."),
         _("Look in the log of the last scans why they could not read it."),
@@ -141,7 +158,9 @@ def by_class(row: QueuedOperation) -> dict[str, list[telling.Finding]]:
 
 
 def searches(row: QueuedOperation) -> list[Search]:
-    """Return per account what to type into the search of its web client."""
+    """Return per account what to type into the search of its web client; it finds no shares."""
+    if telling.is_about_shares(row):
+        return []
     return [
         Search(
             account=lost.account,

@@ -19,6 +19,7 @@ from console.forms.imports import (
     ImportOptions,
     ImportPathStep,
     backup_of,
+    some,
 )
 from console.overview import why_nothing_is_saved
 from console.wizard import Mode, Remarks, Run, Wizard
@@ -107,7 +108,11 @@ def _import_remarks(run: Run, operation: ExternalRestore) -> Remarks:
             existing,
         )
         warnings.append(text % existing)
+    rights = _rights(run, operation)
+    if rights and operation.restore_admin_rights:
+        warnings.append(rights)
     notes = [
+        *([rights] if rights and not operation.restore_admin_rights else ()),
         gettext("Accounts can be used as soon as the first phase has ended; items follow."),
         gettext(
             "Shares with accounts of other servers are whole only when those are imported too:"
@@ -115,6 +120,28 @@ def _import_remarks(run: Run, operation: ExternalRestore) -> Remarks:
         ),
     ]
     return Remarks(warnings=tuple(warnings), notes=tuple(notes))
+
+
+def _rights(run: Run, operation: ExternalRestore) -> str:
+    """Say which accounts have rights in the backup, and what becomes of those; empty for none."""
+    names = [account.name for account in _imported(run, operation) if account.has_rights]
+    if not names:
+        return ""
+    if operation.restore_admin_rights:
+        text = ngettext(
+            "%(n)d account gets the rights here that it has in the backup: %(names)s.",
+            "%(n)d accounts get the rights here that they have in the backup: %(names)s.",
+            len(names),
+        )
+    else:
+        text = ngettext(
+            "%(n)d account has rights of administrators in the backup and comes without them:"
+            " %(names)s.",
+            "%(n)d accounts have rights of administrators in the backup and come without them:"
+            " %(names)s.",
+            len(names),
+        )
+    return text % {"n": len(names), "names": some(names)}
 
 
 def _imported(run: Run, operation: ExternalRestore) -> list[AccountToImport]:

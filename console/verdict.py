@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from backupng.engine.operations.words import DATE_FORMAT
 from console import telling
@@ -40,23 +41,30 @@ def beside(moment: datetime | None, other: datetime | None = None) -> str:
 
 def activity(row: QueuedOperation) -> str:
     """Say what the operation does, as the beginning of a sentence."""
-    texts: Mapping[str, str] = row.parameters
-    if row.command == "doSmartScan":
-        return gettext("Scanning %s") % row.server.name
-    if row.command == "doExport":
-        return gettext("Exporting %(server)s to %(folder)s") % {
-            "server": row.server.name,
-            "folder": texts.get("destination_path", "?"),
-        }
-    if row.command == "doRestoreOnNewAccount":
-        return gettext("Restoring %(source)s as of %(date)s into %(destination)s") % {
-            "source": texts.get("source_account", "?"),
-            "date": _as_of(texts.get("date", "?"), row.server.zone),
-            "destination": texts.get("destination_account", "?"),
-        }
-    if row.command == "doUndelete":
-        return gettext("Undeleting in the mailbox of %s") % texts.get("account", "?")
-    return f"{telling.title(row)} {telling.subject(row)}".strip()
+    sentence = _ACTIVITIES.get(row.command)
+    if sentence is None:
+        return f"{telling.title(row)} {telling.subject(row)}".strip()
+    words: dict[str, str] = {**dict.fromkeys(_NAMED, "?"), **row.parameters}
+    words |= {"server": row.server.name, "date": _as_of(words["date"], row.server.zone)}
+    return str(sentence % words)
+
+
+_NAMED = (
+    *("account", "account_name", "date", "destination_account", "destination_path"),
+    *("item_id", "source_account", "source_path"),
+)
+_ACTIVITIES = {
+    "doCheckShares": _("Checking the shares of %(server)s"),
+    "doExport": _("Exporting %(server)s to %(destination_path)s"),
+    "doExternalRestore": _("Importing %(source_path)s into %(server)s"),
+    "doFixShares": _("Mending the shares of %(server)s"),
+    "doItemRestore": _("Restoring item %(item_id)s in the mailbox of %(account_name)s"),
+    "doRestoreOnNewAccount": _(
+        "Restoring %(source_account)s as of %(date)s into %(destination_account)s"
+    ),
+    "doSmartScan": _("Scanning %(server)s"),
+    "doUndelete": _("Undeleting in the mailbox of %(account)s"),
+}
 
 
 def taken(row: QueuedOperation, now: datetime | None = None) -> timedelta | None:
@@ -115,21 +123,15 @@ def _successful(line: Line) -> str:
             "took": took,
             "losses": _lost(row),
         }
-    counters = telling.report(row).get("counters", {})
-    if counters.get("planned") and telling.is_dry_run(row):
-        planned = counters["planned"]
-        return ngettext(
-            "Done in %(took)s, nothing was restored: the plan has %(number)s item.",
-            "Done in %(took)s, nothing was restored: the plan has %(number)s items.",
-            planned,
-        ) % {"took": took, "number": number(planned)}
+    return _whole(row, took, telling.report(row).get("counters", {}))
+
+
+def _whole(row: QueuedOperation, took: str, counters: Mapping[str, int]) -> str:
+    """Say what was done where nothing was lost."""
+    if telling.is_about_shares(row):
+        return _shares(took, counters)
     if counters.get("planned"):
-        restored = counters.get("restored", 0)
-        return ngettext(
-            "Done in %(took)s: %(number)s item was restored, nothing is missing.",
-            "Done in %(took)s: %(number)s items were restored, nothing is missing.",
-            restored,
-        ) % {"took": took, "number": number(restored)}
+        return _restored(row, took, counters)
     if row.command == "doExport":
         exported = counters.get("items_exported", 0) + counters.get("skipped", 0)
         return ngettext(
@@ -137,9 +139,61 @@ def _successful(line: Line) -> str:
             "Done in %(took)s: %(number)s items lie in the folder, nothing is missing.",
             exported,
         ) % {"took": took, "number": number(exported)}
+    if row.command == "doExternalRestore":
+        return _without_items(row, took)
     if row.command == "doSmartScan":
         return gettext("Done in %s: the backup has everything that this scan found.") % took
     return gettext("Done in %s.") % took
+
+
+def _restored(row: QueuedOperation, took: str, counters: Mapping[str, int]) -> str:
+    if telling.is_dry_run(row):
+        planned = counters["planned"]
+        return ngettext(
+            "Done in %(took)s, nothing was restored: the plan has %(number)s item.",
+            "Done in %(took)s, nothing was restored: the plan has %(number)s items.",
+            planned,
+        ) % {"took": took, "number": number(planned)}
+    restored = counters.get("restored", 0)
+    if row.command == "doExternalRestore" and _has_warnings(row):
+        return ngettext(
+            "Done in %(took)s: %(number)s item was restored; what else was wanted and is not here"
+            " is told below.",
+            "Done in %(took)s: %(number)s items were restored; what else was wanted and is not"
+            " here is told below.",
+            restored,
+        ) % {"took": took, "number": number(restored)}
+    return ngettext(
+        "Done in %(took)s: %(number)s item was restored, nothing is missing.",
+        "Done in %(took)s: %(number)s items were restored, nothing is missing.",
+        restored,
+    ) % {"took": took, "number": number(restored)}
+
+
+def _without_items(row: QueuedOperation, took: str) -> str:
+    if _has_warnings(row):
+        return gettext("Done in %s, without items. What could not be made is told below.") % took
+    return gettext("Done in %s, without items: all that was asked for is in place.") % took
+
+
+def _has_warnings(row: QueuedOperation) -> bool:
+    return bool(telling.report(row).get("warnings"))
+
+
+def _shares(took: str, counters: Mapping[str, int]) -> str:
+    if mended := counters.get("repaired"):
+        return ngettext(
+            "Done in %(took)s: %(number)s share was mended, none is broken now.",
+            "Done in %(took)s: %(number)s shares were mended, none is broken now.",
+            mended,
+        ) % {"took": took, "number": number(mended)}
+    if foretold := counters.get("would_be_repaired"):
+        return ngettext(
+            "Done in %(took)s, nothing was changed: %(number)s share would be mended.",
+            "Done in %(took)s, nothing was changed: %(number)s shares would be mended.",
+            foretold,
+        ) % {"took": took, "number": number(foretold)}
+    return gettext("Done in %s: all grants and mountpoints lead to what is there.") % took
 
 
 def _failed(line: Line) -> str:
@@ -194,6 +248,9 @@ def _lost(row: QueuedOperation) -> str:
         found = coherency.number(row)
         return ngettext("there is %s finding", "there are %s findings", found) % number(found)
     numbers = telling.lost(row)
+    if telling.is_about_shares(row):
+        broken = numbers.total()
+        return ngettext("%s share is broken", "%s shares are broken", broken) % number(broken)
     parts = []
     if unrestored := numbers["unrestored"]:
         text = ngettext("%s item was not restored", "%s items were not restored", unrestored)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -181,7 +182,9 @@ class Run:
             draft.words[slug] = words
             Draft.objects.filter(pk=draft.pk).update(words=draft.words)
         self.draft.words = draft.words
-        self._forms.clear()
+        # A step looks at the ones before it, never at later ones.
+        before = [step.slug for step in takewhile(lambda step: step.slug != slug, self.mode.asked)]
+        self._forms = {each: form for each, form in self._forms.items() if each in before}
 
     def url(self, slug: str) -> str:
         """Return the address of a step."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,9 @@ _LONGEST = (
 )
 """They come first: no process is left with one of them when the others have nothing to do."""
 _DATABASES = ("sqlite", "postgresql")
+_MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp makes the folder below it
+_IN_MEMORY = tuple(ROOT / "tests" / "engine" / room for room in ("catalog", "mailserver", "scan"))
+"""Whose tests type no folders: below /dev none is allowed."""
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
@@ -52,6 +58,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the search for garbage all that stays to the end: thousands of tests and modules."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print what the proofs have tried, where they were asked for."""
     if "proofs" in config.option.markexpr and "not" not in config.option.markexpr:
@@ -67,6 +80,22 @@ def genuine() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/genuine is missing: genuine data of a Zimbra server")
     return folder
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Return a folder of the test's own, in memory for those in `_IN_MEMORY`: syncs cost nothing.
+
+    What a proof needs may be too much for that.
+    """
+    is_small = request.node.get_closest_marker("proofs") is None
+    has_room = any(request.path.is_relative_to(room) for room in _IN_MEMORY)
+    if not (is_small and has_room and _MEMORY.is_dir()):
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="backupng-tests-", dir=_MEMORY))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

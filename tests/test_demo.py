@@ -42,7 +42,7 @@ class Demo:
         } | {
             "BACKUPNG_DATA": str(self.data),
             "BACKUPNG_PORT": str(port),
-            "DJANGO_SETTINGS_MODULE": "backupng.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.light_settings",
         }
         self._said.unlink(missing_ok=True)
         with self._said.open("wb") as said:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -128,6 +129,16 @@ class ImportDomainsStep(DomainsStep):
         ]
 
 
+class AccountsField(forms.MultipleChoiceField):
+    """Accounts by the words that stand for them; there may be very many."""
+
+    known: frozenset[str] = frozenset()
+
+    def valid_value(self, value: str) -> bool:
+        """Say whether some account is meant."""
+        return value in self.known
+
+
 class ImportAccountsStep(StepForm):
     """Which accounts of those domains; a search changes what is shown, and unticks nothing."""
 
@@ -139,7 +150,7 @@ class ImportAccountsStep(StepForm):
         "ambiguous_account": "accounts",
     }
 
-    accounts = forms.MultipleChoiceField(
+    accounts = AccountsField(
         label=_("Accounts"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
@@ -164,13 +175,9 @@ class ImportAccountsStep(StepForm):
     def __init__(self, run: Run, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(run, data, **options)
         field = self.fields["accounts"]
-        if isinstance(field, forms.MultipleChoiceField):
+        if isinstance(field, AccountsField):
             # An operation there was names some by their addresses.
-            field.choices = [
-                (word, account.name)
-                for account in self.known
-                for word in (account.account_id, account.name)
-            ] + [(word, word) for word in EVERY]
+            field.known = frozenset(EVERY).union(*map(_words, self.known))
         self.initial.setdefault("accounts", [each.account_id for each in self.known])
 
     def redrawn(self) -> StepForm | None:
@@ -286,12 +293,16 @@ class ImportAccountsStep(StepForm):
 
     def choices(self) -> list[Choice]:
         """Return the accounts, the first of them by name."""
-        names = [account.name for account in self.chosen]
-        more = len(names) - _NAMED
-        text = listed(names[:_NAMED], is_all=self.is_all)
-        if more > 0:
-            text += ngettext(" and %d more", " and %d more", more) % more
+        text = listed([some([each.name for each in self.chosen])], is_all=self.is_all)
         return [Choice(label=gettext("Accounts"), text=text)]
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    text, more = ", ".join(names[:_NAMED]), len(names) - _NAMED
+    if more > 0:
+        text += ngettext(" and %d more", " and %d more", more) % more
+    return text
 
 
 def _words(account: AccountToImport) -> tuple[str, str]:
@@ -321,6 +332,15 @@ class ImportOptions(StepForm):
     skip_aliases = forms.BooleanField(label=_("Skip aliases"), required=False)
     skip_distribution_lists = forms.BooleanField(label=_("Skip distribution lists"), required=False)
     skip_coses = forms.BooleanField(label=_("Skip classes of service"), required=False)
+    restore_admin_rights = forms.BooleanField(
+        label=_("Import rights of administrators"),
+        required=False,
+        help_text=_(
+            "What makes somebody an administrator or decides who is let in: administrator flags,"
+            " access rights, external authentication. Only for a backup that is trusted like this"
+            " server itself."
+        ),
+    )
 
     def __init__(self, run: Run, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(run, self._defaults() if data is None else data, **options)
@@ -346,10 +366,10 @@ class ImportOptions(StepForm):
             return found
         skips = self.cleaned_data["skip_system_accounts"]
         named = [each for each in step.chosen if not (skips and each.is_system)] or step.chosen
-        return found | {"accounts": ",".join(self._name(each) for each in named)} | _ONLY_NAMED
+        return found | {"accounts": ",".join(self._names(named))} | _ONLY_NAMED
 
-    def _name(self, account: AccountToImport) -> str:
-        """Return the address of an account; its id where several have that address."""
+    def _names(self, accounts: Iterable[AccountToImport]) -> Iterator[str]:
+        """Yield the addresses of accounts; the id of one whose address several have."""
         backup = backup_of(self.run)
-        same = [each for each in (backup.accounts if backup else ()) if each.name == account.name]
-        return account.name if len(same) == 1 else account.account_id
+        same = Counter(each.name for each in (backup.accounts if backup else ()))
+        yield from (each.name if same[each.name] == 1 else each.account_id for each in accounts)

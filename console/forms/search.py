@@ -123,9 +123,10 @@ class SearchForm(forms.Form):
             text=chosen["q"].strip(),
             fields=(chosen["field"],) if chosen["field"] else Sought().fields,
             item=ItemId(int(chosen["number"])) if chosen["number"] else None,
-            kind=ItemKind(chosen["kind"]) if chosen["kind"] else None,
+            kinds=(ItemKind(chosen["kind"]),) if chosen["kind"] else (),
             folder=ItemId(folder) if chosen["where"] == FOLDER else None,
-            dates=(since and _midnight(since, zone), last),
+            since=since and _midnight(since, zone),
+            until=last,
         )
 
 

@@ -44,10 +44,12 @@ def before(row: QueuedOperation) -> str:
     return f"{lead}\n{layout.command('  switch it off', words)}"
 
 
-def lead(said: Mapping[str, Any]) -> str:
+def lead(row: QueuedOperation, said: Mapping[str, Any]) -> str:
     """Return the first sentences of the mail after phase 1."""
     there = "Domains, classes of service, lists and accounts are in place."
     items = "old mail is arriving from here on." if said.get("items") else "there are no items."
+    if _is_all(row):
+        items = "no items come, as provisioning_only says."
     return layout.filled(f"{there} Users can log in and receive mail now; {items}")
 
 
@@ -56,7 +58,7 @@ def level(said: Mapping[str, Any]) -> Level:
     return Level.WARNING if said.get("failed") else Level.INFORMATION
 
 
-def phase1(said: Mapping[str, Any]) -> Iterator[str]:
+def phase1(row: QueuedOperation, said: Mapping[str, Any]) -> Iterator[str]:
     """Yield the blocks of the mail after phase 1: table, what was left out, what failed."""
     table = said.get("table", {})
     head = " " * 20 + "".join(name.rjust(14) for name in _COLUMNS)
@@ -71,14 +73,21 @@ def phase1(said: Mapping[str, Any]) -> Iterator[str]:
         yield layout.filled(f"left out: {words}")
     if failed := said.get("failed"):
         yield "\n".join(("failed", *_failed(failed)))
-    size = layout.size(said.get("bytes", 0))
-    yield (
-        layout.filled(
-            f"expected from here on: {layout.items(said.get('items', 0))}, {size},"
-            f" in {said.get('mailboxes', 0)} mailboxes"
-        )
-        + f"\nmap file: {layout.clean(str(said.get('map', '')))}"
-    )
+    yield f"{_amount(row, said)}\nmap file: {layout.clean(str(said.get('map', '')))}"
+
+
+def _is_all(row: QueuedOperation) -> bool:
+    """Say whether phase 1 is all that was asked for."""
+    return bool(row.parameters.get("provisioning_only") == "true")
+
+
+def _amount(row: QueuedOperation, said: Mapping[str, Any]) -> str:
+    """Say how many items there are to come, or would be."""
+    mailboxes = said.get("mailboxes", 0)
+    where = "1 mailbox" if mailboxes == 1 else f"{mailboxes} mailboxes"
+    size, items = layout.size(said.get("bytes", 0)), layout.items(said.get("items", 0))
+    what = "not restored" if _is_all(row) else "expected from here on"
+    return layout.filled(f"{what}: {items}, {size}, in {where}")
 
 
 def _failed(failed: list[Any]) -> Iterator[str]:

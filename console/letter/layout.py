@@ -19,6 +19,7 @@ _UNSPEAKABLE = re.compile(
 )
 """Control characters, line and direction marks, halves of characters, and what is none."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_GAP = re.compile("( {3,})")
 _NO_BREAK_SPACE = "\u00a0"
 
 
@@ -28,9 +29,27 @@ def clean(text: str) -> str:
 
 
 def filled(text: str, *, first: str = "", rest: str = "") -> str:
-    """Wrap a text; `first` and `rest` begin its first line and the others."""
+    """Wrap a text; `first` and `rest` begin its first line and the others.
+
+    Parts with three blanks or more between them, such as `name value`, stay whole where they can.
+    """
+    rows: list[str] = []
+    parts = _GAP.split(clean(text))
+    for gap, part in zip(("", *parts[1::2]), parts[::2], strict=True):
+        indent = rest if rows[1:] else first
+        if rows and len(indent) + len(rows[-1]) + len(gap) + len(part) <= WIDTH:
+            rows[-1] += gap + part
+        else:
+            rows.append(part)
+    indents = (first, *(rest for _ in rows[1:]))
+    return "\n".join(
+        _wrapped(row, first=indent, rest=rest) for indent, row in zip(indents, rows, strict=True)
+    )
+
+
+def _wrapped(text: str, *, first: str, rest: str) -> str:
     return textwrap.fill(
-        clean(text),
+        text,
         WIDTH,
         initial_indent=first,
         subsequent_indent=rest,

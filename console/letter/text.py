@@ -58,7 +58,7 @@ def compose(
     """
     ended = event == ENDED
     if event == PHASE_1:
-        lead, told = importing.lead(said), importing.phase1(said)
+        lead, told = importing.lead(row, said), importing.phase1(row, said)
     else:
         lead, told = (_lead(row), _outcome(row)) if ended else (_begun(row), _started(row))
     blocks = (
@@ -173,7 +173,8 @@ def _success(row: QueuedOperation) -> str:
         return f"The {title} has ended: the plan has {layout.items(counts['planned'])}."
     restored, skipped = counts.get("restored", 0), counts.get("skipped", 0)
     verb = "was" if restored == 1 else "were"
-    there = f", {layout.number(skipped)} were there already" if skipped else ""
+    present = "was" if skipped == 1 else "were"
+    there = f", {layout.number(skipped)} {present} there already" if skipped else ""
     return f"The {title} has ended. {layout.items(restored)} {verb} restored{there}."
 
 
@@ -284,7 +285,11 @@ def _hints(row: QueuedOperation) -> Iterator[str]:
     if not losses:
         return
     if telling.is_about_shares(row):
-        yield _advice("doFixShares mends what the map of an import knows.")
+        yield _advice(
+            "What no map knows: import those accounts too, or have the folders shared anew."
+            if row.command == "doFixShares"
+            else "doFixShares mends what the map of an import knows."
+        )
         return
     yield _advice(
         "The next scan tries them again."

@@ -24,6 +24,7 @@ from tests.services import require, require_library
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMINISTRATOR = "anna"
 ADDRESS = "admin@example.com"
+LIGHT = {"DJANGO_SETTINGS_MODULE": "tests.light_settings"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "run"],
             cwd=ROOT,
-            env=cli.environment | {"BACKUPNG_PORT": str(own_port())},
+            env=cli.environment | LIGHT | {"BACKUPNG_PORT": str(own_port())},
             stderr=subprocess.PIPE,
         )
         try:
@@ -82,7 +83,7 @@ def _make_administrator(cli: CommandLine) -> str:
     made = subprocess.run(
         [sys.executable, "manage.py", "createuser", ADMINISTRATOR, ADDRESS],
         cwd=ROOT,
-        env=cli.environment,
+        env=cli.environment | LIGHT,
         check=True,
         stdout=subprocess.PIPE,
         text=True,

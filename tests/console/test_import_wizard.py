@@ -24,6 +24,7 @@ from tests.console.transferring import Mover
 
 BOTH = ["example.com", "example.org"]
 NEW, SYSTEM, GONE = "new@example.com", "spam.1@example.com", "gone@example.com"
+OTHER = "other@example.org"
 HERE = "a1@example.com"
 """An account of the backup whose address this server has as well."""
 
@@ -56,7 +57,9 @@ def source_prototype(
         server = connect.create_sandbox(request)
         with Sandbox.open(folder / "servers" / "old") as sandbox, sandbox.locked():
             sandbox.add_domain("example.org", "c0ffee00-0000-4000-8000-000000000003")
-            sandbox.add_account("other@example.org", "c0ffee00-0000-4000-8000-000000000001")
+            sandbox.add_account(
+                OTHER, "c0ffee00-0000-4000-8000-000000000001", zimbraIsAdminAccount="TRUE"
+            )
             sandbox.add_account(
                 SYSTEM, "c0ffee00-0000-4000-8000-000000000002", zimbraIsSystemResource="TRUE"
             )
@@ -141,7 +144,7 @@ def test_the_steps_are_those_of_the_manual_and_lead_forward(anna: Mover, source:
     assert f"{HERE} ! exists here already" in accounts.text
     assert f"{SYSTEM} will be made system account" in accounts.text
     assert f"{GONE} will be made ✕ deleted" in accounts.text
-    assert "other@example.org" not in accounts.text
+    assert OTHER not in accounts.text
     typed = {"accounts": list(ids(anna)), "typed": "IMPORT"}
     assert anna.accept("accounts", typed) == anna.url("summary")
     assert "Cancel Previous Finish" in Page(anna.see("summary")).text
@@ -279,7 +282,7 @@ def test_to_add_to_accounts_that_exist_a_word_is_typed(anna: Mover, source: Path
 
 def test_another_path_asks_for_its_domains_anew(anna: Mover, source: Path) -> None:
     known = at_accounts(anna, source)
-    anna.accept("accounts", {"accounts": [known["other@example.org"]]})
+    anna.accept("accounts", {"accounts": [known[OTHER]]})
     anna.accept("domains", {"domains": ["example.com"]})
     assert anna.see("summary")["Location"] == anna.url("accounts")
 
@@ -314,6 +317,20 @@ def test_a_system_account_that_is_skipped_is_not_named(anna: Mover, source: Path
     assert parameters(anna) == {"accounts": NEW}
     anna.post("summary", {"apply": "1", "filter_deleted": "on"})
     assert parameters(anna) == {"accounts": f"{NEW},{SYSTEM}"}
+
+
+def test_rights_of_administrators_are_told_and_come_only_when_asked_for(
+    anna: Mover, source: Path
+) -> None:
+    known = at_accounts(anna, source)
+    anna.accept("accounts", {"accounts": [known[NEW], known[OTHER]]})
+    before = Page(anna.see("summary")).text
+    anna.post("summary", {"apply": "1", "restore_admin_rights": "on"})
+    after = Page(anna.see("summary")).text
+    assert "restore_admin_rights" not in before
+    assert "1 account has rights of administrators in the backup and comes without" in before
+    assert f"1 account gets the rights here that it has in the backup: {OTHER}." in after
+    assert parameters(anna)["restore_admin_rights"] == "true"
 
 
 def test_options_changed_beside_finish_are_shown_before_it_counts(

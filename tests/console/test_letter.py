@@ -92,8 +92,8 @@ def test_started_says_what_when_by_whom_how_and_how_to_follow_it() -> None:
         "hide_in_gal          true\n"
         "notify also          ops@example.com\n"
         "apply_hsm false     restore_datasource true     undelete false\n"
-        "undelete_start_date first     backup_path the active Backup Path     dryrun\n"
-        "false\n"
+        "undelete_start_date first     backup_path the active Backup Path\n"
+        "dryrun false\n"
         "\n"
         "follow it      backupng backup monitor 30ed9eb9-eb28-4ca6-b65e-9940654b8601 \\\n"
         "               operation_host mail.example.com\n"
@@ -252,6 +252,24 @@ def test_times_are_those_of_the_server_with_the_name_of_its_zone() -> None:
 )
 def test_a_duration_is_told_in_words(elapsed: timedelta, told: str) -> None:
     assert layout.duration(elapsed) == told
+
+
+def test_a_line_never_ends_between_a_name_and_its_value() -> None:
+    parts = [f"accounts already there {number}" for number in range(20)]
+
+    told = layout.filled("    ".join(parts), first="first ", rest="  ")
+
+    lines = told.removeprefix("first ").split("\n")
+    assert [part for line in lines for part in line.strip().split("    ")] == parts
+    assert all(len(line) <= layout.WIDTH for line in told.split("\n"))
+
+
+def test_a_part_longer_than_a_line_is_wrapped() -> None:
+    told = layout.filled("short    " + "word " * 30, rest="  ").split("\n")
+
+    assert told[0] == "short"
+    assert all(len(line) <= layout.WIDTH and line.startswith("  ") for line in told[1:])
+    assert " ".join(told[1:]).split() == ["word"] * 30
 
 
 def test_a_command_too_long_for_a_line_can_be_copied_as_it_is() -> None:

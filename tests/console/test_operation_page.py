@@ -56,6 +56,12 @@ def test_an_unknown_operation_is_not_found(client: Client) -> None:
     assert client.get(reverse("operation", args=[uuid.uuid4()])).status_code == 404
 
 
+def ended(command: str, **parts: Any) -> dict[str, Any]:
+    """Return the fields of an operation that ended with that report."""
+    return {"command": command, "outcome": report(**parts)}
+
+
+BROKEN = {"a1@example.com": [[257, "dangling id"]]}
 SENTENCES: list[tuple[State, dict[str, Any], str]] = [
     (State.QUEUED, {}, "It waits as number 1 in the queue of mail1: the server has no worker"),
     (State.STARTED, {}, "Scanning mail1: it has just begun. You can close this page."),
@@ -78,6 +84,36 @@ SENTENCES: list[tuple[State, dict[str, Any], str]] = [
         "Interrupted: It was cut off. Until then: 3 of 9 items. The new account is incomplete",
     ),
     (State.SUCCESSFUL, lossy(), "but 3 items were not restored. They are listed below."),
+    (
+        State.STARTED,
+        {"command": "doExternalRestore", "parameters": {"source_path": "/mnt/old"}},
+        "Importing /mnt/old into mail1: it has just begun.",
+    ),
+    (
+        State.SUCCESSFUL,
+        ended("doExternalRestore", counters=COUNTERS, warnings=["The domain x has no name."]),
+        "15 240 items were restored; what else was wanted and is not here is told below.",
+    ),
+    (
+        State.SUCCESSFUL,
+        ended("doExternalRestore", counters={"planned": 0}),
+        "Done in 5 min 0 s, without items: all that was asked for is in place.",
+    ),
+    (
+        State.SUCCESSFUL,
+        ended("doFixShares", counters={"repaired": 2}),
+        "Done in 5 min 0 s: 2 shares were mended, none is broken now.",
+    ),
+    (
+        State.SUCCESSFUL,
+        ended("doCheckShares", losses=True, unreadable=BROKEN, unrestored={}),
+        "but 1 share is broken. They are listed below.",
+    ),
+    (
+        State.SUCCESSFUL,
+        ended("doFixShares", losses=True, unreadable=BROKEN, unrestored={}),
+        "Shares that are broken Download all as CSV dangling id 1 It names an account",
+    ),
 ]
 
 

@@ -95,3 +95,14 @@ def test_the_start_tells_of_a_scanner_that_is_on_and_how_to_switch_it_off(
     assert "RealTimeScanner" not in before
     assert "backup setProperty ZxBackup_RealTimeScanner FALSE" in started(row)
     assert "Accounts can be used after phase 1" in before
+
+
+def test_with_provisioning_only_no_mail_is_promised(row: QueuedOperation) -> None:
+    row.parameters["provisioning_only"] = "true"
+
+    told = text.compose(row, notification=rows.ID, event=text.PHASE_1, said=SAID).text
+
+    assert "no items come, as provisioning_only says." in " ".join(told.split())
+    assert "arriving" not in told
+    assert "expected" not in told
+    assert "not restored: 15\u00a0368 items, 1.9 GB, in 233 mailboxes" in told

@@ -10,6 +10,8 @@ import pytest
 import time_machine
 from django.contrib.auth.models import User
 
+from backupng.engine.operations import parameters
+from console import wizard, wizards
 from console.models import Preferences, QueuedOperation, Server
 from tests.console.conftest import SCANNED
 from tests.console.restoring import DATE, LAST, MODE, NOW, Page, Visitor, a_user
@@ -40,36 +42,42 @@ def typed(text: str) -> dict[str, str]:
     return dict(zip(("day", "hour", "minute", "second"), (day, *time.split(":")), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ({"day": ""}, "Choose a day, or type it as dd/MM/yyyy."),
-        ({"day": "31/02/2026"}, "“31/02/2026” is no day."),
-        ({"day": "yesterday"}, "“yesterday” is no day."),
-        ({"day": "<b>1</b>"}, "“<b>1</b>” is no day."),
-        ({"day": "28/09/0001"}, "There is no backup of the year 1."),
-        ({"day": "0001-01-01T00:00:00+23:59"}, "There is no backup of the year 1."),
-        ({"day": "28/09/9999"}, "There is no backup of the year 9999."),
-        ({"hour": "24"}, "Select a valid choice."),
-        ({"hour": ""}, "Hour: a number from 0 to 23."),
-        ({"minute": "60"}, "Minute: a number from 0 to 59."),
-        ({"minute": "-1"}, "Minute: a number from 0 to 59."),
-        ({"second": "٣"}, "Second: a number from 0 to 59."),
-        ({"second": ""}, "Second: a number from 0 to 59."),
-        ({"which": "third"}, "Select a valid choice."),
-    ],
+NO_DATES: tuple[tuple[dict[str, str], str], ...] = (
+    ({"day": ""}, "Choose a day, or type it as dd/MM/yyyy."),
+    ({"day": "31/02/2026"}, "“31/02/2026” is no day."),
+    ({"day": "yesterday"}, "“yesterday” is no day."),
+    ({"day": "<b>1</b>"}, "“<b>1</b>” is no day."),
+    ({"day": "28/09/0001"}, "There is no backup of the year 1."),
+    ({"day": "0001-01-01T00:00:00+23:59"}, "There is no backup of the year 1."),
+    ({"day": "28/09/9999"}, "There is no backup of the year 9999."),
+    ({"hour": "24"}, "Select a valid choice."),
+    ({"hour": ""}, "Hour: a number from 0 to 23."),
+    ({"minute": "60"}, "Minute: a number from 0 to 59."),
+    ({"minute": "-1"}, "Minute: a number from 0 to 59."),
+    ({"second": "٣"}, "Second: a number from 0 to 59."),
+    ({"second": ""}, "Second: a number from 0 to 59."),
+    ({"which": "third"}, "Select a valid choice."),
 )
-def test_a_date_that_is_none_is_refused_and_kept(
-    anna: Visitor, words: dict[str, str], message: str
-) -> None:
+
+
+def test_a_date_that_is_none_is_refused_and_kept(anna: Visitor) -> None:
     anna.send("mode", **MODE)
-    answer = anna.send("date", **(DATE | words))
-    page = Page(answer)
-    assert answer.status_code == 422
-    assert message in page.text
-    kept = {each["name"]: each.get("value") for each in page.inputs if each.get("value")}
-    assert kept.get("day", "") == (DATE | words)["day"]
-    assert "date" not in anna.row.words
+    for words, message in NO_DATES:
+        answer = anna.send("date", **(DATE | words))
+        page = Page(answer)
+        assert (words, answer.status_code) == (words, 422)
+        assert message in page.text
+        kept = {each["name"]: each.get("value") for each in page.inputs if each.get("value")}
+        assert kept.get("day", "") == (DATE | words)["day"]
+        assert "date" not in anna.row.words
+
+
+def accepted(visitor: Visitor, **words: str) -> str:
+    """Send the date step, which takes it, and return the date that the operation would have."""
+    assert visitor.send("date", **(DATE | words)).status_code == 303
+    run = wizard.Run(wizards.RESTORE, visitor.row)
+    assert run.first_invalid(before="summary") is None
+    return str(parameters.spell(run.operation(), visitor.row.server.zone_info)["date"])
 
 
 def test_the_whole_present_second_is_not_the_future(anna: Visitor) -> None:
@@ -98,48 +106,45 @@ def test_the_first_second_can_be_restored_and_none_before_it(anna: Visitor) -> N
     assert anna.send("date", **typed("02/03/2026 12:00:00")).status_code == 303
 
 
-@pytest.mark.parametrize(
-    ("pasted", "date"),
-    [
-        ("2026-09-28T10:15:10Z", "28/09/2026 12:15:10"),
-        ("2026-09-28T10:15:10+02:00", "28/09/2026 10:15:10"),
-        ("2026-09-28 10:15:10", "28/09/2026 10:15:10"),
-        ("2026-09-28T10:15:10.999+02:00", "28/09/2026 10:15:10"),
-        ("2026-09-28", "28/09/2026 10:15:10"),
-        ("8/9/2026", "08/09/2026 10:15:10"),
-    ],
-)
-def test_a_pasted_date_is_understood(anna: Visitor, pasted: str, date: str) -> None:
+PASTED = {
+    "2026-09-28T10:15:10Z": "28/09/2026 12:15:10",
+    "2026-09-28T10:15:10+02:00": "28/09/2026 10:15:10",
+    "2026-09-28 10:15:10": "28/09/2026 10:15:10",
+    "2026-09-28T10:15:10.999+02:00": "28/09/2026 10:15:10",
+    "2026-09-28": "28/09/2026 10:15:10",
+    "8/9/2026": "08/09/2026 10:15:10",
+}
+
+
+def test_a_pasted_date_is_understood(anna: Visitor) -> None:
     in_zone("Europe/Rome")
-    anna.at_summary(day=pasted).finish()
-    assert QueuedOperation.objects.get().parameters["date"] == date
-
-
-@pytest.mark.parametrize(
-    ("zone", "time", "earlier", "later"),
-    [
-        ("Europe/Rome", "25/10/2026 02:00:00", "00:00:00", "01:00:00"),
-        ("Europe/Rome", "25/10/2026 02:59:59", "00:59:59", "01:59:59"),
-        ("America/New_York", "01/11/2026 01:00:00", "05:00:00", "06:00:00"),
-        ("America/New_York", "01/11/2026 01:59:59", "05:59:59", "06:59:59"),
-        ("Australia/Lord_Howe", "05/04/2026 01:30:00", "14:30:00", "15:00:00"),
-        ("Australia/Lord_Howe", "05/04/2026 01:59:59", "14:59:59", "15:29:59"),
-    ],
-)
-def test_of_a_time_that_was_twice_both_are_offered_the_later_preset(
-    anna: Visitor, zone: str, time: str, earlier: str, later: str
-) -> None:
-    in_zone(zone)
     anna.send("mode", **MODE)
-    answer = anna.send("date", **typed(time))
-    radios = [each for each in Page(answer).inputs if each["name"] == "which"]
-    assert answer.status_code == 422
-    assert [(each["value"], "checked" in each) for each in radios] == [
-        ("earlier", False),
-        ("later", True),
-    ]
-    assert utc_of(anna, time, which="earlier") == earlier
-    assert utc_of(anna, time, which="later") == later
+    assert {pasted: accepted(anna, day=pasted) for pasted in PASTED} == PASTED
+
+
+TWICE = (
+    ("Europe/Rome", "25/10/2026 02:00:00", "00:00:00", "01:00:00"),
+    ("Europe/Rome", "25/10/2026 02:59:59", "00:59:59", "01:59:59"),
+    ("America/New_York", "01/11/2026 01:00:00", "05:00:00", "06:00:00"),
+    ("America/New_York", "01/11/2026 01:59:59", "05:59:59", "06:59:59"),
+    ("Australia/Lord_Howe", "05/04/2026 01:30:00", "14:30:00", "15:00:00"),
+    ("Australia/Lord_Howe", "05/04/2026 01:59:59", "14:59:59", "15:29:59"),
+)
+
+
+def test_of_a_time_that_was_twice_both_are_offered_the_later_preset(anna: Visitor) -> None:
+    anna.send("mode", **MODE)
+    for zone, time, earlier, later in TWICE:
+        in_zone(zone)
+        answer = anna.send("date", **typed(time))
+        radios = [each for each in Page(answer).inputs if each["name"] == "which"]
+        assert (time, answer.status_code) == (time, 422)
+        assert [(each["value"], "checked" in each) for each in radios] == [
+            ("earlier", False),
+            ("later", True),
+        ]
+        assert utc_of(anna, time, which="earlier") == earlier
+        assert utc_of(anna, time, which="later") == later
 
 
 def utc_of(visitor: Visitor, time: str, **which: str) -> str:
@@ -149,49 +154,45 @@ def utc_of(visitor: Visitor, time: str, **which: str) -> str:
     return text.split()[1]
 
 
-@pytest.mark.parametrize(
-    ("zone", "time"),
-    [
-        ("Europe/Rome", "25/10/2026 01:59:59"),
-        ("Europe/Rome", "25/10/2026 03:00:00"),
-        ("Europe/Rome", "29/03/2026 01:59:59"),
-        ("Europe/Rome", "29/03/2026 03:00:00"),
-        ("America/New_York", "01/11/2026 00:59:59"),
-        ("America/New_York", "01/11/2026 02:00:00"),
-        ("America/New_York", "08/03/2026 03:00:00"),
-        ("Australia/Lord_Howe", "05/04/2026 01:29:59"),
-        ("Australia/Lord_Howe", "05/04/2026 02:00:00"),
-        ("Australia/Lord_Howe", "04/10/2026 02:30:00"),
-    ],
+BESIDE = (
+    ("Europe/Rome", "25/10/2026 01:59:59"),
+    ("Europe/Rome", "25/10/2026 03:00:00"),
+    ("Europe/Rome", "29/03/2026 01:59:59"),
+    ("Europe/Rome", "29/03/2026 03:00:00"),
+    ("America/New_York", "01/11/2026 00:59:59"),
+    ("America/New_York", "01/11/2026 02:00:00"),
+    ("America/New_York", "08/03/2026 03:00:00"),
+    ("Australia/Lord_Howe", "05/04/2026 01:29:59"),
+    ("Australia/Lord_Howe", "05/04/2026 02:00:00"),
+    ("Australia/Lord_Howe", "04/10/2026 02:30:00"),
 )
-def test_the_seconds_beside_a_clock_change_are_taken_as_they_are(
-    anna: Visitor, zone: str, time: str
-) -> None:
-    in_zone(zone)
-    anna.at_summary(**typed(time)).finish()
-    assert QueuedOperation.objects.get().parameters["date"] == time
 
 
-@pytest.mark.parametrize(
-    ("zone", "time", "before", "after"),
-    [
-        ("Europe/Rome", "29/03/2026 02:00:00", "01:59:59", "03:00:00"),
-        ("Europe/Rome", "29/03/2026 02:59:59", "01:59:59", "03:00:00"),
-        ("America/New_York", "08/03/2026 02:30:00", "01:59:59", "03:00:00"),
-        ("Australia/Lord_Howe", "04/10/2026 02:00:00", "01:59:59", "02:30:00"),
-        ("Australia/Lord_Howe", "04/10/2026 02:29:59", "01:59:59", "02:30:00"),
-    ],
-)
-def test_a_time_that_never_was_is_refused_with_the_seconds_beside_it(
-    anna: Visitor, zone: str, time: str, before: str, after: str
-) -> None:
-    in_zone(zone)
+def test_the_seconds_beside_a_clock_change_are_taken_as_they_are(anna: Visitor) -> None:
     anna.send("mode", **MODE)
-    answer = anna.send("date", **typed(time))
-    day = time.partition(" ")[0]
-    assert answer.status_code == 422
-    said = f"The seconds beside it are {day} {before} {zone} and {day} {after} {zone}."
-    assert said in Page(answer).text
+    for zone, time in BESIDE:
+        in_zone(zone)
+        assert (zone, accepted(anna, **typed(time))) == (zone, time)
+
+
+NEVER = (
+    ("Europe/Rome", "29/03/2026 02:00:00", "01:59:59", "03:00:00"),
+    ("Europe/Rome", "29/03/2026 02:59:59", "01:59:59", "03:00:00"),
+    ("America/New_York", "08/03/2026 02:30:00", "01:59:59", "03:00:00"),
+    ("Australia/Lord_Howe", "04/10/2026 02:00:00", "01:59:59", "02:30:00"),
+    ("Australia/Lord_Howe", "04/10/2026 02:29:59", "01:59:59", "02:30:00"),
+)
+
+
+def test_a_time_that_never_was_is_refused_with_the_seconds_beside_it(anna: Visitor) -> None:
+    anna.send("mode", **MODE)
+    for zone, time, before, after in NEVER:
+        in_zone(zone)
+        answer = anna.send("date", **typed(time))
+        day = time.partition(" ")[0]
+        assert (time, answer.status_code) == (time, 422)
+        said = f"The seconds beside it are {day} {before} {zone} and {day} {after} {zone}."
+        assert said in Page(answer).text
 
 
 def test_the_earlier_of_two_times_is_enqueued_and_shown_again_as_it_was_chosen(
@@ -249,11 +250,11 @@ def test_the_calendar_opens_the_days_between_the_first_moment_and_today(anna: Vi
     assert 'aria-current="date"' in november[25]
 
 
-@pytest.mark.parametrize("month", ["2026-02", "0001-01", "2025-13", "x", "", "9999-12"])
-def test_the_calendar_stays_where_something_can_be_restored(anna: Visitor, month: str) -> None:
-    part = anna.client.get(anna.url("date", "check"), {"field": "minical", "month": month})
-    assert part.status_code == 200
-    assert "2026" in Page(part).text
+def test_the_calendar_stays_where_something_can_be_restored(anna: Visitor) -> None:
+    for month in ("2026-02", "0001-01", "2025-13", "x", "", "9999-12"):
+        part = anna.client.get(anna.url("date", "check"), {"field": "minical", "month": month})
+        assert (month, part.status_code) == (month, 200)
+        assert "2026" in Page(part).text
 
 
 def test_a_day_belongs_to_the_zone_of_the_server(anna: Visitor) -> None:

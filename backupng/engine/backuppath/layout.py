@@ -121,6 +121,13 @@ def server_of_map(name: str) -> str | None:
     return id_of(name.removeprefix(_MAP)) if name.startswith(_MAP) else None
 
 
+def is_map(path: Place) -> bool:
+    """Say whether a file of the tree is a map of an import, by its place."""
+    if len(path.parts) == 1:
+        return server_of_map(path.name) is not None
+    return path.name == ID_MAPPER and path.parent.parent == ACCOUNTS
+
+
 def items_folder(account: AccountId) -> Place:
     """Return the folder of an account's item histories."""
     return account_folder(account) / "items"

@@ -155,6 +155,18 @@ class ItemMap:
         self._taken.update(items.values())
 
 
+def check(tree: Tree, path: Place) -> int | None:
+    """Check a map; return how many bytes it has, None if there is none.
+
+    Raises ReadError, or BrokenItem for a damaged one.
+    """
+    data = tree.read(path, limit=values.LONGEST_FILE)
+    if data is None:
+        return None
+    _checked(data, path)
+    return len(data)
+
+
 def maps_of(tree: Tree) -> list[str]:
     """Return the names of the maps at the root of a tree, sorted."""
     return [name for name in tree.names(Place()) if layout.server_of_map(name) is not None]
@@ -172,7 +184,11 @@ def read_file(file: Path) -> tuple[list[Mapped], list[MappedItems]]:
     finally:
         tree.close()
     if data is None:
-        raise BadRequest(f"There is no file {file}.", code="path_missing", hint="getMap shows one.")
+        raise BadRequest(
+            f"There is no file {file}.",
+            code="path_missing",
+            hint="An External Restore writes maps, into the Backup Path of its server.",
+        )
     if not data.startswith(b"{"):
         raise NotABackupPath(
             f"{file} is no map of Backup NG: those are text. The binary maps of Zextras, and other"
@@ -198,18 +214,22 @@ def _read(data: bytes, path: Place, *, where: str) -> tuple[list[dict[str, Any]]
 
     A last line that does not check is what a kill or a power loss has left: nobody relied on it.
     """
-    lines = metadata.read_lines(data, layout.chain_seed(path))
-    if lines.damage and data.find(b"\n", lines.good) not in (-1, len(data) - 1):
-        raise _damaged(where, lines.damage)
     try:
-        bodies = [
-            numbered(values.load_body(body), number) for number, body in enumerate(lines.bodies, 1)
-        ]
-        check = _mapped_items if path.name == layout.ID_MAPPER else _mapped
-        for body in bodies:
-            check(body)
+        return _checked(data, path)
     except BrokenItem as error:
         raise _damaged(where, str(error)) from error
+
+
+def _checked(data: bytes, path: Place) -> tuple[list[dict[str, Any]], int, str]:
+    lines = metadata.read_lines(data, layout.chain_seed(path))
+    if lines.damage and data.find(b"\n", lines.good) not in (-1, len(data) - 1):
+        raise BrokenItem(lines.damage)
+    bodies = [
+        numbered(values.load_body(body), number) for number, body in enumerate(lines.bodies, 1)
+    ]
+    parse = _mapped_items if path.name == layout.ID_MAPPER else _mapped
+    for body in bodies:
+        parse(body)
     return bodies, lines.good, lines.digits
 
 

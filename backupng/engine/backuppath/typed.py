@@ -30,6 +30,7 @@ from backupng.engine.backuppath.layout import FORMAT, LOCK, RESERVE, STAGING, TR
 from backupng.engine.backuppath.typed_walk import (
     above,
     answering,
+    how_to_make,
     identities,
     identity,
     opened_folder,
@@ -43,6 +44,7 @@ USUAL_ROOTS: Final = tuple(map(Path, ("/mnt", "/srv", "/media")))
 CLOSED: Final = tuple(map(Path, ("/proc", "/sys", "/dev", "/run", "/etc", "/boot", "/root")))
 """Never a place for a backup, whoever asks."""
 _NAMED: Final = 3
+_LOST: Final = "See whether its disk is mounted, or name a folder that is there."
 _OURS: Final = frozenset({LOCK, STAGING, TRASH, RESERVE, ".pulses", "lost+found"})
 """What a killed beginner leaves in a folder that counts as empty, and a new file system."""
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -129,7 +131,7 @@ def folder_to_write(path: Path, bounds: Bounds, *, is_begun: bool = False) -> It
     It has to be empty, unless something `is_begun` there that is to go on. Nothing is changed.
     Raises BadRequest (bad_value, path_…, no_space).
     """
-    with _held(path, bounds) as found:
+    with _held(path, bounds, missing=how_to_make(path)) as found:
         _require_apart(found, bounds)
         names = _names(found)
         if not is_begun:
@@ -144,7 +146,7 @@ def folder_to_keep(path: Path, bounds: Bounds) -> Iterator[TypedFolder]:
 
     Nothing is changed. Raises BadRequest (bad_value, path_…, no_space).
     """
-    with _held(path, bounds) as found:
+    with _held(path, bounds, missing=how_to_make(path)) as found:
         _require_usable(found)
         yield found
 
@@ -155,7 +157,7 @@ def folder_to_read(path: Path, bounds: Bounds) -> Iterator[TypedFolder]:
 
     Raises BadRequest (bad_value, path_…).
     """
-    with _held(path, bounds) as found:
+    with _held(path, bounds, missing=_LOST) as found:
         names = _names(found)
         if FORMAT in names:
             require_case_sensitive(found.descriptor, root=path)
@@ -169,9 +171,9 @@ def _is_unprintable(character: str) -> bool:
 
 
 @contextmanager
-def _held(path: Path, bounds: Bounds) -> Iterator[TypedFolder]:
+def _held(path: Path, bounds: Bounds, *, missing: str) -> Iterator[TypedFolder]:
     _require_allowed(path, bounds)
-    descriptor = opened_folder(path, bounds.roots)
+    descriptor = opened_folder(path, bounds.roots, missing=missing)
     try:
         yield TypedFolder(
             path=path,
@@ -212,7 +214,7 @@ def _require_allowed(path: Path, bounds: Bounds) -> None:
 
 
 def _names(folder: TypedFolder) -> list[str]:
-    with answering(folder.path, folder.path):
+    with answering(folder.path, folder.path, _LOST):
         return sorted(os.listdir(folder.descriptor))
 
 

@@ -32,22 +32,29 @@ def identity(found: os.stat_result) -> Identity:
     return found.st_dev, found.st_ino
 
 
+def how_to_make(path: Path) -> str:
+    """Return the commands that make a folder for us."""
+    quoted, user = shlex.quote(str(path)), user_name()
+    return f"Make it: mkdir -p {quoted} and then chown -R {user}:{user} {quoted}"
+
+
 def refused(path: Path, problem: str, *, code: str, hint: str) -> BadRequest:
     """Return the refusal of a typed folder, as one sentence."""
     return BadRequest(f"{path} {problem}.", code=code, hint=hint, path=str(path))
 
 
-def opened_folder(path: Path, roots: Sequence[Path]) -> int:
+def opened_folder(path: Path, roots: Sequence[Path], *, missing: str) -> int:
     """Open a folder; links are followed above the innermost of the roots alone.
 
-    A disk behind a network that does not answer is not waited for. Raises BadRequest.
+    A disk behind a network that does not answer is not waited for. Raises BadRequest, with the hint
+    `missing` for a folder that is not there.
     """
     found: list[int | BadRequest] = []
     is_too_late = Event()
 
     def walk() -> None:
         try:
-            descriptor = _walk(path, roots)
+            descriptor = _walk(path, roots, missing)
         except BadRequest as error:
             found.append(error)
         else:
@@ -72,19 +79,19 @@ def opened_folder(path: Path, roots: Sequence[Path]) -> int:
     )
 
 
-def _walk(path: Path, roots: Sequence[Path]) -> int:
+def _walk(path: Path, roots: Sequence[Path], missing: str) -> int:
     """Open a folder, each component from the one before. Raises BadRequest."""
     root = max(
         filter(path.is_relative_to, roots),
         key=lambda each: len(each.parts),
         default=Path("/"),
     )
-    with answering(path, root):
+    with answering(path, root, missing):
         descriptor = os.open(root, _STEP)
     place = root
     for name in path.relative_to(root).parts:
         try:
-            with answering(path, place):
+            with answering(path, place, missing):
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 place /= name
                 _require_folder(path, place, found)
@@ -93,7 +100,7 @@ def _walk(path: Path, roots: Sequence[Path]) -> int:
             os.close(descriptor)
         descriptor = inner
     try:
-        with answering(path, path):
+        with answering(path, path, missing):
             return os.open(".", _FOLDER, dir_fd=descriptor)
     finally:
         os.close(descriptor)
@@ -117,18 +124,16 @@ def _require_folder(path: Path, place: Path, found: os.stat_result) -> None:
 
 
 @contextmanager
-def answering(path: Path, folder: Path) -> Iterator[None]:
-    """Turn a refusal of the disk into ours; `folder` is the one whose mode may keep us out."""
+def answering(path: Path, folder: Path, missing: str) -> Iterator[None]:
+    """Turn a refusal of the disk into ours.
+
+    `folder` is the one whose mode may keep us out, `missing` what to do about one that is not
+    there.
+    """
     try:
         yield
     except FileNotFoundError as error:
-        quoted, user = shlex.quote(str(path)), user_name()
-        raise refused(
-            path,
-            "does not exist",
-            code="path_missing",
-            hint=f"Make it: mkdir -p {quoted} and then chown -R {user}:{user} {quoted}",
-        ) from error
+        raise refused(path, "does not exist", code="path_missing", hint=missing) from error
     except PermissionError as error:
         raise _unpermitted(folder) from error
     except OSError as error:

@@ -13,10 +13,10 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from backupng.engine.catalog import rows
 from backupng.engine.catalog.answers import COLUMNS, FOLDERS, Line, line_of
 from backupng.engine.catalog.schema import FOREVER
-from backupng.engine.model import ItemId, ItemKind, from_ms
+from backupng.engine.catalog.searching import Sought
+from backupng.engine.model import ItemId, from_ms
 
 _IS_ITEM: Final = f"kind NOT IN ({FOLDERS}, 'conversation', 'tag')"
 _BEGAN: Final = "account = :account AND t < :before AND NOT deleted"
@@ -25,8 +25,6 @@ _IS_GONE: Final = (
     " AND next.item = state.item AND next.n = state.n + 1 AND next.deleted"
     " AND next.until >= :before)"
 )
-FIELDS: Final = ("subject", "sender", "recipients")
-"""What a search can be confined to; `subject` means the name as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +34,6 @@ class Inside:
     folder: ItemId
     before: int
     gone: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sought:
-    """What an item must have been like at any time: all that is given.
-
-    `text` stands in one of the `fields`, whatever the case of its letters; `dates` are the first
-    and the last of its own date, in seconds since the epoch, both included.
-    """
-
-    text: str = ""
-    fields: tuple[str, ...] = FIELDS
-    item: ItemId | None = None
-    kind: ItemKind | None = None
-    folder: ItemId | None = None
-    dates: tuple[int | None, int | None] = (None, None)
 
 
 def folder_states(connection: sqlite3.Connection, account: int) -> list[Line]:
@@ -135,27 +117,12 @@ def found(
     connection: sqlite3.Connection, account: int, sought: Sought, *, first: int, limit: int
 ) -> list[tuple[ItemId, int]]:
     """Return items and the numbers of the last states that are sought, the newest item first."""
-    clauses = ["account = :account", "NOT deleted", _IS_ITEM]
-    values: dict[str, Any] = {"account": account, "first": first, "limit": limit}
-    compared: dict[str, Any] = {
-        "item =": sought.item,
-        "kind =": sought.kind and sought.kind.value,
-        "folder =": sought.folder,
-        "date >=": sought.dates[0],
-        "date <=": sought.dates[1],
-    }
-    for number, (comparison, value) in enumerate(compared.items()):
-        if value is not None:
-            clauses.append(f"{comparison} :value{number}")
-            values[f"value{number}"] = value
-    if sought.text:
-        names = [each for each in FIELDS if each in sought.fields]
-        clauses.append(f"holds(:text, {', '.join(names)}{', name' * ('subject' in names)})")
-        (values["text"],) = rows.storable((sought.text.casefold(),))
+    clauses, values = sought.clauses()
     query = (
-        f"SELECT item, max(n) FROM state WHERE {' AND '.join(clauses)}"  # noqa: S608  # all constant
-        " GROUP BY item ORDER BY item DESC LIMIT :limit OFFSET :first"
+        f"SELECT item, max(n) FROM state WHERE account = :account AND NOT deleted AND {_IS_ITEM}"  # noqa: S608
+        f"{clauses} GROUP BY item ORDER BY item DESC LIMIT :limit OFFSET :first"
     )
+    values |= {"account": account, "first": first, "limit": limit}
     return list(connection.execute(query, values))
 
 

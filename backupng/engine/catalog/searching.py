@@ -14,7 +14,8 @@ from backupng.engine.catalog.answers import COLUMNS, Line, line_of
 from backupng.engine.catalog.schema import FOREVER
 from backupng.engine.model import Digest, ItemId, ItemKind
 
-_FIELDS: Final = ("name", "subject", "sender", "recipients")
+FIELDS: Final = ("subject", "sender", "recipients")
+"""What a search can be confined to; `subject` means the name as well."""
 _LAST_CONTENT: Final = (
     "account = :account AND NOT deleted AND NOT EXISTS (SELECT 1 FROM state AS later"
     " WHERE later.account = state.account AND later.item = state.item AND later.n > state.n"
@@ -24,19 +25,51 @@ _LAST_CONTENT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
-    """What an item's last content is like: all that is given.
+    """What the content of an item is like: all that is given.
 
-    `text` stands in its name, subject, sender or recipients. `since` and `until` are the first and
-    the last second of its own date, since the epoch. `deleted` is None for both.
+    `text` stands in one of the `fields`. `since` and `until` are the first and the last second of
+    its own date, since the epoch. `deleted` is None for both.
     """
 
     text: str = ""
-    ignore_case: bool = False
+    ignore_case: bool = True
+    fields: tuple[str, ...] = FIELDS
     item: ItemId | None = None
     kinds: tuple[ItemKind, ...] = ()
+    folder: ItemId | None = None
     since: int | None = None
     until: int | None = None
     deleted: bool | None = None
+
+    def clauses(self) -> tuple[str, dict[str, Any]]:
+        """Return conditions on a row of `state`, each after an AND, and what stands in them."""
+        values: dict[str, Any] = {f"kind{n}": kind.value for n, kind in enumerate(self.kinds)}
+        clauses = [f"kind IN ({', '.join(f':{name}' for name in values)})"] if values else []
+        compared = {
+            "item =": self.item,
+            "folder =": self.folder,
+            "date >=": self.since,
+            "date <=": self.until,
+        }
+        for number, (comparison, value) in enumerate(compared.items()):
+            if value is not None:
+                clauses.append(f"{comparison} :value{number}")
+                values[f"value{number}"] = value
+        if self.deleted is not None:
+            clauses.append(f"until {'<' if self.deleted else '='} :forever")
+            values["forever"] = FOREVER
+        if self.text:
+            clauses.append(self._holding())
+            text = self.text.casefold() if self.ignore_case else self.text
+            (values["text"],) = rows.storable((text,))
+        return "".join(f" AND {clause}" for clause in clauses), values
+
+    def _holding(self) -> str:
+        names: list[str] = [name for name in FIELDS if name in self.fields]
+        names += ["name"] * ("subject" in names)
+        if self.ignore_case:
+            return f"holds(:text, {', '.join(names)})"
+        return f"({' OR '.join(f'instr({name}, :text)' for name in names)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +89,12 @@ def last_contents(
 
     `Line.until` is when the item was deleted, None if it exists.
     """
-    clauses, values = _clauses(sought)
+    clauses, values = sought.clauses()
     query = (
         f"SELECT {COLUMNS} FROM state WHERE item > :after AND {_LAST_CONTENT}{clauses}"  # noqa: S608
         " ORDER BY item LIMIT :limit"
     )
-    values |= {"account": account, "after": after, "limit": limit, "forever": FOREVER}
+    values |= {"account": account, "after": after, "limit": limit}
     return [line_of(row) for row in connection.execute(query, values)]
 
 
@@ -96,25 +129,3 @@ def blobs(
         (Digest(rows.spelled(digest) or ""), size)
         for digest, size in connection.execute(query, (account, first, limit))
     ]
-
-
-def _clauses(sought: Sought) -> tuple[str, dict[str, Any]]:
-    """Return the conditions beside that of the last content, and what stands in them."""
-    values: dict[str, Any] = {f"kind{n}": kind.value for n, kind in enumerate(sought.kinds)}
-    clauses = []
-    if values:
-        clauses.append(f"kind IN ({', '.join(f':{name}' for name in values)})")
-    compared = {"item =": sought.item, "date >=": sought.since, "date <=": sought.until}
-    for number, (comparison, value) in enumerate(compared.items()):
-        if value is not None:
-            clauses.append(f"{comparison} :value{number}")
-            values[f"value{number}"] = value
-    if sought.deleted is not None:
-        clauses.append(f"until {'<' if sought.deleted else '='} :forever")
-    if sought.text:
-        text = sought.text.casefold() if sought.ignore_case else sought.text
-        (values["text"],) = rows.storable((text,))
-        inside = " OR ".join(f"instr({field}, :text)" for field in _FIELDS)
-        whole = f"holds(:text, {', '.join(_FIELDS)})" if sought.ignore_case else f"({inside})"
-        clauses.append(whole)
-    return "".join(f" AND {clause}" for clause in clauses), values

@@ -291,10 +291,10 @@ class MailboxWriter(Protocol):
     def put_folder(
         self, state: ItemState, parent: ItemId, *, keep: bool = False
     ) -> tuple[ItemId, bool]:
-        """Make a folder or search folder below `parent`; one of that name is reused.
+        """Make a folder, search folder or mountpoint below `parent`; one of that name is reused.
 
-        That takes colour and flags unless it is to `keep` its own. Returns its id and whether it is
-        new.
+        That takes colour and flags unless it is to `keep` its own. A mountpoint leads where its
+        state says. Returns its id and whether it is new.
         """
 
     def put_item(
@@ -313,8 +313,8 @@ class MailboxWriter(Protocol):
 
         Equal is a message of the same digest and date, a contact with the same fields, a calendar
         item with the same UID, a document of the same name with the content of one of its versions,
-        a note or comment of the same text, a folder or search folder of the same name. With a
-        folder: in it, without one: anywhere.
+        a note or comment of the same text, a folder or search folder of the same name, a mountpoint
+        of the same name that leads to the same folder. With a folder: in it, without one: anywhere.
         """
 
     def living(self, items: Iterable[ItemId]) -> set[ItemId]:

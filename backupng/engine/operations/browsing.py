@@ -16,8 +16,9 @@ from typing import Any, Final
 from backupng.engine.backuppath import layout
 from backupng.engine.catalog import answers, browsing
 from backupng.engine.catalog.answers import Line
-from backupng.engine.catalog.browsing import Inside, Sought
+from backupng.engine.catalog.browsing import Inside
 from backupng.engine.catalog.schema import FOREVER
+from backupng.engine.catalog.searching import Sought
 from backupng.engine.mailserver.zimbra.codes import SystemFolder
 from backupng.engine.model import AccountId, ItemId, ItemKind, to_ms
 from backupng.engine.operations.base import Context, IncompleteAnswer

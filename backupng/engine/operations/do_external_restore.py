@@ -55,6 +55,13 @@ _FROM_A_COPY: Final = (
     " ZxBackup_DestPath to the copy, run doRestoreOnNewAccount, set it back, switch the scanner on."
     " To bring back what is missing here after a rollback: force_as_external_restore true."
 )
+_ENTRIES: Final = {
+    EntryKind.DOMAIN: "domains",
+    EntryKind.COS: "classes_of_service",
+    EntryKind.LIST: "lists",
+    EntryKind.ACCOUNT: "accounts",
+    "aliases": "aliases",
+}
 _KINDS: Final = {
     ItemKind.MESSAGE: "mail",
     ItemKind.CHAT: "mail",
@@ -349,17 +356,10 @@ def _numbers(outcome: Outcome) -> dict[str, int]:
 
 
 def _entries(outcome: Outcome) -> dict[str, int]:
-    names = {
-        EntryKind.DOMAIN: "domains",
-        EntryKind.COS: "classes_of_service",
-        EntryKind.LIST: "lists",
-        EntryKind.ACCOUNT: "accounts",
-        "aliases": "aliases",
-    }
     return {
-        f"{names[what]}_{outcome_.replace(' ', '_')}": number
+        f"{_ENTRIES[what]}_{outcome_.replace(' ', '_')}": number
         for (what, outcome_), number in sorted(outcome.phase1.counts.items())
-        if what in names and number
+        if what in _ENTRIES and number
     }
 
 
@@ -381,7 +381,7 @@ def _problems(course: Import) -> list[str]:
 
 def _choice_notes(choice: Choice) -> list[str]:
     return [
-        f"Left out: {number} of the kind {kind}: {why}."
+        f"{_ENTRIES[kind].replace('_', ' ').capitalize()} left out: {number}, {why}."
         for (kind, why), number in sorted(choice.left_out.items())
     ]
 

@@ -73,7 +73,7 @@ class DoItemRestore(Operation):
         known = known_at(ctx, path, mailbox.account, single.before or ALL_TIME)
         restoring = Restoring(ctx, report, mailbox.entry.name)
         selection = single.selection()
-        plan = single.plan(restoring.plan(selection))
+        plan = single.plan(restoring.plan(selection)).with_shares()
         if self.dryrun:
             restoring.foretell([plan])
         else:
@@ -94,7 +94,8 @@ class DoItemRestore(Operation):
             restoring.tell(**({"new_id": new_ids[0]} if len(new_ids) == 1 else {}))
         left = len(self.item_id) - len(single.items)
         if left:
-            report.notes.append(f"{left} items are still in place and unchanged: left alone.")
+            are = "1 item is" if left == 1 else f"{left} items are"
+            report.notes.append(f"{are} still in place and unchanged: left alone.")
         if known and not self.date.keyword:
             report.warnings.append(known)
         return report
@@ -148,7 +149,8 @@ class DoItemRestore(Operation):
                 hint=f"backupng backup getItem {mailbox.entry.name} {item} date all shows what it"
                 " was."
                 if history
-                else "doItemSearch finds items by what they say.",
+                else f"backupng backup doItemSearch {mailbox.entry.name} type all search_filter all"
+                " shows what there is.",
             )
         if why := cannot_come_back(state.kind):
             raise BadRequest(f"Item {item} {why}.", code="bad_value")

@@ -67,7 +67,7 @@ class DoUndelete(Operation):
         deleted.tag = name if self.target_original_folder else ""
         selection = deleted.selection()
         plan = restoring.plan(selection)
-        plan = deleted.plan(plan, top="" if self.target_original_folder else name)
+        plan = deleted.plan(plan, top="" if self.target_original_folder else name).with_shares()
         found = {"found_deleted": plan.size, "folders": len(plan.folders), "tags": len(plan.tags)}
         if self.dryrun:
             restoring.foretell([plan], **found)
@@ -112,8 +112,6 @@ class DoUndelete(Operation):
     def _notes(self, plan: Plan) -> Iterator[str]:
         if not plan.size:
             yield _NOTHING
-        if plan.shares:
-            yield f"{len(plan.shares)} mountpoints were deleted, too: they are not brought back."
         if self.target_original_folder and plan.items and not self.dryrun:
             yield "Messages and other items that came back bear a tag with today's date."
         if self.apply_hsm:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from backupng.engine.backuppath import mapfile
 from backupng.engine.model import AccountId, ItemId
 from backupng.engine.operations.base import Context, Lookup
+from backupng.engine.operations.share_maps import read_map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class GetMap(Lookup):
 
     def answer(self, ctx: Context) -> dict[str, Any]:
         """Return the lines of a map of entries, or per source account those of one of items."""
-        entries, items = mapfile.read_file(self.file_path)
+        entries, items = read_map(ctx, self.file_path)
         newest = {(each.kind, each.old): each for each in entries}
         merged: dict[tuple[str, AccountId], dict[ItemId, ItemId]] = {}
         for each in items:

@@ -235,7 +235,8 @@ class Import:
             with_rights=self._options.with_rights,
         )
         items = self._items(self._ctx, self._path) if with_items else None
-        maps = Maps(self._ctx.owned_path().tree, self._path.form.server_id, phase.new_id)
+        tree, server_id = self._ctx.owned_path().tree, self._path.form.server_id
+        maps = Maps(tree, server_id, phase.new_id, self._in_place())
         for number, placed in enumerate(result.accounts):
             self._ctx.tick(number, len(result.accounts), phase=PHASE_3)
             moved: Mapping[ItemId, ItemId] = {}
@@ -248,6 +249,17 @@ class Import:
         self.outcome.counts.update(third.counts)
         self.outcome.failures += third.failures
 
+    def _in_place(self) -> dict[AccountId, frozenset[ItemId]] | None:
+        """Return what is there under its own id, for a backup of the server itself."""
+        if not self._course.at_home:
+            return None
+        names = {each.source.name: each.source for each in self.outcome.phase1.accounts}
+        return {
+            AccountId(names[name].entry_id): imported.in_place
+            for name, imported in self.outcome.accounts.items()
+            if name in names
+        }
+
     def _share(
         self,
         items: ItemsImport,
@@ -258,21 +270,22 @@ class Import:
         source = AccountId(placed.source.entry_id)
         known = items.map_of(source, placed.here)
         imported = self.outcome.accounts[placed.source.name]
+        moved = maps.items_of(source) or known.items
         if not (imported.shared or imported.mountpoints):
-            return known.items
-
+            return moved
         mailbox = self._ctx.source.mailbox(AccountId(placed.here.entry_id))
         shares = Shares(
             self._ctx.destination.shares(placed.here),
             there=folders_there(self._ctx.source, mailbox),
-            items=known.items,
+            items=moved,
             new_id=maps.new_id,
             items_of=maps.items_of,
+            at_home=self._course.at_home,
         )
         result = shares.run(imported.shared, imported.mountpoints)
         known.note(result.made, self._ctx.now)
         self._take_shares(placed.source.name, imported, result)
-        return known.items
+        return {**moved, **result.made}
 
     def _take_shares(self, name: str, imported: Imported, result: SharesResult) -> None:
         imported.planned += len(imported.mountpoints) - len(result.nowhere)

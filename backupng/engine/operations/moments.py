@@ -36,8 +36,10 @@ def before_of(moment: Moment, now: datetime) -> datetime:
     return end_of_second(moment.at)
 
 
-def start_of(moment: Moment, now: datetime) -> datetime:
+def start_of(moment: Moment, now: datetime, *, name: str = "start_date") -> datetime:
     """Return the moment that a period begins with; before all time for `first`.
+
+    `name` is the parameter that says it.
 
     Raises BadRequest (date_in_future, or bad_value for a keyword that means nothing here).
     """
@@ -45,7 +47,9 @@ def start_of(moment: Moment, now: datetime) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
     if moment.at is None:
         raise BadRequest(
-            f"{moment.keyword!r} is no beginning of a period.", hint="A date, or the word first."
+            f"{name}: {moment.keyword!r} is not accepted.",
+            hint="Expected: a date, or the word first.",
+            parameter=name,
         )
     before_of(moment, now)
     return moment.at.replace(microsecond=0)

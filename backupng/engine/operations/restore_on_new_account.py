@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest
@@ -40,6 +40,8 @@ from backupng.engine.restore.select import (
 )
 from backupng.engine.restore.undelete import Deleted
 from backupng.engine.scan.uncertainty import uncertain
+
+_UNDELETE_FROM: Final = "undelete_start_date"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,7 @@ class RestoreOnNewAccount(Operation):
             return self._restore(ctx, path)
 
     def _restore(self, ctx: Context, path: BackupPath) -> Report:
-        report = Report()
+        report, zone = Report(), ctx.settings.zone
         prepared = self._settle(ctx, path, report)
         known = known_at(ctx, path, prepared.account, prepared.before)
         restoring = Restoring(ctx, report, prepared.entry.name)
@@ -107,10 +109,7 @@ class RestoreOnNewAccount(Operation):
             report.warnings += new.warnings
         self._note(ctx, report, prepared, known=known, shares=lost_shares(plans[0]))
         if self.date.keyword and watch.first_loss is not None:
-            report.warnings.append(
-                f"{watch.number} items, more than half of the mailbox, were deleted since"
-                f" {spelled(watch.first_loss, ctx.settings.zone)}: the last state is without them."
-            )
+            report.warnings.append(_loss(watch.number, spelled(watch.first_loss, zone)))
         return report
 
     def _fill(
@@ -144,7 +143,7 @@ class RestoreOnNewAccount(Operation):
         self, ctx: Context, prepared: _Prepared, restoring: Restoring
     ) -> tuple[Selection, Plan]:
         """Choose what had been deleted until that moment, for a folder of its own."""
-        start = start_of(self.undelete_start_date, ctx.now)
+        start = start_of(self.undelete_start_date, ctx.now, name=_UNDELETE_FROM)
         deleted = Deleted.of(prepared.path, prepared.account, start, prepared.before)
         deleted.but_living = prepared.before
         selection = deleted.selection()
@@ -176,9 +175,10 @@ class RestoreOnNewAccount(Operation):
                 hint=f"The first moment is {spelled(first, ctx.settings.zone)}.",
                 first=int(first.timestamp() * 1000),
             )
-        if self.undelete and start_of(self.undelete_start_date, ctx.now) >= before:
+        start = start_of(self.undelete_start_date, ctx.now, name=_UNDELETE_FROM)
+        if self.undelete and start >= before:
             raise BadRequest(
-                "undelete_start_date lies after the moment of the restore.",
+                f"{_UNDELETE_FROM} lies after the moment of the restore.",
                 code="bad_period",
                 hint="What was deleted between the two comes along.",
             )
@@ -208,8 +208,9 @@ class RestoreOnNewAccount(Operation):
             report.notes.append(NO_HSM)
         number = report.counters["mountpoints_not_carried"] + report.counters["grants_not_carried"]
         if number:
+            name, were = ("share names", "was") if number == 1 else ("shares name", "were")
             report.notes.append(
-                f"{number} shares name the old account and were not carried over: {shares}."
+                f"{number} {name} the old account and {were} not carried over: {shares}."
             )
 
 
@@ -234,6 +235,13 @@ def _numbers(plans: Sequence[Plan]) -> dict[str, int]:
             grant_count(state) for state in (*plans[0].system, *plans[0].folders)
         ),
     }
+
+
+def _loss(number: int, since: str) -> str:
+    items = "1 item, more than half of the mailbox, was"
+    if number != 1:
+        items = f"{number} items, more than half of the mailbox, were"
+    return f"{items} deleted since {since}: the last state is without them."
 
 
 def full_name(name: str, source: str) -> str:

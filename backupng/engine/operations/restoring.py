@@ -51,7 +51,7 @@ class Restoring:
         """Read through the backup; what cannot be read is planned, too, and lost."""
         begin(self.ctx, _READING)
         plan = order(selection.states(lambda seen: self.ctx.tick(seen, 0, phase=_READING)))
-        self._planned += plan.size + len(selection.unreadable)
+        self._planned += len(selection.unreadable)
         self._lose([(item, error.cause) for item, error in selection.unreadable])
         self._explain(selection.unreadable)
         if selection.pending:
@@ -64,6 +64,7 @@ class Restoring:
         """Make what is planned. Raises MailServerError when the destination dies on the way."""
         begin(self.ctx, _RESTORING, total=plan.size)
         before = self._counts.copy()
+        self._planned += plan.size
 
         def tick(done: int, total: int) -> None:
             so_far = {name: before[name] + n for name, n in injection.counts.items()}
@@ -108,6 +109,7 @@ class Restoring:
         if self._losses:
             self.report.unrestored[self.address] = sorted(self._losses)
         sizes = sum(item.size for plan in plans for item in plan.items)
+        self._planned += sum(plan.size for plan in plans)
         self.report.counters = {
             "planned": self._planned,
             "restored": 0,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from backupng.engine.backuppath import layout, mapfile
-from backupng.engine.backuppath.mapfile import ItemMap, Mapped
+from backupng.engine.backuppath.mapfile import ItemMap, Mapped, MappedItems
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.mailserver.port import Target
@@ -15,6 +15,7 @@ from backupng.engine.operations.base import Context, Report
 from backupng.engine.upkeep.shares import Flaw, MapOf, Problem
 
 _NAMED = 50
+_LISTED = 5
 _COUNTERS = {
     Flaw.DANGLING: "dangling_ids",
     Flaw.WRONG_ID: "wrong_ids",
@@ -43,8 +44,22 @@ def load(ctx: Context, name: str) -> MapOf:
             f"{name} is no name of a map.",
             hint="A map is called map_<source server id>; it lies in the Backup Path.",
         )
-    entries, _ = mapfile.read_file(file)
+    entries, _ = read_map(ctx, file)
     return _map_of(ctx.path, file.name, server_id, entries)
+
+
+def read_map(ctx: Context, file: Path) -> tuple[list[Mapped], list[MappedItems]]:
+    """Read a map by its path. Raises BadRequest, which names the maps that are there, and others as
+    `mapfile.read_file` does.
+    """
+    try:
+        return mapfile.read_file(file)
+    except BadRequest as error:
+        names = maps_there(ctx) if error.code == "path_missing" else []
+        if names:
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            error.hint = f"In {ctx.backup_path} there are: {', '.join(names[:_LISTED])}{more}."
+        raise
 
 
 def _map_of(path: BackupPath, name: str, server_id: str, entries: Iterable[Mapped]) -> MapOf:

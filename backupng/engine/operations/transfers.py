@@ -18,6 +18,7 @@ from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, from_ms
 from backupng.engine.operations.base import Context, open_named
 from backupng.engine.operations.do_external_restore import ExternalRestore, scanner_warning
 from backupng.engine.operations.named_path import bounds
+from backupng.engine.restore.importing.attributes import rights_in
 from backupng.engine.restore.importing.phase2 import amount_of
 from backupng.engine.restore.select import account_histories
 from backupng.engine.scan.cos import disabled_accounts
@@ -92,7 +93,10 @@ def _domain(entry: DirectoryEntry) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountToImport:
-    """An account of a backup; `exists` says whether this server has one of that address or id."""
+    """An account of a backup; `exists` says whether this server has one of that address or id.
+
+    `has_rights`: its entry would make somebody an administrator, or let somebody in.
+    """
 
     account_id: str
     name: str
@@ -100,6 +104,7 @@ class AccountToImport:
     deleted_at: datetime | None
     is_system: bool
     exists: bool
+    has_rights: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +220,7 @@ def _accounts(ctx: Context, path: BackupPath) -> Iterator[AccountToImport]:
             deleted_at=state.start if state.deleted else None,
             is_system=is_system_account(entry, named),
             exists=not here.isdisjoint({entry.entry_id, entry.name.lower()}),
+            has_rights=bool(rights_in(entry)),
         )
 
 

@@ -10,19 +10,22 @@ kill between any two of these doubles nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from backupng.engine.errors import InvalidItem, ItemError, MailServerRefused, ServerFault
 from backupng.engine.mailserver.port import Blobs, MailboxWriter, Places
 from backupng.engine.model import AccountId, Digest, ItemId, ItemKind, ItemState
+from backupng.engine.restore.apart import CALENDAR, can_stand_apart
 from backupng.engine.restore.compare import is_half_made, is_same
 from backupng.engine.restore.dress import described, is_bare
 from backupng.engine.restore.known import AtHome, Known
-from backupng.engine.restore.lines import LMTP_LONGEST_LINE, Lines
+from backupng.engine.restore.lines import LMTP_LONGEST_LINE, Lines, require_short
+from backupng.engine.restore.ready import Ready
 from backupng.engine.restore.rename import (
     ROOTS,
     Plan,
@@ -30,7 +33,6 @@ from backupng.engine.restore.rename import (
     batches,
     folder_named,
     grant_count,
-    renamed,
     unknown_folder,
 )
 from backupng.engine.restore.select import Selection
@@ -42,28 +44,14 @@ _MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
 _Result = TypeVar("_Result")
 
 
-class _Thing(Protocol):
-    @property
-    def item_id(self) -> ItemId: ...
-
-
-_Any = TypeVar("_Any", bound=_Thing)
+_Any = TypeVar("_Any", Planned, ItemState)
 
 
 def _no_tick(_done: int, _total: int) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """An item whose turn has come: what it is to be, where, and what is begun of it there."""
-
-    state: ItemState
-    folder: ItemId | None
-    begun: ItemId | None = None
-
-
-_Made = tuple[_Ready, ItemId]
+_Made = tuple[Ready, ItemId]
 """What was made, or found there, and its id there."""
 
 
@@ -91,7 +79,8 @@ class Injection:
     again: bool = False
     largest_bytes: int | None = None
     moved: dict[ItemId, ItemId] = field(default_factory=dict)
-    restored: int = 0
+    kinds: Counter[ItemKind] = field(default_factory=Counter)
+    """What was restored, by kind."""
     skipped: int = 0
     deleted_there: int = 0
     too_large: int = 0
@@ -108,6 +97,11 @@ class Injection:
     _taken: set[ItemId] = field(default_factory=set)
     _wanted_top: str = ""
     _total: int = 0
+
+    @property
+    def restored(self) -> int:
+        """How many were made and are there."""
+        return self.kinds.total()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -144,7 +138,8 @@ class Injection:
             put = partial(self.writer.put_tag, state, keep=self.at_home)
             if (found := self._attempt(state.item_id, put)) is not None:
                 tag, is_new = found
-                self.restored, self.skipped = self.restored + is_new, self.skipped + (not is_new)
+                self.kinds[state.kind] += is_new
+                self.skipped += not is_new
                 pairs.append((state.item_id, self._arrive(state.item_id, tag)))
         self._record(pairs)
 
@@ -159,11 +154,11 @@ class Injection:
         self._waiting |= {each.item_id: each for each in plan.folders if each.item_id in waiting}
         made: list[_Made] = []
         there: list[_Made] = []
-        back = self._equal([_Ready(each, None) for each in left]) if self.at_home else {}
+        back = self._equal([Ready(each, None) for each in left]) if self.at_home else {}
         for state in left:
             if state.item_id in back:
                 folder = self._arrive(state.item_id, back[state.item_id])
-                there.append((_Ready(state, None), folder))
+                there.append((Ready(state, None), folder))
                 continue
             found = self._attempt(state.item_id, partial(self._put_folder, state))
             if found is not None:
@@ -179,11 +174,11 @@ class Injection:
             self._places[old] = self._arrive(old, found[0])
             self._record([] if keep else [(old, found[0])])
 
-    def _put_folder(self, state: ItemState) -> tuple[_Ready, ItemId, bool]:
+    def _put_folder(self, state: ItemState) -> tuple[Ready, ItemId, bool]:
         parent = self._place(state.folder_id)
         folder, is_new = self.writer.put_folder(state, parent, keep=self.at_home)
         self._places[state.item_id] = self._arrive(state.item_id, folder)
-        return _Ready(state, parent), folder, is_new
+        return Ready(state, parent), folder, is_new
 
     def _place(self, folder: ItemId | None) -> ItemId:
         """Return where a folder has gone; it is made if it waits for that.
@@ -225,7 +220,7 @@ class Injection:
         puts = (self._attempt(each.state.item_id, partial(self._put, each)) for each in missing)
         self._settle([each for each in puts if each is not None], there)
 
-    def _ready(self, item: Planned) -> _Ready | None:
+    def _ready(self, item: Planned) -> Ready | None:
         if item.kind not in self.holds:
             self.unrestored.append((item.item_id, CANNOT_HOLD))
             return None
@@ -234,7 +229,7 @@ class Injection:
             return None
         return self._attempt(item.item_id, partial(self._turn, item))
 
-    def _turn(self, item: Planned) -> _Ready:
+    def _turn(self, item: Planned) -> Ready:
         state = self.selection.state(item.item_id, item.mod)
         if is_bare(state) and state.digest is not None:
             state = described(
@@ -242,28 +237,20 @@ class Injection:
             )
         limit = self.writer.longest_line
         if limit is not None and state.kind in _MAIL and state.digest is not None:
-            self._require_short_lines(state.item_id, state.digest, limit)
+            require_short(self.selection.path.blob(state.digest), state.item_id, limit)
         # At home it may be back anywhere, and no folder is made for what is.
-        return _Ready(state, None if self.at_home else self._place(state.folder_id))
+        return Ready(state, None if self.at_home else self._place(state.folder_id))
 
-    def _require_short_lines(self, item: ItemId, digest: Digest, limit: int) -> None:
-        lines = Lines()
-        for chunk in self.selection.path.blob(digest):
-            lines.see(chunk)
-        if lines.longest > limit:
-            raise InvalidItem(
-                f"item {item} has a line of {lines.longest} bytes: the server takes {limit}",
-                hint="It passes while zimbra_lmtp_validate_messages is set to false.",
-            )
-
-    def _there(self, ready: Sequence[_Ready]) -> tuple[list[_Made], list[_Ready]]:
+    def _there(self, ready: Sequence[Ready]) -> tuple[list[_Made], list[Ready]]:
         """Part what is there already, and whole, from what is to be made."""
         if self.known is None:
             return [], list(ready)
         found = self._equal(ready)
+        ready, others = self._apart(ready, found)
+        found |= self._equal(others)
         shown = self.writer.read_back(sorted(found.values()))
         there: list[_Made] = []
-        missing: list[_Ready] = []
+        missing: list[Ready] = []
         for each in ready:
             item = found.get(each.state.item_id)
             now = None if item is None else shown.get(item)
@@ -275,7 +262,25 @@ class Injection:
                 there.append((each, self._arrive(each.state.item_id, item)))
         return there, missing
 
-    def _equal(self, ready: Sequence[_Ready]) -> dict[ItemId, ItemId]:
+    def _apart(
+        self, ready: Sequence[Ready], found: Mapping[ItemId, ItemId]
+    ) -> tuple[list[Ready], list[Ready]]:
+        """Give calendar items of the mailbox itself another UID where their own lives on in it.
+
+        Returns all that is ready, and those of it that have another one.
+        """
+        asked = [each.state for each in ready if each.state.kind in CALENDAR and self.at_home]
+        asked = [state for state in asked if state.item_id not in found]
+        live = self.writer.equal([(state, None) for state in asked]) if asked else {}
+        others: dict[ItemId, Ready | None] = {}
+        for each in ready:
+            item = each.state.item_id
+            if live.get(item):
+                others[item] = self._attempt(item, partial(each.apart, self.selection.path))
+        made = [others.get(each.state.item_id, each) for each in ready]
+        return [each for each in made if each], [each for each in others.values() if each]
+
+    def _equal(self, ready: Sequence[Ready]) -> dict[ItemId, ItemId]:
         """Return for old ids what there is equal and claimed by nothing else."""
         equal = self.writer.equal([(each.state, each.folder) for each in ready])
         found: dict[ItemId, ItemId] = {}
@@ -288,23 +293,24 @@ class Injection:
                     break
         return found
 
-    def _put(self, each: _Ready) -> _Made:
+    def _put(self, each: Ready) -> _Made:
         folder = self._place(each.state.folder_id) if each.folder is None else each.folder
         each, lines = replace(each, folder=folder), Lines()
         moved = AtHome(self.moved, self.writer) if self.at_home else self.moved
         places = Places(folder=folder, items=moved, accounts=self.accounts)
-        blobs = partial(self._blob, lines if each.state.kind in _MAIL else None, each.state)
+        blobs = partial(self._blob, lines if each.state.kind in _MAIL else None, each)
         try:
             item = self._make_item(each, places, blobs)
         except InvalidItem as error:
-            if error.code != "already_exists" or not self.at_home or not each.state.name:
+            is_taken = error.code == "already_exists" and self.at_home
+            if not (is_taken and can_stand_apart(each.state)):
                 raise
-            # Somebody else has its name now.
-            return self._put(replace(each, state=renamed(each.state)))
+            # Something else has its name or UID now.
+            return self._put(each.apart(self.selection.path))
         self.long_lines += lines.longest > LMTP_LONGEST_LINE
         return each, self._arrive(each.state.item_id, item)
 
-    def _make_item(self, each: _Ready, places: Places, blobs: Blobs) -> ItemId:
+    def _make_item(self, each: Ready, places: Places, blobs: Blobs) -> ItemId:
         try:
             return self.writer.put_item(each.state, places, blobs, begun=each.begun)
         except (ServerFault, MailServerRefused):
@@ -314,9 +320,8 @@ class Injection:
                 raise
             return landed
 
-    def _blob(self, lines: Lines | None, state: ItemState, digest: Digest) -> Iterator[bytes]:
-        size = state.size if digest == state.digest else None
-        for chunk in self.selection.path.blob(digest, size=size):
+    def _blob(self, lines: Lines | None, each: Ready, digest: Digest) -> Iterator[bytes]:
+        for chunk in each.chunks(self.selection.path, digest):
             if lines is not None:
                 lines.see(chunk)
             yield chunk
@@ -374,7 +379,7 @@ class Injection:
                 continue
             pairs.append((old, item))
             if now.folder_id == each.folder and is_same(each.state, now):
-                self.restored += 1
+                self.kinds[each.state.kind] += 1
             else:
                 self.unrestored.append((old, DIFFERS))
         self._record(pairs)

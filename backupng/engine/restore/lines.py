@@ -6,7 +6,11 @@ is what lies between two bytes CR or LF.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
+
+from backupng.engine.errors import InvalidItem
+from backupng.engine.model import ItemId
 
 LMTP_LONGEST_LINE: Final = 10_240
 """Bytes, as servers have it (`zimbra_lmtp_max_line_length`)."""
@@ -27,3 +31,15 @@ class Lines:
         if others:
             self._open = len(others[-1])
             self.longest = max(self.longest, *map(len, others))
+
+
+def require_short(message: Iterable[bytes], item: ItemId, longest: int) -> None:
+    """Refuse a message with a line that the server does not take. Raises InvalidItem."""
+    lines = Lines()
+    for chunk in message:
+        lines.see(chunk)
+    if lines.longest > longest:
+        raise InvalidItem(
+            f"item {item} has a line of {lines.longest} bytes: the server takes {longest}",
+            hint="It passes while zimbra_lmtp_validate_messages is set to false.",
+        )

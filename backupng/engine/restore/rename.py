@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -20,7 +19,6 @@ _TURN = {ItemKind.APPOINTMENT: 0, ItemKind.TASK: 0, ItemKind.COMMENT: 2}
 _BATCH: Final = 100
 _BATCH_BYTES: Final = 16 << 20
 """So many items, or bytes of them, are made before they are read back and recorded."""
-_NUMBERED: Final = re.compile(r"(.*) \(([1-9][0-9]{0,3})\)", re.DOTALL)
 _NEVER: Final = from_ms(0)
 _DERIVED = frozenset({ItemKind.CONVERSATION})
 _NOT_CARRIED = frozenset({ItemKind.MOUNTPOINT})
@@ -42,7 +40,8 @@ class Plan:
     """The states of one account in the order in which they can be made.
 
     `system` are the folders that every mailbox has: not part of what is planned, but their colour
-    and flags are carried. `shares` are someone else's folders and are only counted. `frame` are
+    and flags are carried. `shares` are someone else's folders and are only counted, unless
+    `with_shares` lets them come along in the mailbox that they are of. `frame` are
     folders that are made once something lies in them, and are not part of what is planned either.
     With a `top` everything goes below a new folder of that name.
     """
@@ -59,6 +58,10 @@ class Plan:
     def size(self) -> int:
         """How many states the destination is to have in the end."""
         return len(self.tags) + len(self.folders) + len(self.items)
+
+    def with_shares(self) -> Plan:
+        """Return the plan with someone else's folders among those that are made."""
+        return replace(self, folders=[*self.folders, *self.shares], shares=[])
 
 
 def order(states: Iterable[ItemState]) -> Plan:
@@ -116,16 +119,6 @@ def tag_named(name: str) -> ItemState:
     """Return a tag of that name, of no mailbox."""
     row = {"name": name, "listed": 1}
     return replace(folder_named(name), kind=ItemKind.TAG, row=row)
-
-
-def renamed(state: ItemState) -> ItemState:
-    """Return a document under the next name that tells it from one of its own: `plan (2).txt`."""
-    stem, dot, ending = (state.name or "").rpartition(".")
-    stem, ending = (stem, dot + ending) if stem else (ending, "")
-    found = _NUMBERED.fullmatch(stem)
-    stem, number = (found[1], int(found[2]) + 1) if found else (stem, 2)
-    name = f"{stem} ({number}){ending}"
-    return replace(state, name=name, subject=name, row={**state.row, "name": name, "subject": name})
 
 
 def batches(items: Iterable[Planned]) -> Iterator[list[Planned]]:

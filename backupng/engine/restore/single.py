@@ -89,6 +89,4 @@ def cannot_come_back(kind: ItemKind) -> str:
     """Say why an item of that kind is not restored by itself; empty if it is."""
     if kind is ItemKind.CONVERSATION:
         return "is a conversation: it follows from its messages. Give their ids"
-    if kind is ItemKind.MOUNTPOINT:
-        return "is a mountpoint: its owner shares the folder again"
     return ""

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from backupng.engine.backuppath import layout
+from backupng.engine.backuppath import layout, mapfile
+from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.pending import Frontier
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import ReadError
+from backupng.engine.errors import BrokenItem, ReadError
 from backupng.engine.model import AccountId, Digest, to_ms
 from backupng.engine.upkeep import coherency_metadata as reading
 from backupng.engine.upkeep.coherency_blobs import BlobCheck
@@ -84,6 +85,7 @@ class CoherencyCheck:
         if self.accounts is None:
             reading.check_top(self.path, self.findings, _TOP)
             reading.check_checkpoints(self.path, self.findings)
+            self._read_maps()
             entries = reading.entries_of(self.path, self.findings)
             self._read_all(entries, reading.frontier_of(self.path, None), references)
         for account in accounts:
@@ -91,6 +93,7 @@ class CoherencyCheck:
             frontier = reading.frontier_of(self.path, account)
             found = reading.histories_of(self.path, account, self.findings)
             self._read_all(found, frontier, references)
+            self._read_map(layout.id_mapper(account))
             self.findings.counts["accounts"] += 1
             self._done += 1
 
@@ -108,6 +111,26 @@ class CoherencyCheck:
             references.add(reading.references_of(history, examined, frontier))
             if number % _PAUSE_EVERY == 0:
                 self.tick(self._done, self._total, str(history.path.parent))
+
+    def _read_maps(self) -> None:
+        try:
+            for name in mapfile.maps_of(self.path.tree):
+                self._read_map(Place(name))
+        except ReadError:
+            # `check_top` has told of a root that cannot be read.
+            return
+
+    def _read_map(self, file: Place) -> None:
+        """Read a map of imports: damage keeps imports away, but no account has lost anything."""
+        try:
+            length = mapfile.check(self.path.tree, file)
+        except (ReadError, BrokenItem) as error:
+            flaw = Flaw.READ_ERROR if isinstance(error, ReadError) else Flaw.BROKEN_METADATA
+            self.findings.add(Finding(flaw, file, str(error)))
+            return
+        if length is not None:
+            self.findings.counts["metadata_files"] += 1
+            self.findings.counts["bytes_read"] += length
 
     def _count(self, history: History, examined: Examined) -> None:
         counts = self.findings.counts

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from backupng.engine.backuppath import disk, layout, metadata, provisioning, values
+from backupng.engine.backuppath import disk, layout, mapfile, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import CHUNK, Packer
 from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.store import BackupPath
@@ -147,6 +147,8 @@ class Repair:
     def _history(self, finding: Finding) -> _Step | None:
         if finding.path.parts[0] == layout.CHECKPOINT.name:
             return self._checkpoint(finding)
+        if layout.is_map(finding.path):
+            return self._map(finding)
         history = reading.history_at(finding.path)
         if history is None:
             return None
@@ -159,6 +161,16 @@ class Repair:
             stays = self._begun_anew(history, found)
         why = f"{found.flaw}: {found.why}"
         return _Step(finding.path, why, (lambda: [stays]) if stays else None)
+
+    def _map(self, finding: Finding) -> _Step | None:
+        """Put a map of imports aside as a whole: what it told is found again by its content."""
+        try:
+            mapfile.check(self.path.tree, finding.path)
+        except BrokenItem:
+            return _step(finding)
+        except ReadError:
+            return None
+        return None
 
     def _checkpoint(self, finding: Finding) -> _Step | None:
         """Put a checkpoint aside; in one step `*` takes the place of whom the scanner doubted."""

@@ -180,7 +180,7 @@ class Play:
             *(self.rubbish, self.swapped, self.kept, self.kept, self.aged, self.damaged),
         )
         chosen = self.dice.choice(steps)
-        print(chosen.__name__, end=" ")  # noqa: T201
+        print(chosen.__name__)  # noqa: T201
         chosen()
         # A wrong answer may need several steps that nobody asks between.
         if self.dice.random() < 0.6:

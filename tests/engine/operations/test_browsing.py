@@ -152,8 +152,8 @@ def test_a_search_finds_what_was_there_at_any_time(played: Played) -> None:
     assert [line.item for line in played.found(item=ItemId(played.kept))] == [played.kept]
     assert played.found(text="contract", fields=("sender",)) == []
     assert played.found(text="report", folder=TRASH)[0].path == "/Trash"
-    assert played.found(kind=ItemKind.CONTACT) == []
-    assert len(played.found(dates=(0, 1))) == 0
+    assert played.found(kinds=(ItemKind.CONTACT,)) == []
+    assert len(played.found(since=0, until=1)) == 0
 
 
 def test_days_count_their_changes_and_deletions(played: Played) -> None:

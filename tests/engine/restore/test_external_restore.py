@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,8 @@ from backupng.engine.model import (
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.do_check_shares import DoCheckShares
 from backupng.engine.operations.do_external_restore import ExternalRestore
-from backupng.engine.operations.get_available_accounts import GetAvailableAccounts
 from backupng.engine.operations.get_map import GetMap
-from backupng.engine.operations.words import AccountNames, Domains, Words
+from backupng.engine.operations.words import AccountNames, Domains
 from tests.cast import ALICE, BOB, DAVE, Office, message, office
 from tests.engine.restore.migrating import (
     HASH,
@@ -172,6 +170,8 @@ def test_an_account_of_the_same_name_is_filled_and_shares_lead_to_its_new_folder
     assert target_of(mounted) == Target(world.to.account_id(DAVE), ItemId(shared))
     assert world.first.counters["mountpoints"] == world.first.counters["grants"] == 1
     assert world.again.counters["mountpoints_there"] == 1
+    assert world.first.counters["mail"] > 0
+    assert not {"mail", "folders", "contacts", "tags"} & world.again.counters.keys()
     assert not world.to.run(DoCheckShares()).losses
 
 
@@ -193,6 +193,13 @@ def test_getmap_shows_what_became_of_which_id(world: World) -> None:
     assert found[world.mail.account_id(DAVE)] == world.to.account_id(DAVE)
     assert items["server"] == world.mail.source.server_id
     assert {each["old"] for each in items["items"]} >= {2, 10}
+
+
+def test_getmap_of_a_file_that_is_not_there_names_the_maps_that_are(world: World) -> None:
+    with pytest.raises(BadRequest) as refused:
+        GetMap(file_path=world.to.backup_path / "map_x").answer(world.to)
+
+    assert f"map_{world.mail.source.server_id}" in refused.value.hint
 
 
 def test_large_items_are_left_out_and_counted(world: World, to: Office) -> None:
@@ -269,28 +276,6 @@ def test_the_path_of_this_very_server_is_refused_with_the_way_to_go(mail: Office
     assert "doRestoreOnNewAccount" in refused.value.hint
 
 
-def test_after_a_rollback_only_what_is_missing_comes_from_its_own_later_path(
-    mail: Office, tmp_path: Path
-) -> None:
-    snapshot = tmp_path / "snapshot"
-    shutil.copytree(mail.sandbox.folder, snapshot)
-    mail.client.deliver(ALICE, message("later"), folder="/Inbox")
-    mail.scan()
-    before = seen(mail, ALICE)
-    shutil.copytree(mail.backup_path, tmp_path / "untampered")
-    mail.sandbox.close()
-    shutil.rmtree(mail.sandbox.folder)
-    shutil.copytree(snapshot, mail.sandbox.folder)
-    mail.sandbox = type(mail.sandbox).open(mail.sandbox.folder)
-
-    report = mail.run(
-        ExternalRestore(source_path=tmp_path / "untampered", force_as_external_restore=True)
-    )
-
-    assert seen(mail, ALICE) == before
-    assert (report.counters["restored"], report.counters["unrestored"]) == (1, 0)
-
-
 def test_an_account_whose_address_is_taken_is_named_and_its_items_are_losses(
     mail: Office, to: Office
 ) -> None:
@@ -318,21 +303,6 @@ def test_unknown_names_and_accounts_outside_the_domains_are_refused(
         with pytest.raises(BackupError) as refused:
             to.run(ExternalRestore(**wanted))
         assert refused.value.code == code
-
-
-def test_a_file_of_getavailableaccounts_says_whom_to_import(
-    mail: Office, to: Office, tmp_path: Path
-) -> None:
-    headers = Words(("accountAndIdList", "accountMap", "accountList"))
-    lookup = GetAvailableAccounts(output_headers=headers, output_file=tmp_path / "names")
-    document = lookup.document(lookup.answer(mail))
-    assert document is not None
-    no_bob = [line for line in document.content.splitlines() if BOB.encode() not in line]
-    (tmp_path / "names").write_bytes(b"\n".join(no_bob))
-
-    report = bring(mail, to, dryrun=True, input_file=tmp_path / "names")
-
-    assert report.counters["accounts_created"] == 2
 
 
 def test_a_dry_run_changes_nothing(mail: Office, to: Office) -> None:

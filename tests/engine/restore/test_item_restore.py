@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from backupng.engine.errors import BackupError
-from backupng.engine.model import ItemKind
+from backupng.engine.mailserver.zimbra.grants import target_of
+from backupng.engine.mailserver.zimbra.metadata import decode_column
+from backupng.engine.model import ItemKind, ItemState
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.do_item_restore import DoItemRestore
 from backupng.engine.operations.words import AccountNameOrId, ItemIds
-from tests.cast import ALICE, BOB, Office, message
+from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.engine.restore.injecting import EVENT
+from tests.engine.restore.migrating import mount, mounted_in
 from tests.engine.restore.restoring import assert_balanced, at, subjects
 
 
@@ -52,6 +56,26 @@ def test_several_items_go_to_a_folder_that_is_made(mail: Office) -> None:
     found = [i for i in mail.client.list(ALICE)["items"] if i["folder"] == "/Inbox/Back/Here"]
     assert {i["subject"] for i in found} == {"a", "b"}
     assert report.counters["restored"] == 2
+
+
+def test_what_is_still_in_place_among_others_is_told_and_left_alone(mail: Office) -> None:
+    items = [mail.client.deliver(ALICE, message(each), folder="/Inbox") for each in ("a", "b")]
+    mail.scan()
+    mail.client.delete(ALICE, items[0])
+    mail.scan()
+
+    report = item_restore(mail, *items)
+
+    assert "1 item is still in place and unchanged: left alone." in report.notes
+
+
+def test_an_item_nobody_knows_is_refused_with_the_command_that_finds_some(
+    office_of_module: Office,
+) -> None:
+    with pytest.raises(BackupError) as refused:
+        item_restore(office_of_module, 99999)
+
+    assert f"backupng backup doItemSearch {ALICE} " in refused.value.hint
 
 
 def test_an_earlier_state_of_a_living_item_comes_back_beside_it(mail: Office) -> None:
@@ -137,3 +161,69 @@ def test_a_refused_item_restore_says_why(
 
     assert refused.value.code == code
     assert refused.value.hint
+
+
+LONG = EVENT.replace(b"SUMMARY:Lunch\r\n", b"SUMMARY:Lunch\r\nDESCRIPTION:" + b"x" * 9000 + b"\r\n")
+"""What it says is too long for the metadata: it has a blob."""
+
+
+def appointments(mail: Office) -> dict[str, dict[str, Any]]:
+    listed = mail.client.list(ALICE)["items"]
+    return {item["flags"]: item for item in listed if item["type"] == "appointment"}
+
+
+@pytest.mark.parametrize("event", [EVENT, LONG])
+def test_an_earlier_state_of_a_living_appointment_gets_a_uid_of_its_own(
+    mail: Office, event: bytes
+) -> None:
+    item = mail.client.add_calendar_item(ALICE, event, kind=ItemKind.APPOINTMENT)
+    mail.scan()
+    then = mail.now
+    mail.later(hours=1)
+    mail.client.flag(ALICE, item, ["+flagged"])
+    mail.scan()
+
+    report = item_restore(mail, item, date=at(then))
+    again = item_restore(mail, item, date=at(then))
+
+    assert (report.counters["restored"], report.counters["unrestored"]) == (1, 0)
+    assert (again.counters["restored"], again.counters["skipped"]) == (0, 1)
+    found = appointments(mail)
+    assert set(found) == {"", "f"}
+    with mail.destination.open(mail.sandbox.account(ALICE)) as writer:
+        there = writer.read_back([each["id"] for each in found.values()])
+    old, new = there[item], there[found[""]["id"]]
+    assert uids(mail, old) == {"u1"}
+    assert len(uids(mail, new)) == 1
+    assert uids(mail, new) != {"u1"}
+    assert new.subject == "Lunch"
+
+
+def uids(mail: Office, state: ItemState) -> set[str]:
+    """Return all UIDs that an appointment names: its rows, its metadata, its blob."""
+    values: dict[str, Any] = dict(decode_column(state.row["metadata"]))
+    found = {state.side_rows["appointment"][0]["uid"], values["u"], values["inv0"]["u"]}
+    if state.digest is not None:
+        blob = mail.client.blob(ALICE, state.item_id)
+        found |= {uid.decode() for uid in re.findall(rb"\r\nUID:(.*)\r\n", blob)}
+        assert b"\r\nUID:" in blob
+    return found
+
+
+def test_a_deleted_mountpoint_comes_back_beside_another_of_its_name(mail: Office) -> None:
+    mail.client.create_folder(DAVE, "/Other")
+    mount(mail, ALICE, DAVE, "/Shared")
+    (before,) = mounted_in(mail, ALICE)
+    mail.scan()
+    mail.client.delete(ALICE, before.item_id)
+    mount(mail, ALICE, DAVE, "/Other")
+    mail.scan()
+
+    in_place = item_restore(mail, before.item_id)
+    report = item_restore(mail, before.item_id, restore_folder="/Back")
+
+    assert in_place.counters["unrestored"] == 1
+    assert report.counters["restored"] == 1
+    targets = [target_of(each) for each in mounted_in(mail, ALICE)]
+    assert len(targets) == 2
+    assert target_of(before) in targets

@@ -202,9 +202,21 @@ def test_a_last_state_without_most_of_the_mail_is_warned_of(mail: Office) -> Non
     assert any("more than half of the mailbox" in each for each in report.warnings)
 
 
+def test_a_last_state_without_its_only_item_is_warned_of_in_the_singular(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Only"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    mail.scan()
+
+    report = restore(mail)
+
+    assert any("1 item, more than half of the mailbox, was deleted" in w for w in report.warnings)
+
+
 def test_shares_that_stay_behind_are_named(mail: Office) -> None:
     mail.scan()
 
     report = restore(mail, DAVE)
 
-    assert any("1 grant on Shared" in note for note in report.notes)
+    told = next(note for note in report.notes if "1 grant on Shared" in note)
+    assert told.startswith("1 share names the old account and was not carried over: ")

@@ -10,11 +10,13 @@ import pytest
 from backupng.engine.errors import BackupError
 from backupng.engine.mailserver.sandbox import edits
 from backupng.engine.mailserver.sandbox.series import MailboxSeries
+from backupng.engine.mailserver.zimbra.grants import target_of
 from backupng.engine.model import to_ms
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.do_undelete import DoUndelete
 from backupng.engine.operations.words import FIRST, LAST, AccountName, Moment
-from tests.cast import ALICE, BOB, Office, message
+from tests.cast import ALICE, BOB, DAVE, Office, message
+from tests.engine.restore.migrating import mount, mounted_in
 from tests.engine.restore.restoring import assert_balanced, at, subjects
 
 TODAY = "undelete_02_03_26"
@@ -240,3 +242,33 @@ def test_a_refused_undelete_says_why(office_of_module: Office, words: Any, code:
 
     assert refused.value.code == code
     assert refused.value.hint
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_a_deleted_mountpoint_comes_back_and_leads_where_it_did(
+    mail: Office, *, original: bool
+) -> None:
+    mount(mail, ALICE, DAVE, "/Shared")
+    (before,) = mounted_in(mail, ALICE)
+    mail.scan()
+    mail.client.delete(ALICE, before.item_id)
+    mail.scan()
+
+    report = undelete(mail, target_original_folder=original)
+    again = undelete(mail, target_original_folder=original)
+
+    (after,) = mounted_in(mail, ALICE)
+    assert target_of(after) == target_of(before)
+    assert (report.counters["restored"], report.counters["unrestored"]) == (1, 0)
+    assert (again.counters["restored"], again.counters["skipped"]) == (0, 1)
+    assert_balanced(report)
+
+
+def test_a_word_that_begins_no_period_is_refused_by_the_name_of_its_parameter(
+    office_of_module: Office,
+) -> None:
+    with pytest.raises(BackupError) as refused:
+        undelete(office_of_module, LAST)
+
+    assert "start_date: 'last'" in str(refused.value)
+    assert refused.value.hint.startswith("Expected: ")

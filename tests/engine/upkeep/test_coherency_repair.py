@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from backupng.engine.backuppath import layout
+from backupng.engine.backuppath.mapfile import IdMap, ItemMap, Mapped
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BackupPathBusy
 from backupng.engine.model import Digest, EntryKind, ItemId
@@ -18,6 +19,7 @@ from backupng.engine.upkeep.coherency_findings import Finding, Flaw
 from tests.engine.backuppath.calls import Ledger, inode, watched
 from tests.engine.backuppath.samples import (
     ACCOUNT,
+    NOON,
     PLAIN,
     SCAN,
     blob_file,
@@ -33,6 +35,7 @@ from tests.engine.backuppath.samples import (
 from tests.engine.upkeep.coherence import check, checkpoint, filled, repair, spoil, told, uncertain
 
 Tree = tuple[BackupPath, Digest, Digest]
+OTHER = "544d94c6-aaef-4736-8964-56a667f1fe12"
 
 
 @pytest.fixture
@@ -196,6 +199,29 @@ def test_a_scanner_checkpoint_written_anew_since_it_was_found_is_left_alone(tree
 
     assert repair(path, findings) == []
     assert uncertain(path) == set()
+
+
+def test_damaged_maps_of_imports_are_told_and_go_as_a_whole(tree: Tree) -> None:
+    path, _, _ = tree
+    entries = IdMap(path.tree, OTHER)
+    for old in ("1", "2"):
+        mapped = Mapped(kind=EntryKind.ACCOUNT, old=old, new="t", name="t", here="t")
+        entries.note(mapped, NOON)
+        items = ItemMap(path.tree, ACCOUNT, server_id=OTHER, source=ACCOUNT)
+        items.note({ItemId(300 + int(old)): ItemId(400)}, NOON)
+    maps = [str(layout.id_mapper(ACCOUNT)), str(layout.map_file(OTHER))]
+    whole = check(path)
+    for name in maps:
+        spoil(path.tree.root / name)
+
+    findings = check(path)
+    moved = repair(path, findings)
+
+    assert told(whole) == []
+    assert told(findings) == [("broken metadata", name) for name in maps]
+    assert sorted(source for source, _ in moved) == maps
+    assert uncertain(path) == set()
+    assert told(check(path)) == []
 
 
 def test_a_lost_blob_has_its_account_compared(tree: Tree) -> None:

@@ -22,6 +22,7 @@ from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.mailserver.sandbox.shares import SandboxShares
 from backupng.engine.mailserver.zimbra import codes
+from backupng.engine.mailserver.zimbra.grants import target_of
 from backupng.engine.mailserver.zimbra.metadata import as_int, decode_column, encode_column
 from backupng.engine.model import (
     DirectoryEntry,
@@ -90,8 +91,11 @@ class SandboxInjection:
     def put_folder(
         self, state: ItemState, parent: ItemId, *, keep: bool = False
     ) -> tuple[ItemId, bool]:
-        """Make a folder or search folder below `parent`, or dress the one that is there."""
+        """Make a folder, search folder or mountpoint, or dress the one that is there."""
+        target = target_of(state) if state.kind is ItemKind.MOUNTPOINT else None
         known = self._folder_named(state, parent)
+        if target and known and target_of(self.read_back([known])[known]) != target:
+            raise _taken(state)
         if keep and known is not None:
             return known, False
         flags = int(state.row.get("flags", 0)) & FLAGS_KEPT
@@ -178,6 +182,9 @@ class SandboxInjection:
             codes.three_bytes(state.name or "").rstrip(" "),
         )
         if row is not None and codes.KIND_OF_TYPE.get(row["type"]) is not state.kind:
-            message = f"item {state.item_id}: something else is called {state.name!r} there"
-            raise InvalidItem(message)
+            raise _taken(state)
         return None if row is None else ItemId(row["id"])
+
+
+def _taken(state: ItemState) -> InvalidItem:
+    return InvalidItem(f"item {state.item_id}: something else is called {state.name!r} there")

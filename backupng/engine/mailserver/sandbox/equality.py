@@ -9,6 +9,7 @@ from typing import Any, Final
 from backupng.engine.mailserver.sandbox.database import SqliteDatabase
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import three_bytes
+from backupng.engine.mailserver.zimbra.grants import target_of
 from backupng.engine.mailserver.zimbra.rows import read_row
 from backupng.engine.model import FOLDER_LIKE, Digest, ItemId, ItemKind, ItemState, Mailbox
 
@@ -21,6 +22,7 @@ _COLUMN_OF_KIND: Final = {
     **dict.fromkeys(_PAPERS, "name"),
     ItemKind.FOLDER: "name",
     ItemKind.SEARCH: "name",
+    ItemKind.MOUNTPOINT: "name",
     ItemKind.NOTE: "subject",
     ItemKind.COMMENT: "subject",
 }
@@ -104,6 +106,8 @@ def _is_equal(state: ItemState, found: ItemState, row: Mapping[str, Any]) -> boo
         return dict(state.fields) == dict(found.fields) and state.digest == found.digest
     if state.kind in _PAPERS:
         return _key(state, "name") == row["name"] and found.digest in _versions(state)
+    if state.kind is ItemKind.MOUNTPOINT:
+        return bool(_key(state, "name") == row["name"]) and target_of(state) == target_of(found)
     if state.kind in FOLDER_LIKE:
         return bool(_key(state, "name") == row["name"])
     return bool(_key(state, "subject") == row["subject"])

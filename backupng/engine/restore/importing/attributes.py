@@ -55,19 +55,23 @@ class Carried:
 
 def carry(entry: DirectoryEntry, new_id: NewId, *, with_rights: bool) -> Carried:
     """Sort the attributes of an entry, ids of other entries in them translated."""
-    carried = Carried()
+    carried = Carried(rights=[] if with_rights else rights_in(entry))
     for name, values in entry.attributes.items():
         if name in _NEVER or (entry.kind is EntryKind.LIST and name == _LISTS_OWN):
             continue
         if name in classes.RIGHTS and not with_rights:
-            # FALSE gives nobody anything.
-            if values != (b"FALSE",):
-                carried.rights.append(name)
-        elif not (name in classes.PERSONAL or _KNOWN.fullmatch(name)):
+            continue
+        if not (name in classes.PERSONAL or _KNOWN.fullmatch(name)):
             carried.dropped.append(f"attribute {name} is not among those that are imported")
         else:
             _sort(entry, name, values, new_id, carried)
     return carried
+
+
+def rights_in(entry: DirectoryEntry) -> list[str]:
+    """Return the names of the attributes by which an entry gives rights; FALSE gives none."""
+    rights = classes.RIGHTS - _NEVER
+    return [n for n, values in entry.attributes.items() if n in rights and values != (b"FALSE",)]
 
 
 def translated(values: tuple[bytes, ...], items: Mapping[ItemId, ItemId]) -> tuple[bytes, ...]:

@@ -188,8 +188,12 @@ class Chooser:
         """Return the ids of the accounts that are asked for, each with its place in the request."""
         found: dict[str, int] = {}
         lost = {each.entry_id for each in self._choice.lost}
+        going_by: dict[str, list[EntryState]] = {}
+        for state in states:
+            for word in _words(state.entry):
+                going_by.setdefault(word, []).append(state)
         for place, name in enumerate(self._wanted.accounts):
-            fitting = [state for state in states if _goes_by(state.entry, name)]
+            fitting = going_by.get(name.lower(), [])
             if not fitting and name not in lost:
                 raise BadRequest(
                     f"There is no account {name} in {self._path.tree.root}.",
@@ -261,10 +265,10 @@ def is_alias_domain(domain: DirectoryEntry) -> bool:
     return domain.first("zimbraDomainType") == "alias"
 
 
-def _goes_by(entry: DirectoryEntry, name: str) -> bool:
-    wanted = name.lower()
-    names = (entry.entry_id.lower(), entry.name.lower(), *entry.values("zimbraMailAlias"))
-    return wanted in names or ("@" not in wanted and wanted == entry.name.partition("@")[0])
+def _words(entry: DirectoryEntry) -> set[str]:
+    """Return what an account goes by: its id, address, local part and aliases, in lower case."""
+    names = (entry.entry_id, entry.name, *entry.values("zimbraMailAlias"))
+    return {name.lower() for name in (*names, entry.name.partition("@")[0])}
 
 
 def _age(state: EntryState) -> tuple[bool, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from backupng.engine.backuppath import layout, mapfile
 from backupng.engine.backuppath.fsio import Tree
@@ -15,9 +15,20 @@ from backupng.engine.restore.importing.attributes import NewId
 class Maps:
     """The map of the source that is imported now, then those of earlier imports."""
 
-    def __init__(self, tree: Tree, server_id: str, new_id: NewId) -> None:
-        """Read the maps; a damaged one says nothing, as it is told of where it is needed."""
+    def __init__(
+        self,
+        tree: Tree,
+        server_id: str,
+        new_id: NewId,
+        at_home: Mapping[AccountId, Collection[ItemId]] | None = None,
+    ) -> None:
+        """Read the maps; a damaged one says nothing, as it is told of where it is needed.
+
+        `at_home`, for a backup of the server itself, are the folders of each account that are there
+        under their own ids; whoever is in no map keeps his.
+        """
         self._tree, self._server_id, self._own = tree, server_id, new_id
+        self._at_home = at_home
         self._others: dict[str, IdMap] = {}
         for name in mapfile.maps_of(tree):
             other = layout.server_of_map(name)
@@ -33,7 +44,7 @@ class Maps:
         found = self._own(kind, old)
         for other in self._others.values():
             found = found or other.new_id(kind, old)
-        return found
+        return found if self._at_home is None else found or old
 
     def items_of(self, account: AccountId) -> Mapping[ItemId, ItemId] | None:
         """Return what became of an account's items; None if it was never imported."""
@@ -44,4 +55,5 @@ class Maps:
                 found, server_id = other.new_id(EntryKind.ACCOUNT, account), other_id
         if found is None:
             return None
-        return ItemMap(self._tree, AccountId(found), server_id=server_id, source=account).items
+        mapped = ItemMap(self._tree, AccountId(found), server_id=server_id, source=account).items
+        return {each: each for each in (self._at_home or {}).get(account, ())} | dict(mapped)

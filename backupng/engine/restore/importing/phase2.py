@@ -50,7 +50,9 @@ class Imported:
     deleted_there: int = 0
     too_large: int = 0
     kinds: Counter[ItemKind] = field(default_factory=Counter)
-    """What is in the mailbox now of what was planned."""
+    """What was restored, by kind; mountpoints are not among them."""
+    in_place: frozenset[ItemId] = frozenset()
+    """Folders and mountpoints that are still there under their own ids."""
     shared: list[Shared] = field(default_factory=list)
     mountpoints: list[ItemState] = field(default_factory=list)
 
@@ -129,7 +131,7 @@ class ItemsImport:
                 largest_bytes=self.largest_bytes,
             )
             injection.run(plan)
-        return _imported(selection, plan, injection)
+        return _imported(selection, plan, injection, known)
 
     def map_of(self, account: AccountId, here: DirectoryEntry) -> ItemMap:
         """Return what is known of the items of an account."""
@@ -167,10 +169,14 @@ def _traits(state: ItemState) -> tuple[int | str, Digest | None]:
     return TYPE_OF_KIND[state.kind], state.row.get("blob_digest", state.digest)
 
 
-def _imported(selection: Selection, plan: Plan, injection: Injection) -> Imported:
+def _shared_ids(plan: Plan) -> set[ItemId]:
+    return {each.item_id for each in (*plan.system, *plan.folders, *plan.shares)}
+
+
+def _imported(
+    selection: Selection, plan: Plan, injection: Injection, known: SameMailbox
+) -> Imported:
     unreadable = [(item, error.cause) for item, error in selection.unreadable]
-    kinds = Counter(each.kind for each in plan.items if each.item_id in injection.moved)
-    kinds += Counter(e.kind for e in (*plan.folders, *plan.tags) if e.item_id in injection.moved)
     return Imported(
         planned=plan.size + len(unreadable),
         restored=injection.restored,
@@ -181,7 +187,8 @@ def _imported(selection: Selection, plan: Plan, injection: Injection) -> Importe
         pending=len(selection.pending),
         deleted_there=injection.deleted_there,
         too_large=injection.too_large,
-        kinds=kinds,
+        kinds=+injection.kinds,
+        in_place=frozenset(known.at_home & _shared_ids(plan)),
         shared=shared_of([*plan.system, *plan.folders]),
         mountpoints=list(plan.shares),
     )

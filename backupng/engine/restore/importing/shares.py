@@ -76,10 +76,12 @@ class Shares:
         items: Mapping[ItemId, ItemId],
         new_id: NewId,
         items_of: ItemsOf,
+        at_home: bool = False,
     ) -> None:
         """`there` are the folders and mountpoints of the mailbox here, `items` what became of its
-        items.
+        items; `at_home` if this is the mailbox they are from.
         """
+        self._at_home = at_home
         self._writer, self._there, self._items = writer, there, items
         self._new_id, self._items_of = new_id, items_of
         self._result = SharesResult()
@@ -127,14 +129,8 @@ class Shares:
         old = target_of(state)
         known = self._items.get(state.item_id)
         if known is not None:
+            self._mend(state, known, old)
             self._result.mountpoints_there += 1
-            there = self._there.get(known)
-            # One that is gone was taken away by its owner; one that dangles may be mended now.
-            if there is None or there.kind is not state.kind or target_of(there) != old:
-                return
-            target = self._target(old)
-            if target is not None:
-                self._result.made[state.item_id] = self._writer.point(there, target)
             return
         new = self._target(old)
         target = new or old
@@ -147,6 +143,19 @@ class Shares:
             self._result.mountpoints_there += 1
         self._result.dangling += new is None
         self._result.made[state.item_id] = found
+
+    def _mend(self, state: ItemState, known: ItemId, old: Target) -> None:
+        """Let a mountpoint that is there lead on, if it still leads where it did at the source.
+
+        One that is gone was taken away by its owner.
+        """
+        there = self._there.get(known)
+        if there is None or there.kind is not state.kind or target_of(there) != old:
+            return
+        target = self._target(old)
+        is_right = self._at_home and target == replace(old, uuid="")
+        if target is not None and not is_right:
+            self._result.made[state.item_id] = self._writer.point(there, target)
 
     def _put(
         self, state: ItemState, parent: ItemId, target: Target, *, is_dangling: bool
