@@ -194,20 +194,12 @@ def _to_item(op: Operation, known: Known, item: int, change: Change) -> Effect:
     last = known.living(ItemId(item)) if item > 0 else None
     if last is None or last.kind is ItemKind.CONVERSATION or op.fields.get("hasConstraint"):
         return _touch({ItemId(abs(item)), *_members(op, known, item, last)})
-    last = _as_marked(last, known)
     state = change(last)
     if state is None:
         return touching(item)
-    return exactly([] if _looks_same(last, state) else [state])
-
-
-def _as_marked(state: ItemState, known: Known) -> ItemState:
-    """Return a state with the mark of IMAP that it has got, or lost, while it was ahead."""
-    is_marked = known.marked.get(state.item_id)
-    if is_marked is None:
-        return state
-    bits = bits_of(state.flags) & ~Flag.DELETED
-    return replace(state, flags=letters_of(bits | Flag.DELETED if is_marked else bits))
+    if _looks_same(last, state):
+        return Effect(seen=frozenset({last.item_id}))
+    return exactly([state])
 
 
 def _looks_same(before: ItemState, after: ItemState) -> bool:

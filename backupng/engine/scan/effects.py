@@ -76,7 +76,8 @@ class Effect:
     `exact` are states as the record alone makes them. `touched` are items that may have changed in
     ways it does not tell; `guessed` are exact but for what no record tells. `doomed` are items that
     it deleted, unless they are still there, `maybe` those that it may have deleted if nothing else
-    did; `whole` says why the account must be compared.
+    did; `seen` are items that it shows to be there still, and left as they were. `whole` says why
+    the account must be compared.
     """
 
     exact: tuple[ItemState, ...] = ()
@@ -84,6 +85,7 @@ class Effect:
     guessed: frozenset[ItemId] = frozenset()
     doomed: frozenset[ItemId] = frozenset()
     maybe: frozenset[ItemId] = frozenset()
+    seen: frozenset[ItemId] = frozenset()
     whole: str = ""
 
 
@@ -112,5 +114,6 @@ def joined(effects: Iterable[Effect]) -> Effect:
         guessed=frozenset[ItemId]().union(*(each.guessed for each in several)),
         doomed=frozenset[ItemId]().union(*(each.doomed for each in several)),
         maybe=frozenset[ItemId]().union(*(each.maybe for each in several)),
+        seen=frozenset[ItemId]().union(*(each.seen for each in several)),
         whole=next((each.whole for each in several if each.whole), ""),
     )

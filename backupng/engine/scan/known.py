@@ -12,6 +12,7 @@ from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.catalog.answers import Line
 from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.errors import ItemError
+from backupng.engine.mailserver.zimbra.codes import Flag, bits_of, letters_of
 from backupng.engine.model import (
     CONVERSATION,
     FOLDER_LIKE,
@@ -189,9 +190,11 @@ class Known:
         return found
 
     def living(self, item: ItemId) -> ItemState | None:
-        """Return an item's last state if it lives."""
+        """Return an item's last state if it lives, with the mark of IMAP it got or lost since."""
         state = self.last(item)
-        return None if state is None or state.deleted else state
+        if state is None or state.deleted:
+            return None
+        return _marked(state, on=self.marked[item]) if item in self.marked else state
 
     def content(self, item: ItemId) -> ItemState | None:
         """Return an item's last living state, however it ended; None also if it is not current."""
@@ -280,3 +283,8 @@ class Known:
             passed.add(folder)
             state = self.last(folder) if folder != TRASH else None
             folder = state.folder_id if state else None
+
+
+def _marked(state: ItemState, *, on: bool) -> ItemState:
+    bits = bits_of(state.flags)
+    return replace(state, flags=letters_of(bits | Flag.DELETED if on else bits & ~Flag.DELETED))

@@ -196,12 +196,17 @@ class Replay:
             self._add_gone(mailbox, op, item, content)
         self._look_ahead(mailbox, op, effect.touched - told)
         self.pending.ahead |= effect.guessed - told
+        self._note_dooms(op, effect)
+        if effect.whole and not gone:
+            self.uncertain(effect.whole)
+
+    def _note_dooms(self, op: Operation, effect: Effect) -> None:
+        for item in effect.seen:
+            self.pending.doomed.pop(item, None)
         for item in effect.doomed:
             self._doom(item, Doom(op.mod, op.start))
         for item in effect.maybe:
             self.pending.doomed.setdefault(item, Doom(op.mod, op.start, is_weak=True))
-        if effect.whole and not gone:
-            self.uncertain(effect.whole)
 
     def _doom(self, item: ItemId, doom: Doom) -> None:
         """Note a possible deletion: of a folder the last one counts, of anything else the first.

@@ -145,6 +145,30 @@ def test_what_lies_in_a_deleted_folder_goes_with_the_last_record_of_the_folder(
         assert told[0][1] == told[1][1]
 
 
+def test_a_record_that_only_repeats_what_is_so_shows_that_an_item_was_not_deleted_before_it(
+    scene: Scene,
+) -> None:
+    client = scene.mail.client
+    folder = scene.act(lambda: client.create_folder(ALICE, "/Work"))
+    item = scene.act(lambda: client.deliver(ALICE, message("Lunch"), folder="/Work"))
+    hint_at_a_deletion(scene, item)
+    scene.live.catch_up()
+
+    def repeat(change: Change) -> None:
+        fields = {"tagName": "\\Flagged", "tagged": False, "hasConstraint": False}
+        log_items(change, "AlterItemTag", [item], MESSAGE, **fields)
+
+    def delete(change: Change) -> None:
+        log_items(change, "DeleteItem", [folder], FOLDER)
+        change.delete([*change.rows("folder_id = ?", folder), change.row(folder)])
+
+    scene.change(repeat)
+    scene.change(delete)
+    scene.end()
+
+    assert scene.history(item) == scene.history(item, of=scene.live)
+
+
 def test_a_message_that_answers_an_invitation_has_the_folder_of_its_row(scene: Scene) -> None:
     client = scene.mail.client
     event = scene.act(lambda: client.add_calendar_item(ALICE, EVENT, kind=ItemKind.APPOINTMENT))
@@ -275,6 +299,28 @@ def test_a_mark_of_imap_taken_off_while_an_item_was_ahead_purges_nothing(scene: 
     scene.end()
 
     assert scene.history(first)[-1] == scene.history(first, of=scene.live)[-1]
+
+
+def test_new_content_and_an_answer_leave_a_mark_of_imap_set_while_items_were_ahead(
+    scene: Scene,
+) -> None:
+    client, look = scene.mail.client, arrivals.Look(flags="d")
+    deliver = partial(arrivals.deliver, raw=message("Draft"), folder=6, date=0, look=look)
+    letter, draft = scene.deliver("Lunch"), scene.change(deliver)
+    for item in (letter, draft):
+        scene.act(partial(client.tag, ALICE, item, "Old"))
+    scene.change(lambda change: tags.rename_tag(change, change.tag_id("Old"), "New"))
+    for item in (letter, draft):
+        scene.act(partial(client.flag, ALICE, item, ["+deleted"]))
+    scene.deliver("Re: Lunch", answers="Lunch")
+    scene.change(partial(edits.save_draft, item=draft, raw=message("Draft again")))
+    scene.change(removal.expunge)
+    scene.end()
+
+    assert scene.doubts(scene.late) == {}
+    for item in (letter, draft):
+        assert scene.history(item)[-1] == scene.history(item, of=scene.live)[-1]
+        assert scene.history(item)[-1][2]
 
 
 def ahead_in_conversation(scene: Scene) -> tuple[ItemId, int]:
