@@ -25,6 +25,7 @@ DRY_RUNS = Q(parameters__dryrun="true") | (
 )
 """Finds the rows of which `is_dry_run` is true."""
 _OF_SHARES = frozenset({"doCheckShares", "doFixShares"})
+_ENTRIES = ("domains", "classes_of_service", "lists", "accounts")
 _ADDRESSES = "notifications"
 _EXPORT = "doExport"
 _SUBJECTS = (
@@ -329,6 +330,12 @@ def findings(row: QueuedOperation) -> tuple[Finding, ...]:
             ids = tuple(item for item, why in each.items if why == cause)
             found.append(Finding(owner=each.account, is_file=is_file, flaw=cause, ids=ids))
     return tuple(found)
+
+
+def failed_entries(row: QueuedOperation) -> int:
+    """Return how many domains, classes, lists and accounts an import could not bring."""
+    found = report(row).get("counters", {})
+    return sum(int(found.get(f"{what}_failed", 0)) for what in _ENTRIES)
 
 
 def lost(row: QueuedOperation) -> Counter[str]:

@@ -163,6 +163,16 @@ def _restored(row: QueuedOperation, took: str, counters: Mapping[str, int]) -> s
             " here is told below.",
             restored,
         ) % {"took": took, "number": number(restored)}
+    if deleted := counters.get("deleted_there", 0):
+        words = {"took": took, "number": number(restored), "deleted": number(deleted)}
+        said = ngettext(
+            "Done in %(took)s: %(number)s item was restored; nothing is missing but what had been"
+            " deleted at the destination before: %(deleted)s.",
+            "Done in %(took)s: %(number)s items were restored; nothing is missing but what had been"
+            " deleted at the destination before: %(deleted)s.",
+            restored,
+        )
+        return said % words
     return ngettext(
         "Done in %(took)s: %(number)s item was restored, nothing is missing.",
         "Done in %(took)s: %(number)s items were restored, nothing is missing.",
@@ -258,4 +268,11 @@ def _lost(row: QueuedOperation) -> str:
     if unreadable := numbers["unreadable"]:
         text = ngettext("%s item could not be read", "%s items could not be read", unreadable)
         parts.append(text % number(unreadable))
+    if failed := telling.failed_entries(row):
+        text = ngettext(
+            "%s entry of the directory could not be imported",
+            "%s entries of the directory could not be imported",
+            failed,
+        )
+        parts.append(text % number(failed))
     return ", ".join(parts) or gettext("something was lost")

@@ -68,6 +68,7 @@ def _undelete_remarks(run: Run, operation: DoUndelete) -> Remarks:
     folder = run.form(SlotStep.slug)
     notes = [
         gettext("Nothing that the mailbox holds now is changed."),
+        gettext("What is back already does not come again, and what was deleted twice comes once."),
         gettext("The IMAP flag \\Deleted is removed from what comes back."),
     ]
     if isinstance(folder, SlotStep):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.blobs import BlobCodec, Packer
 from console.cli import grammar
 from console.cli.program import MODULES
-from tests.cast import ALICE, Office, message
+from tests.cast import ALICE, BOB, Office, message
 from tests.engine.backuppath.samples import files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,11 +108,33 @@ def test_a_mail_is_brought_back_by_the_commands_of_the_page(mail: Office, codec:
     assert named == proved
 
 
+def test_a_mail_is_found_in_each_account_that_ever_had_the_address(mail: Office) -> None:
+    if shutil.which("zstd") is None:
+        pytest.skip("zstd is missing: apt install zstd")
+    raw = [message(f"Ordine n. {number}") for number in range(2)]
+    mail.client.deliver(BOB, raw[0], folder="/Inbox")
+    mail.scan()
+    mail.client.delete_account(BOB)
+    mail.client.create_account(BOB)
+    mail.client.deliver(BOB, raw[1], folder="/Inbox")
+    mail.scan()
+
+    for number, content in enumerate(raw):
+        done = typed(
+            *("backup-path.md", "Bring back one mail", mail.folder),
+            BACKUP=str(mail.backup_path),
+            ADDRESS=BOB,
+            SUBJECT=f"Ordine n. {number}",
+        )
+        assert (mail.folder / "mail.eml").read_bytes() == content, done.stderr
+
+
 def test_a_copy_made_by_the_commands_of_the_page_is_whole(mail: Office, tmp_path: Path) -> None:
     if shutil.which("rsync") is None:
         pytest.skip("rsync is missing: apt install rsync")
     mail.client.deliver(ALICE, message("Hello"), folder="/Inbox")
     mail.scan()
+    (mail.backup_path / layout.map_file("of-another-server")).write_bytes(b"")
     (tmp_path / "copy").mkdir()
 
     done = typed(

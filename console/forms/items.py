@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from backupng.engine.errors import BackupError
 from backupng.engine.model import ItemId
 from backupng.engine.operations import words
+from backupng.engine.operations.do_item_restore import folder_names
 from backupng.engine.operations.words import LAST, Moment
 from backupng.engine.restore.select import ALL_TIME, end_of_second
 from console import browse
@@ -36,7 +37,7 @@ class ItemsStep(StepForm):
     template = "console/wizard_items.html"
     refusals: ClassVar[Mapping[str, str]] = {
         "already_exists": "where",
-        "bad_value": "restore_folder",
+        "bad_value": "where",
         "before_first_backup": "where",
         "no_such_account": "where",
         "no_such_item": "where",
@@ -77,12 +78,18 @@ class ItemsStep(StepForm):
         return text
 
     def clean(self) -> dict[str, Any]:
-        """Have a folder named if one is to be taken."""
+        """Have a folder named if one is to be taken, by a path that it can have."""
         cleaned = super().clean() or {}
+        if cleaned.get("where") != FOLDER:
+            return cleaned | {"restore_folder": ""}
         folder = str(cleaned.get("restore_folder") or "").strip()
-        if cleaned.get("where") == FOLDER and not folder:
+        if not folder:
             self.add_error("restore_folder", gettext("Name the folder."))
-        return cleaned | {"restore_folder": folder if cleaned.get("where") == FOLDER else ""}
+        try:
+            folder_names(folder)
+        except BackupError as error:
+            self.add_error("restore_folder", f"{error} {error.hint}")
+        return cleaned | {"restore_folder": folder}
 
     @cached_property
     def ids(self) -> list[ItemId]:

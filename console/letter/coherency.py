@@ -18,6 +18,7 @@ _FINDINGS: Mapping[str, str] = {
 }
 """Told when they are zero, too."""
 _FURTHER: Mapping[str, str] = {
+    "missing states": "missing_states",
     "wrong size": "wrong_sizes",
     "no regular file": "wrong_types",
     "compressed twice": "compressed_twice",

@@ -24,6 +24,7 @@ _ROWS: Final = {
     "aliases": "aliases",
     "attributes": "attributes",
 }
+_ENTRIES: Final = ("domain", "cos", "list", "account")
 _NAMES: Final = {"cos": "class", "aliases": "alias"}
 _MOST_FAILED: Final = 50
 
@@ -47,10 +48,17 @@ def before(row: QueuedOperation) -> str:
 def lead(row: QueuedOperation, said: Mapping[str, Any]) -> str:
     """Return the first sentences of the mail after phase 1."""
     there = "Domains, classes of service, lists and accounts are in place."
+    who = "Users"
+    if any(said.get("table", {}).get(kind, {}).get("failed") for kind in _ENTRIES):
+        there = (
+            "Not all domains, classes of service, lists and accounts could be brought: what failed"
+            " is listed below, the others are in place."
+        )
+        who = "Users whose accounts are here"
     items = "old mail is arriving from here on." if said.get("items") else "there are no items."
     if _is_all(row):
         items = "no items come, as provisioning_only says."
-    return layout.filled(f"{there} Users can log in and receive mail now; {items}")
+    return layout.filled(f"{there} {who} can log in and receive mail now; {items}")
 
 
 def level(said: Mapping[str, Any]) -> Level:

@@ -95,7 +95,8 @@ def plain(row: QueuedOperation, *, notification: uuid.UUID, event: str) -> Lette
 
 def level(row: QueuedOperation, event: str) -> Level:
     """Return how grave it is."""
-    if event == STARTED or (telling.is_dry_run(row) and row.state == State.SUCCESSFUL):
+    is_plan = telling.is_dry_run(row) and row.state == State.SUCCESSFUL and not row.losses
+    if event == STARTED or is_plan:
         return Level.INFORMATION
     asks = row.losses or telling.report(row).get("warnings")
     whole = Level.WARNING if asks else Level.INFORMATION
@@ -171,11 +172,21 @@ def _success(row: QueuedOperation) -> str:
         return f"The {title} has ended."
     if telling.is_dry_run(row):
         return f"The {title} has ended: the plan has {layout.items(counts['planned'])}."
+    return f"The {title} has ended. {', '.join(_outcomes(counts))}."
+
+
+def _outcomes(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield what became of a restore's items; those that were skipped, by why."""
     restored, skipped = counts.get("restored", 0), counts.get("skipped", 0)
-    verb = "was" if restored == 1 else "were"
-    present = "was" if skipped == 1 else "were"
-    there = f", {layout.number(skipped)} {present} there already" if skipped else ""
-    return f"The {title} has ended. {layout.items(restored)} {verb} restored{there}."
+    deleted, large = counts.get("deleted_there", 0), counts.get("too_large", 0)
+    there = skipped - deleted - large
+    yield f"{layout.items(restored)} {'was' if restored == 1 else 'were'} restored"
+    if there > 0:
+        yield f"{layout.number(there)} {'was' if there == 1 else 'were'} there already"
+    if deleted:
+        yield f"{layout.number(deleted)} had been deleted at the destination before"
+    if large:
+        yield f"{layout.number(large)} {'was' if large == 1 else 'were'} too large"
 
 
 def _lost(row: QueuedOperation) -> Iterator[str]:
@@ -185,6 +196,9 @@ def _lost(row: QueuedOperation) -> Iterator[str]:
         if lost[kind]:
             listed = "it is listed" if lost[kind] == 1 else "they are listed"
             yield f"{layout.items(lost[kind])} could not be {verb}; {listed} below."
+    if failed := telling.failed_entries(row):
+        what = "entry" if failed == 1 else "entries"
+        yield f"{layout.number(failed)} {what} of the directory could not be imported."
 
 
 # What, who, when, how
@@ -264,8 +278,14 @@ def _outcome(row: QueuedOperation) -> Iterator[str]:
     hints = list(itertools.islice(_hints(row), _HINTS))
     if hints:
         yield "\n".join(("what next", *hints))
-    elif row.state == State.SUCCESSFUL and not telling.report(row).get("warnings"):
+    elif row.state == State.SUCCESSFUL and not _asks_for_a_look(row):
         yield "nothing to be done"
+
+
+def _asks_for_a_look(row: QueuedOperation) -> bool:
+    found = telling.report(row)
+    is_unmended = found.get("counters", {}).get("shares_to_mend")
+    return bool(row.losses or found.get("warnings") or is_unmended)
 
 
 def _hints(row: QueuedOperation) -> Iterator[str]:

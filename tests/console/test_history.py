@@ -348,12 +348,12 @@ def test_ticked_items_go_into_their_folders_again(bruno: Client, copied: Server)
 
 
 def test_another_folder_has_to_be_named(anna: Client) -> None:
-    answer = anna.post(f"{address()}?at={at(CAME)}", {"restore": "1", "item": str(DELETED)})
+    step = anna.post(f"{address()}?at={at(CAME)}", {"restore": "1", "item": DELETED})["Location"]
     sent = {"item_id": str(DELETED), "date": at(CAME), "where": "folder"}
-    refused = anna.post(answer["Location"], sent)
-    accepted = anna.post(answer["Location"], sent | {"restore_folder": "/Restored"})
+    folders = ("", "/Inbox/../x", "/Restored")
+    refused, odd, accepted = (anna.post(step, sent | {"restore_folder": each}) for each in folders)
     summary = Page(anna.get(accepted["Location"]))
-    assert refused.status_code == 422
+    assert (refused.status_code, odd.status_code) == (422, 422)
     assert "Name the folder." in Page(refused).text
     assert "As of 02/03/2026 13:00:00 UTC" in summary.text
     assert "Into /Restored" in summary.text

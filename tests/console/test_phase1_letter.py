@@ -79,6 +79,20 @@ def test_it_tells_the_table_what_was_left_out_and_what_failed(row: QueuedOperati
     assert all(len(line) <= 78 for line in told.text.splitlines())
 
 
+def test_what_failed_is_not_said_to_be_in_place(row: QueuedOperation) -> None:
+    whole = SAID | {"table": {"list": {"created": 15, "already there": 0, "failed": 0}}}
+
+    lossy, plain = (
+        " ".join(
+            text.compose(row, notification=rows.ID, event=text.PHASE_1, said=each).text.split()
+        )
+        for each in (SAID, whole)
+    )
+
+    assert lossy.startswith("Not all domains, classes of service, lists and accounts could be")
+    assert plain.startswith("Domains, classes of service, lists and accounts are in place. Users")
+
+
 def test_without_a_loss_it_is_information(row: QueuedOperation) -> None:
     notify.phase1_done(row, SAID | {"failed": []})
 
@@ -106,3 +120,14 @@ def test_with_provisioning_only_no_mail_is_promised(row: QueuedOperation) -> Non
     assert "arriving" not in told
     assert "expected" not in told
     assert "not restored: 15\u00a0368 items, 1.9 GB, in 233 mailboxes" in told
+
+
+def test_an_account_that_could_not_be_imported_is_told_in_the_end(row: QueuedOperation) -> None:
+    row.outcome = {"report": {"losses": True, "counters": {"accounts_failed": 1}}}
+    row.state, row.losses, row.ended_at = State.SUCCESSFUL, True, rows.ENDED
+
+    told = text.compose(row, notification=rows.ID, event=text.ENDED)
+
+    assert told.level == Level.WARNING
+    assert "1 entry of the directory could not be imported." in " ".join(told.text.split())
+    assert "nothing to be done" not in told.text

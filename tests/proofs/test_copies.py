@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.pending import Frontier
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import ReadError
@@ -27,17 +28,18 @@ from tests.proofs.told import new_seed, tell
 
 Model = dict[tuple[AccountId, ItemId], tuple[ItemState, ...]]
 Copy = Callable[[Path, Path], None]
+MAP = str(layout.map_file("of-another-server"))
 WITHOUT_WORK = ("--exclude=/.staging", "--exclude=/.lock")
 
 
 def by_recipe(tree: Path, copy: Path) -> None:
-    """Copy checkpoints, then metadata, then blobs."""
-    in_order(tree, copy, ("format", "checkpoint"), ("accounts", "server"), ("items",))
+    """Copy checkpoints, then maps and metadata, then blobs."""
+    in_order(tree, copy, ("format", "checkpoint"), (MAP,), ("accounts", "server"), ("items",))
 
 
 def blobs_too_early(tree: Path, copy: Path) -> None:
     """Copy checkpoints, then blobs, then metadata: what is newer lacks its blobs."""
-    in_order(tree, copy, ("format", "checkpoint"), ("items",), ("accounts", "server"))
+    in_order(tree, copy, ("format", "checkpoint"), ("items",), ("accounts", "server"), (MAP,))
 
 
 def in_order(tree: Path, copy: Path, *parts: Sequence[str]) -> None:
@@ -110,7 +112,7 @@ def flaws(copy: Path, model: Model, found: Counter[str]) -> list[str]:
             found["restored"] += len(states)
             found["missing"] += sum(not is_whole(path, state) for state in states)
             wrong += missing_before(path, account, model)
-    return wrong
+    return wrong if (copy / MAP).is_file() else [*wrong, f"{MAP} is missing"]
 
 
 def is_whole(path: BackupPath, state: ItemState) -> bool:
@@ -152,6 +154,7 @@ def make_copies(folder: Path, how: Sequence[Copy], *, seed: int, lead: int) -> C
     """Copy a busy backup in each of these ways; return what the copies have and lack."""
     copies = []
     with busy_backup(folder, seed=seed, lead=lead) as tree:
+        (tree / MAP).write_bytes(b"")
         for number, copy in enumerate(how):
             to = folder / f"{copy.__name__}.{number}"
             to.mkdir()

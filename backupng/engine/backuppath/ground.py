@@ -22,7 +22,6 @@ from backupng.engine.backuppath.disk import (
     mark_of,
     reading,
     reason,
-    require_in_place,
     set_mode,
     sync_whole,
     writing,
@@ -147,10 +146,6 @@ class Ground:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._root_fd)
-
-    def require_in_place(self) -> None:
-        """Raise NotABackupPath if another folder lies at the root by now."""
-        require_in_place(self._root_fd, root=self.root)
 
     def folder(self, path: Place) -> Folder:
         """Open a folder, to be used in a `with`."""

@@ -64,6 +64,7 @@ ENTRY_FOLDERS = {
 """Where entries other than accounts lie; an account's entry is the file `account` in its folder."""
 
 _MAP = "map_"
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ITEM = re.compile(r"[1-9][0-9]{0,9}")
 _ITEM_BUCKET = re.compile(r"[0-9]{2}")
 _DIGEST = re.compile(r"[A-Za-z0-9+,]{43}=")
@@ -94,6 +95,20 @@ def id_of(name: str) -> str | None:
 def account_folder(account: AccountId) -> Place:
     """Return the folder that holds all of one account."""
     return ACCOUNTS / id_name(account)
+
+
+def account_of(name: str, *, is_file: bool) -> AccountId | None:
+    """Return whose folder bears that name below `accounts`, or None for a stray one.
+
+    A file there is one, unless its name is that of an account, whose folder it has replaced then.
+    """
+    account = id_of(name)
+    return None if account is None or (is_file and not is_uuid(name)) else AccountId(account)
+
+
+def is_uuid(name: str) -> bool:
+    """Say whether `name` is a UUID, as the ids of accounts are."""
+    return _UUID.fullmatch(name) is not None
 
 
 def account_file(account: AccountId) -> Place:

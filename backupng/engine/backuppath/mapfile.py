@@ -8,7 +8,7 @@ sealed lines like a history's (FORMAT.md §4.5); a later line takes the place of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,11 +43,17 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedItems:
-    """What became of items of one account: of which server and account they were."""
+    """What became of items of one account: of which server and account they were.
+
+    `mailbox` is the id of the mailbox here that they are in. With `anew` it has lost what earlier
+    lines tell of.
+    """
 
     server_id: str
     account: AccountId
+    mailbox: str
     items: Mapping[ItemId, ItemId]
+    anew: bool = False
 
 
 class _Lines:
@@ -114,21 +120,36 @@ class IdMap:
 class ItemMap:
     """The `id_mapper` of an account here, as to one account of one source server.
 
-    Maps old item ids to new ones, those of folders and tags among them.
+    Maps old item ids to new ones, those of folders and tags among them. What it tells of another
+    mailbox, one that was deleted here, does not count.
     """
 
     def __init__(
-        self, tree: Tree, account: AccountId, *, server_id: str, source: AccountId
+        self,
+        tree: Tree,
+        account: AccountId,
+        *,
+        server_id: str,
+        source: AccountId,
+        mailbox: str | None = None,
     ) -> None:
-        """Read it; without a file it is empty. Raises BackupPathBroken, ReadError."""
+        """Read it; without a file it is empty. Raises BackupPathBroken, ReadError.
+
+        `mailbox` is the id of the present mailbox, which who notes must know; None: of the last one
+        that was noted.
+        """
         self._tree = tree
         self._lines = _Lines(tree, layout.id_mapper(account))
-        self._server_id, self._source = server_id, source
+        self._server_id, self._source, self._mailbox = server_id, source, mailbox
         self._found: dict[ItemId, ItemId] = {}
         self._taken: set[ItemId] = set()
-        for each in map(_mapped_items, self._lines.bodies):
-            if (each.server_id, each.account) == (server_id, source):
-                self._take(each.items)
+        self._named: set[ItemId] = set()
+        """All new ids, those of other sources too."""
+        for each in _that_count(map(_mapped_items, self._lines.bodies)):
+            if mailbox in (None, each.mailbox):
+                self._named.update(each.items.values())
+                if (each.server_id, each.account) == (server_id, source):
+                    self._take(each.items)
 
     @property
     def items(self) -> Mapping[ItemId, ItemId]:
@@ -140,11 +161,27 @@ class ItemMap:
         news = [(old, new) for old, new in items.items() if self._found.get(old) != new]
         for at in range(0, len(news), MOST_ITEMS):
             some = dict(news[at : at + MOST_ITEMS])
-            body = {"server": self._server_id, "account": self._source}
-            self._lines.add(body | {"items": {str(old): new for old, new in some.items()}}, now)
+            self._add({"items": {str(old): new for old, new in some.items()}}, now)
             self._take(some)
         if news:
             self._tree.sync()
+
+    def begin_anew(self, kept: Mapping[ItemId, ItemId], now: datetime) -> None:
+        """Let nothing count, durably, but `kept`: the mailbox was set back to an earlier state."""
+        self._found, self._taken, self._named = {}, set(), set()
+        self._add({"items": {}, "anew": True}, now)
+        self._tree.sync()
+        self.note(kept, now)
+
+    def above(self, highest: int) -> list[ItemId]:
+        """Return the new ids of whatever source above `highest`, ascending."""
+        return sorted(item for item in self._named if item > highest)
+
+    def _add(self, body: dict[str, Any], now: datetime) -> None:
+        if self._mailbox is None:
+            raise ValueError("a map is noted for a mailbox")
+        head = {"server": self._server_id, "account": self._source, "mailbox": self._mailbox}
+        self._lines.add(head | body, now)
 
     def holds(self, new: ItemId) -> bool:
         """Say whether some item is known to have become that one."""
@@ -153,6 +190,7 @@ class ItemMap:
     def _take(self, items: Mapping[ItemId, ItemId]) -> None:
         self._found |= items
         self._taken.update(items.values())
+        self._named.update(items.values())
 
 
 def check(tree: Tree, path: Place) -> int | None:
@@ -203,7 +241,7 @@ def read_file(file: Path) -> tuple[list[Mapped], list[MappedItems]]:
     bodies, _, _ = _read(data, place, where=str(file))
     try:
         if place.name == layout.ID_MAPPER:
-            return [], [_mapped_items(body) for body in bodies]
+            return [], _that_count([_mapped_items(body) for body in bodies])
         return [_mapped(body) for body in bodies], []
     except BrokenItem as error:
         raise _damaged(str(file), str(error)) from error
@@ -266,13 +304,25 @@ def _mapped_items(body: Mapping[str, Any]) -> MappedItems:
         return MappedItems(
             server_id=_text(body["server"], _LONGEST_ID),
             account=AccountId(_text(body["account"], _LONGEST_ID)),
+            mailbox=_text(body["mailbox"], _LONGEST_ID),
             items={
                 _item(old): _item(str(values.integer(new)))
                 for old, new in values.mapping(body["items"]).items()
             },
+            anew=values.flag(body.get("anew", False)),
         )
     except (KeyError, ValueError) as error:
         raise BrokenItem("a line is not what a map of items says") from error
+
+
+def _that_count(lines: Iterable[MappedItems]) -> list[MappedItems]:
+    """Return those of the last mailbox that it has not lost again."""
+    found: list[MappedItems] = []
+    for line in lines:
+        if line.anew or (found and found[-1].mailbox != line.mailbox):
+            found = []
+        found.append(line)
+    return found
 
 
 def _text(value: object, longest: int) -> str:

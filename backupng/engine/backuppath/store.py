@@ -15,7 +15,7 @@ from typing import Any
 from backupng.engine.backuppath import gate, histories, layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import BlobCodec, Packer, codec_of
 from backupng.engine.backuppath.clock import Seen
-from backupng.engine.backuppath.disk import Room, reading
+from backupng.engine.backuppath.disk import Kind, Room, reading
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.recovery import Recovered, Recovery
@@ -177,8 +177,9 @@ class BackupPath:
     def accounts(self) -> list[AccountId]:
         """List the accounts that the tree has a folder of, sorted by id."""
         with _as_a_whole():
-            found = [layout.id_of(name) for name in self.tree.names(layout.ACCOUNTS)]
-        return [AccountId(account) for account in found if account is not None]
+            found = self.tree.entries(layout.ACCOUNTS)
+        known = (layout.account_of(name, is_file=kind is Kind.FILE) for name, kind in found)
+        return [account for account in known if account is not None]
 
     def items(self, account: AccountId) -> Iterator[ItemId]:
         """Yield the ids of all items the account ever had in the backup.

@@ -9,11 +9,12 @@ does not matter why it is behind:
 - a writer was killed between its append and its report, or its report failed: the stamp was given
   before the first line was appended;
 - the file was deleted, damaged, made by another version or for another tree: it is made anew;
-- the file is an older one, or the tree is, or others wrote there: the stamps differ;
+- the file is an older one, or the tree is: the stamps differ;
 - two writers reported in another order than they wrote: the later report is not taken in;
 - the power was cut: see `database`.
 
-A group that is written in this moment is waited for, very shortly: its report comes.
+A group that is written in this moment is waited for, very shortly: its report comes. What people
+change in histories by hand keeps the stamp: after a check an account counts as behind (`doubt`).
 
 Where there is no file, or it cannot be written, a temporary catalog answers, of the accounts that
 are asked for. So one code answers all, and a foreign copy of a tree needs no catalog.
@@ -121,10 +122,11 @@ class Catalog:
         accounts = self._path.accounts()
         for done, account in enumerate(accounts):
             tick(done, len(accounts))
-            self.ask(account, lambda _connection, _number: None)
+            with suppress(ItemError):  # of this account alone; the next question tells it
+                self.ask(account, lambda _connection, _number: None)
 
     def renew(self, accounts: Iterable[AccountId], tick: Tick = silent) -> None:
-        """Read these accounts anew, whatever is known of them. Raises sqlite3.Error, OSError."""
+        """Read these accounts anew, whatever is known. Raises sqlite3.Error, OSError, ReadError."""
         database = self._open(self._file)
         for account in accounts:
             AccountReading(database, self._path, account, tick, whole=True).run()
@@ -133,7 +135,7 @@ class Catalog:
         """Make the catalog anew beside this one, and put it in its place when it is finished.
 
         `tick` is told accounts done and in all, and the states read so far. What is written
-        meanwhile is read by whoever asks for it first. Raises sqlite3.Error, OSError.
+        meanwhile, or could not be, is read by whoever asks first. Raises sqlite3.Error, OSError.
         """
         if self._file is None:
             return
@@ -152,7 +154,8 @@ class Catalog:
             accounts = self._path.accounts()
             for done, account in enumerate(accounts):  # noqa: B007  # `count` tells it
                 count(0)
-                AccountReading(database, self._path, account, count).run()
+                with suppress(ItemError):
+                    AccountReading(database, self._path, account, count).run()
         finally:
             database.close()
         self._open(self._file).replace_by(new)

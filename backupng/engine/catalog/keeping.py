@@ -78,6 +78,11 @@ def set_stamp(
     connection.execute("UPDATE account SET stamp = ?, problem = ? WHERE number = ?", values)
 
 
+def doubt(connection: sqlite3.Connection, number: int) -> None:
+    """Have an account count as behind, though its stamp may be as it was."""
+    connection.execute("UPDATE account SET stamp = 0 WHERE number = ?", (number,))
+
+
 def put_histories(
     connection: sqlite3.Connection, number: int, found: Iterable[ReadHistory]
 ) -> None:

@@ -35,7 +35,8 @@ def silent(_states: int) -> None:
 class AccountReading:
     """Brings one account of a catalog up to the tree.
 
-    `whole`: also what seems to be as it was. Raises sqlite3.Error, OSError and BackupPathError.
+    `whole`: also what seems to be as it was. Raises sqlite3.Error, OSError, BackupPathError, and
+    ReadError for a folder that cannot be listed.
     """
 
     database: Database
@@ -68,6 +69,8 @@ class AccountReading:
 
     def _stamp_at_rest(self) -> int:
         """Return the stamp while nobody writes: all that led to it is there."""
+        # A folder that cannot be opened is a read error of this account, no disk that is full.
+        self.path.tree.names(layout.account_folder(self.account))
         with self.path.tree.locked(layout.account_folder(self.account), fcntl.LOCK_SH):
             return self.path.stamp(self.account)
 

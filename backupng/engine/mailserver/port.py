@@ -71,6 +71,11 @@ class Census:
         found = _SUMS.match(mark)
         return (int(found[1]), int(found[2]), int(found[3]), int(found[4])) if found else None
 
+    @staticmethod
+    def uncounted(mark: str) -> str:
+        """Return a mark of which some items are not in the backup: it cannot be reckoned with."""
+        return f"uncounted;{mark}"
+
 
 def paired(item: int, other: int) -> int:
     """Return what an item and a number of it add to a sum of pairs."""
@@ -313,8 +318,9 @@ class MailboxWriter(Protocol):
 
         Equal is a message of the same digest and date, a contact with the same fields, a calendar
         item with the same UID, a document of the same name with the content of one of its versions,
-        a note or comment of the same text, a folder or search folder of the same name, a mountpoint
-        of the same name that leads to the same folder. With a folder: in it, without one: anywhere.
+        a note of the same text, a comment of the same text on the document whose id there is its
+        `parent_id`, a folder or search folder of the same name, a mountpoint of the same name that
+        leads to the same folder. With a folder: in it, without one: anywhere.
         """
 
     def living(self, items: Iterable[ItemId]) -> set[ItemId]:

@@ -122,7 +122,8 @@ class Report:
 
     `counters` keep their order; `unrestored` maps account name to (item id, cause); `notes` are
     sentences for the admin, `warnings` those that ask for a look. Losses are anything listed in
-    `unrestored` or `unreadable`.
+    `unrestored` or `unreadable`; `incomplete` says that more than items is missing: accounts,
+    domains, lists.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
@@ -136,6 +137,7 @@ class Report:
     """Items whose backup was found damaged, by account: a Coherency Check is due."""
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    incomplete: bool = False
 
     def suspect(self, account: str, failures: Iterable[tuple[ItemId, ItemError]]) -> None:
         """Take in what of these failures is a damage of the Backup Path."""
@@ -150,7 +152,7 @@ class Report:
     @property
     def losses(self) -> bool:
         """True when something that should have been saved or restored was not."""
-        return bool(self.unrestored or self.unreadable)
+        return bool(self.unrestored or self.unreadable or self.incomplete)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as the end event and the queue row carry it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BackupPathBusy, BadRequest, ItemError
 from backupng.engine.model import AccountId, EntryKind, ItemId
 from backupng.engine.operations.base import Context, Level, Operation, Report, open_named
+from backupng.engine.operations.catching_up import look_again
 from backupng.engine.operations.named_path import require_changeable
 from backupng.engine.operations.words import NO_ADDRESSES, AccountNames, Addresses
 from backupng.engine.restore.select import find_account
@@ -43,6 +44,7 @@ _NAMED: Final = 10
 _EVERYBODY: Final = AccountNames(())
 _LABELS: Final = {
     Flaw.BROKEN_METADATA: "broken_metadata",
+    Flaw.MISSING_STATES: "missing_states",
     Flaw.MISSING_BLOB: "missing_blobs",
     Flaw.WRONG_DIGEST: "wrong_digests",
     Flaw.ORPHAN: "orphans",
@@ -108,38 +110,53 @@ class DoCoherencyCheck(Operation):
                 require_changeable(ctx, path, hint=hint)
 
     def run(self, ctx: Context) -> Report:
-        """Check; compare and repair if that is asked for."""
-        findings = Findings(tell=lambda found: ctx.log(str(found), level=Level.WARNING))
+        """Check; compare and repair if that is asked for. The catalog follows what was read."""
         with open_named(self.backup_path) as path:
-            started, accounts = ctx.now, self._chosen(path)
-            CoherencyCheck(
-                path=path,
-                started=started,
-                tick=lambda done, total, _: ctx.tick(
-                    done, total, phase=READING, counts=_counters(findings)
-                ),
-                accounts=accounts,
-                findings=findings,
-                looks_twice=self.fixDoubleGzip != SKIP,
-            ).run()
-            report = Report(counters=_counters(findings))
-            _list_findings(path, findings, report)
-            differing: set[AccountId] = set()
-            if self.checkZimbra:
-                found = _list_differences(_differences(ctx, path, accounts), report, ctx)
-                differing.update(found if self.fixBackup else ())
-            if differing or any(findings.flaws[flaw] for flaw in self._fixes):
-                self._fix(ctx, path, findings, report, started=started, differing=differing)
-            elif findings.total:
-                report.notes.append("Nothing was moved: fixBackup is false.")
-            if accounts is not None:
-                report.notes.append("Orphans are looked for only where all accounts are checked.")
-            _list_foreign(ctx, findings)
-            if accounts is None and not findings.total and not _holds_anything(findings):
-                report.warnings.append(_NOTHING_THERE.format(path.tree.root))
-            if findings.counts["unjudged"]:
-                report.notes.append("Metadata cannot be read: what is an orphan, nobody knows.")
+            accounts = self._chosen(path)
+            report = self._examine(ctx, path, accounts)
+        if self._is_own(ctx):
+            look_again(ctx, accounts)
         return report
+
+    def _examine(
+        self, ctx: Context, path: BackupPath, accounts: frozenset[AccountId] | None
+    ) -> Report:
+        findings = Findings(tell=lambda found: ctx.log(str(found), level=Level.WARNING))
+        started = ctx.now
+        CoherencyCheck(
+            path=path,
+            started=started,
+            tick=lambda done, total, _: ctx.tick(
+                done, total, phase=READING, counts=_counters(findings)
+            ),
+            accounts=accounts,
+            findings=findings,
+            looks_twice=self.fixDoubleGzip != SKIP,
+        ).run()
+        report = Report(counters=_counters(findings))
+        _list_findings(path, findings, report)
+        differing: set[AccountId] = set()
+        if self.checkZimbra:
+            found = _list_differences(_differences(ctx, path, accounts), report, ctx)
+            differing.update(found if self.fixBackup else ())
+        if differing or any(findings.flaws[flaw] for flaw in self._fixes):
+            self._fix(ctx, path, findings, report, started=started, differing=differing)
+        elif findings.total:
+            report.notes.append("Nothing was moved: fixBackup is false.")
+        if accounts is not None:
+            report.notes.append("Orphans are looked for only where all accounts are checked.")
+        _list_foreign(ctx, findings)
+        if accounts is None and not findings.total and not _holds_anything(findings):
+            report.warnings.append(_NOTHING_THERE.format(path.tree.root))
+        if findings.counts["unjudged"]:
+            report.notes.append("Metadata cannot be read: what is an orphan, nobody knows.")
+        return report
+
+    def _is_own(self, ctx: Context) -> bool:
+        """Say whether this is the server's own Backup Path, and no copy of it."""
+        with suppress(OSError):
+            return self.backup_path.samefile(ctx.backup_path)
+        return False
 
     @property
     def _fixes(self) -> frozenset[Flaw]:
@@ -258,6 +275,8 @@ def _list_findings(path: BackupPath, findings: Findings, report: Report) -> None
             if each.account is not None:
                 owner = names.setdefault(each.account, _name_of(path, each.account))
             listed.setdefault(owner, set()).add((each.item, str(each.flaw)))
+            if each.flaw is Flaw.MISSING_STATES:
+                report.warnings.append(f"{owner}: {each.why}.")
     for owner in sorted(listed):
         report.unreadable[owner] = sorted(listed[owner])
     if orphans:

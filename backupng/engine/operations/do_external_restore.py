@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -18,11 +17,11 @@ from backupng.engine.errors import (
     BackupPathBroken,
     BadRequest,
     MailServerError,
-    OperationError,
 )
-from backupng.engine.model import EntryKind, ItemKind
+from backupng.engine.model import EntryKind
+from backupng.engine.operations import import_report
 from backupng.engine.operations.base import Context, Level, Operation, Report, open_named
-from backupng.engine.operations.importing import Course, Import, Outcome
+from backupng.engine.operations.importing import Course, Import
 from backupng.engine.operations.moments import require_scanned
 from backupng.engine.operations.named_path import bounds
 from backupng.engine.operations.words import (
@@ -47,35 +46,12 @@ _BOOLEAN: Final = {"values": "true|false"}
 _EVERYBODY: Final = AccountNames(())
 _MOST_AT_ONCE: Final = 16
 _LONGEST_INPUT: Final = 16 << 20
-_NAMED: Final = 20
-_OLDER: Final = "restored in an older state: the scan could not read the newer one"
 _SWITCH_OFF: Final = "backupng backup setProperty ZxBackup_RealTimeScanner FALSE"
 _FROM_A_COPY: Final = (
     "To restore from a copy of it on the server itself: switch the Real-Time Scanner off, set"
     " ZxBackup_DestPath to the copy, run doRestoreOnNewAccount, set it back, switch the scanner on."
     " To bring back what is missing here after a rollback: force_as_external_restore true."
 )
-_ENTRIES: Final = {
-    EntryKind.DOMAIN: "domains",
-    EntryKind.COS: "classes_of_service",
-    EntryKind.LIST: "lists",
-    EntryKind.ACCOUNT: "accounts",
-    "aliases": "aliases",
-}
-_KINDS: Final = {
-    ItemKind.MESSAGE: "mail",
-    ItemKind.CHAT: "mail",
-    ItemKind.CONTACT: "contacts",
-    ItemKind.APPOINTMENT: "appointments",
-    ItemKind.TASK: "tasks",
-    ItemKind.DOCUMENT: "files",
-    ItemKind.WIKI: "files",
-    ItemKind.TAG: "tags",
-    ItemKind.NOTE: "notes",
-    ItemKind.COMMENT: "comments",
-    ItemKind.FOLDER: "folders",
-    ItemKind.SEARCH: "folders",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,30 +109,40 @@ class ExternalRestore(Operation):
         if not self.dryrun:
             ctx.check_owned_path()
         with self._opened(ctx) as path:
-            if self.domains or self.accounts or self.input_file:
-                self._choose(path)
+            if self.domains or self.accounts or self.input_file or self.skip_domain_provisioning:
+                self._require_domains(ctx, self._choose(path))
 
     def run(self, ctx: Context) -> Report:
         """Do the phases in their order."""
+        report = self._run(ctx)
+        with self._opened(ctx) as path:
+            report.warnings += unfinished_source(path)
+        return report
+
+    def _run(self, ctx: Context) -> Report:
         with self._opened(ctx) as path:
             warning = scanner_warning(ctx)
             if warning:
                 ctx.log(warning, level=Level.WARNING)
             choice = self._choose(path)
-            self._require_domains(ctx, choice)
             course = Import(ctx, path, choice, self._options(ctx, path), self._course(ctx, path))
-            course.expect()
             if self.dryrun:
                 return self._rehearse(ctx, path, choice, course)
+            course.expect()
             with self._advising(), course.mapped() as id_map:
                 phase = course.provision(id_map)
                 if self.provisioning_only:
                     course.complete(phase, with_items=False)
-                ctx.announce_phase1(course.told())
+                ctx.announce_phase1(import_report.after_phase1(course, choice, path.form.server_id))
                 if not self.provisioning_only:
                     course.restore_items(phase)
                     course.complete(phase, with_items=True)
-            report = self._report(ctx, path, choice, course)
+            report = import_report.achieved(course, choice)
+            name = f"map_{path.form.server_id}"
+            report.notes.append(f"What became of which id stands in {name} in {ctx.backup_path}.")
+            if self.concurrent_accounts > 1:
+                number = self.concurrent_accounts
+                report.notes.append(f"{number} accounts were restored at a time.")
             report.notes += [warning] if warning else []
             return report
 
@@ -186,31 +172,39 @@ class ExternalRestore(Operation):
                     code="path_in_use",
                     hint=_FROM_A_COPY,
                 )
-            with suppress(BackupPathBroken):
+            if not path.accounts():
                 require_scanned(path)
             yield path
 
     def _choose(self, path: BackupPath) -> Choice:
-        accounts = tuple(self.accounts) + (self._listed() if self.input_file else ())
         whole = not (self.retry or self.skip_domain_provisioning)
         wanted = Wanted(
             domains=tuple(self.domains),
-            accounts=accounts,
+            accounts=tuple(self.accounts),
+            listed=self._listed() if self.input_file else (),
             with_deleted=not self.filter_deleted,
             with_system_accounts=not self.skip_system_accounts,
             with_lists=not self.skip_distribution_lists and whole,
             with_coses=not self.skip_coses and whole,
         )
-        return Chooser(path, wanted).run()
+        choice = Chooser(path, wanted).run()
+        asked = {EntryKind.COS: self.skip_coses, EntryKind.LIST: self.skip_distribution_lists}
+        for kind, why in [key for key in choice.left_out if not asked.get(key[0], True)]:
+            number = choice.left_out.pop((kind, why))
+            if self.skip_domain_provisioning:
+                choice.left_out[kind, "skip_domain_provisioning"] += number
+        return choice
 
     def _listed(self) -> tuple[str, ...]:
         """Return the accounts of the input file: the first word of each line that is no header."""
         assert self.input_file is not None  # noqa: S101 - for the types
-        tree = Tree(self.input_file.parent)
-        try:
-            data = tree.read(Place(self.input_file.name), limit=_LONGEST_INPUT)
-        finally:
-            tree.close()
+        data = None
+        if self.input_file.parent.is_dir():
+            tree = Tree(self.input_file.parent)
+            try:
+                data = tree.read(Place(self.input_file.name), limit=_LONGEST_INPUT)
+            finally:
+                tree.close()
         if data is None:
             raise BadRequest(
                 f"There is no file {self.input_file}.",
@@ -264,63 +258,24 @@ class ExternalRestore(Operation):
             note=lambda _mapped: None,
             tick=lambda name: ctx.tick(0, 0, phase=name),
         )
-        course.outcome.phase1 = phase.run()
-        report = Report()
-        amounts = course.outcome.expected.values()
-        report.counters = {
-            "planned": sum(each.items for each in amounts),
-            "restored": 0,
-            "skipped": 0,
-            "unrestored": 0,
-            "bytes": sum(each.size_bytes for each in amounts),
-            **_entries(course.outcome),
-        }
-        report.notes += _choice_notes(choice)
-        report.warnings += _problems(course)
-        report.notes.append("This was a dry run: nothing was restored.")
-        return report
+        if self.provisioning_only:
+            course.outcome.phase1 = phase.run()
+        else:
+            course.rehearse(phase)
+        return import_report.foretold(course, choice)
 
-    def _report(self, ctx: Context, path: BackupPath, choice: Choice, course: Import) -> Report:
-        report, outcome = Report(), course.outcome
-        kinds: Counter[str] = Counter()
-        for name, account in sorted(outcome.accounts.items()):
-            if account.unrestored:
-                report.unrestored[name] = sorted(account.unrestored)
-            if account.outdated:
-                report.unreadable[name] = [(item, _OLDER) for item in sorted(account.outdated)]
-            report.suspect(name, account.errors)
-            for kind, number in account.kinds.items():
-                kinds[_KINDS.get(kind, kind.value)] += number
-        report.counters = _numbers(outcome) | _entries(outcome) | dict(sorted(kinds.items()))
-        _require_sum(report.counters)
-        report.warnings += _problems(course)
-        report.notes += _choice_notes(choice)
-        report.notes += self._notes(ctx, path, outcome)
-        return report
 
-    def _notes(self, ctx: Context, path: BackupPath, outcome: Outcome) -> Iterator[str]:
-        name = f"map_{path.form.server_id}"
-        yield f"What became of which id stands in {name} in {ctx.backup_path}."
-        for old, here in outcome.phase1.renamed:
-            yield f"The account {old} is called {here} here."
-        for account in outcome.phase1.kept_passwords:
-            yield f"The administrator {account} keeps the password it has here."
-        if self.concurrent_accounts > 1:
-            yield f"{self.concurrent_accounts} accounts were restored at a time."
-        if outcome.phase1.rights:
-            rights = ", ".join(sorted(outcome.phase1.rights))
-            yield (
-                f"Attributes that give rights were left out: {rights}."
-                " With restore_admin_rights true they are imported."
-            )
-        if dangling := outcome.counts["shares_to_mend"]:
-            yield (
-                f"{dangling} grants and mountpoints name accounts that are not here. Once those are"
-                " imported, doFixShares mends them by the map of that import."
-            )
-        forwarding = _forwarding(outcome)
-        if forwarding:
-            yield f"{forwarding} accounts forward mail to other addresses, as they did before."
+def unfinished_source(path: BackupPath) -> list[str]:
+    """Return a sentence if nothing says that a SmartScan of the source ever ended.
+
+    A copy that was cut off, or lost its checkpoints, is still worth all that it holds.
+    """
+    try:
+        if path.checkpoint():
+            return []
+    except BackupPathBroken:
+        pass
+    return [f"Nothing in {path.tree.root} says that a SmartScan of it ended: it may not hold all."]
 
 
 def scanner_warning(ctx: Context) -> str:
@@ -333,60 +288,3 @@ def scanner_warning(ctx: Context) -> str:
     if not is_on:
         return ""
     return f"The Real-Time Scanner is on: an import is faster without it. {_SWITCH_OFF}"
-
-
-def _numbers(outcome: Outcome) -> dict[str, int]:
-    accounts = outcome.accounts.values()
-    failed = sum(1 for each in accounts if each.planned and each.planned == len(each.unrestored))
-    sums = {
-        "pending": sum(each.pending for each in accounts),
-        "deleted_there": sum(each.deleted_there for each in accounts),
-        "too_large": sum(each.too_large for each in accounts),
-    }
-    return {
-        "planned": sum(each.planned for each in accounts),
-        "restored": sum(each.restored for each in accounts),
-        "skipped": sum(each.skipped for each in accounts),
-        "unrestored": sum(len(each.unrestored) for each in accounts),
-        "mailboxes": len(outcome.accounts) - failed,
-        "mailboxes_failed": failed,
-        **{name: number for name, number in sums.items() if number},
-        **{name: number for name, number in sorted(outcome.counts.items()) if number},
-    }
-
-
-def _entries(outcome: Outcome) -> dict[str, int]:
-    return {
-        f"{_ENTRIES[what]}_{outcome_.replace(' ', '_')}": number
-        for (what, outcome_), number in sorted(outcome.phase1.counts.items())
-        if what in _ENTRIES and number
-    }
-
-
-def _require_sum(counters: Mapping[str, int]) -> None:
-    done = sum(counters[name] for name in ("restored", "skipped", "unrestored"))
-    if counters["planned"] != done:
-        raise OperationError(
-            f"{counters['planned']} items were planned, but only {done} are accounted for.",
-            hint="Run it again: what is done already is not done twice.",
-        )
-
-
-def _problems(course: Import) -> list[str]:
-    """Return what was wanted and not achieved besides items, the first of it in sentences."""
-    found = [f"{what} {name}: {why}." for what, name, why in course.failures()]
-    more = [f"And {len(found) - _NAMED} more: the log has all."] if len(found) > _NAMED else []
-    return found[:_NAMED] + more
-
-
-def _choice_notes(choice: Choice) -> list[str]:
-    return [
-        f"{_ENTRIES[kind].replace('_', ' ').capitalize()} left out: {number}, {why}."
-        for (kind, why), number in sorted(choice.left_out.items())
-    ]
-
-
-def _forwarding(outcome: Outcome) -> int:
-    names = ("zimbraPrefMailForwardingAddress", "zimbraMailForwardingAddress")
-    placed = outcome.phase1.accounts
-    return sum(1 for each in placed if any(name in each.later for name in names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import ClassVar, Final
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.mailserver.port import MailboxWriter
+from backupng.engine.mailserver.zimbra.parsing import utf16
 from backupng.engine.model import ItemId, ItemState
 from backupng.engine.operations.base import Context, Operation, Report
 from backupng.engine.operations.moments import before_of
@@ -31,8 +33,12 @@ from backupng.engine.restore.single import Single, cannot_come_back
 from backupng.engine.restore.undelete import Gone
 
 _ELSEWHERE: Final = (
-    "Give restore_folder to get a copy of it elsewhere, or date for an earlier state."
+    "Restore it into another folder to have a copy there (restore_folder), or choose an earlier"
+    " state (date)."
 )
+_BAD_IN_NAME: Final = re.compile(r'[:"\x00-\x1f\ud800-\udfff\ufffe\uffff]')
+"""Zimbra/zm-mailbox `store/src/java/com/zimbra/cs/mailbox/MailItem.java` (validateItemName)."""
+_LONGEST_NAME: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,7 @@ class DoItemRestore(Operation):
                     known=single.gone,
                     at_home=True,
                     again=True,
+                    in_place=True,
                 )
                 restoring.inject(plan, injection)
                 moved = _moved(single, injection)
@@ -101,6 +108,7 @@ class DoItemRestore(Operation):
         return report
 
     def _prepare(self, ctx: Context, path: BackupPath) -> tuple[OwnMailbox, Single]:
+        folder = folder_names(self.restore_folder)
         mailbox = OwnMailbox.of(ctx, path, self.account_name)
         before = None if self.date.keyword == "last" else before_of(self.date, ctx.now)
         if before is not None:
@@ -111,7 +119,7 @@ class DoItemRestore(Operation):
             items=self.item_id,
             now=ctx.now,
             before=before,
-            folder=self.restore_folder,
+            folder=folder,
         )
         self._require(ctx, path, mailbox, single)
         return mailbox, single
@@ -154,6 +162,26 @@ class DoItemRestore(Operation):
             )
         if why := cannot_come_back(state.kind):
             raise BadRequest(f"Item {item} {why}.", code="bad_value")
+
+
+def folder_names(path: str) -> tuple[str, ...] | None:
+    """Return the names of a folder's path, none for the top; None if it is empty.
+
+    Raises BadRequest for a path that no folder can have.
+    """
+    if not path:
+        return None
+    names = tuple(name.rstrip(" ") for name in path.split("/") if name)
+    for name in names:
+        is_long = len(utf16.to_units(name)) > _LONGEST_NAME
+        if name in ("", ".", "..") or is_long or _BAD_IN_NAME.search(name):
+            raise BadRequest(
+                f"{name[:40]!r} cannot be the name of a folder.",
+                hint="A path of folder names such as /Inbox/Restored; / is the top of the mailbox."
+                ' Names have no : and no ", are not . or .., and have 255 characters at most.',
+                parameter="restore_folder",
+            )
+    return names
 
 
 def _present(

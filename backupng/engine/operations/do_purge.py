@@ -24,6 +24,7 @@ _TRASH: Final = (
     f"What was moved to .trash stays there for {GRACE.days} days; a Purge after that deletes it."
 )
 _WAITS: Final = "waiting for a person"
+_CLOCK_FIRST: Final = "Set the clock of this host first, then run it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +109,11 @@ def purge(
                 ctx.tick(0, 0, phase=_WAITS, counts=limits | work.result.counts())
                 error.hint = _hint(ctx, operation, of_clock=bool(work.doubt()))
             raise
+        report = _report(result, dryrun=dryrun)
+        if dryrun and work.doubt():
+            report.warnings.append(_CLOCK_FIRST)
     for sentence in (*result.brakes, *result.damage):
         ctx.log(sentence, level=Level.WARNING)
-    report = _report(result, dryrun=dryrun)
     report.counters = limits | report.counters
     return report
 
@@ -131,7 +134,10 @@ def _hint(ctx: Context, operation: Operation, *, of_clock: bool) -> str:
     look = _spelled(operation, asked | {"dryrun": "true"})
     again = _spelled(operation, asked | {"confirm": "true"})
     if of_clock:
-        return f"Set the clock of this host first, then run it again. Only if it is right: {again}"
+        return (
+            f"{_CLOCK_FIRST} Only if the clock is right, look at what it would remove: {look}. If"
+            f" that is right, too: {again}"
+        )
     return f"Look at what it would remove: {look}. If that is right: {again}"
 
 
@@ -144,6 +150,7 @@ def _report(result: Result, *, dryrun: bool) -> Report:
     report = Report(counters=result.counts())
     report.counters["blobs_put_back"] = result.blobs_put_back
     report.counters["blobs_too_young"] = result.blobs_young
+    report.counters["items_written_late"] = result.items_late
     if result.accounts:
         names = [name or account for account, (name, _) in result.accounts.items()]
         what = "Accounts that would be purged" if dryrun else "Accounts purged"
@@ -155,10 +162,10 @@ def _report(result: Result, *, dryrun: bool) -> Report:
     elif result.trashed:
         report.notes.append(_TRASH)
     if result.flaws:
-        verb = "file cannot" if result.flaws == 1 else "files cannot"
+        what, verb = ("file", "is") if result.flaws == 1 else ("files", "are")
         report.warnings.append(
-            f"No blob {'would be' if dryrun else 'was'} removed: {result.flaws} {verb} be read, or"
-            f" {'is' if result.flaws == 1 else 'are'} damaged. {' '.join(result.damage)}"
+            f"No blob {'would be' if dryrun else 'was'} removed: {result.flaws} {what} cannot be"
+            f" read, or {verb} damaged or not complete. {' '.join(result.damage)}"
         )
     return report
 

@@ -85,6 +85,8 @@ class DoUndelete(Operation):
                 self._make_tag(writer, deleted.tag, plan)
                 restoring.inject(plan, injection)
             restoring.tell(**found)
+            if injection.skipped:
+                report.notes.append(_there(injection.skipped))
             if injection.top:
                 report.notes.append(f"What was deleted is in the folder /{injection.top}.")
         report.notes += self._notes(plan)
@@ -116,3 +118,8 @@ class DoUndelete(Operation):
             yield "Messages and other items that came back bear a tag with today's date."
         if self.apply_hsm:
             yield NO_HSM
+
+
+def _there(number: int) -> str:
+    one = number == 1
+    return f"{number} {'item is' if one else 'items are'} in the mailbox already: left alone."

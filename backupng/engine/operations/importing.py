@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Final
 
-from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.mapfile import IdMap, Mapped
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BackupError, BackupPathBroken, ItemError
@@ -31,7 +31,10 @@ from backupng.engine.restore.importing.phase2 import (
     Counts,
     Imported,
     ItemsImport,
+    Knows,
     amount_of,
+    ids_of,
+    nothing,
 )
 from backupng.engine.restore.importing.phase3 import Phase3
 from backupng.engine.restore.importing.shares import Shares, SharesResult, folders_there
@@ -42,7 +45,8 @@ READING: Final = "reading the backup"
 PHASE_1: Final = "phase 1: domains, classes of service, lists, accounts"
 PHASE_2: Final = "phase 2: items"
 PHASE_3: Final = "phase 3: mountpoints and data sources"
-LEFT_OUT: Final = "left out"
+KINDS: Final = (EntryKind.DOMAIN, EntryKind.COS, EntryKind.LIST, EntryKind.ACCOUNT)
+NOBODY: Final[Mapping[AccountId, Knows]] = MappingProxyType({})
 NOT_HERE: Final = "the account could not be made"
 LEFT: Final = "the account could not be imported"
 
@@ -82,14 +86,18 @@ class Import:
         self._now: dict[int, Counts] = {}
         """What became of the accounts that are done, and of those that are being restored."""
 
-    def expect(self) -> None:
-        """Count what is to be restored, before anything is written."""
+    def expect(self, knowing: Mapping[AccountId, Knows] = NOBODY) -> None:
+        """Count what is to be restored, before anything is written.
+
+        `knowing` says of accounts which items went before: those are counted apart.
+        """
         accounts = self._choice.accounts
         for number, account in enumerate(accounts):
             self._ctx.tick(number, len(accounts), phase=READING)
             account_id = AccountId(account.entry_id)
             try:
-                self.outcome.expected[account_id] = amount_of(self._path, account_id)
+                knows = knowing.get(account_id, nothing)
+                self.outcome.expected[account_id] = amount_of(self._path, account_id, knows)
             except ItemError as error:
                 self._ctx.log(f"{account.name}: {error}", level=Level.WARNING)
 
@@ -99,6 +107,29 @@ class Import:
             return list(IdMap(self._ctx.path.tree, self._path.form.server_id))
         except BackupError:
             return []
+
+    def rehearse(self, phase: Phase1) -> None:
+        """Do what phase 1 of a dry run can, and count what phase 2 would meet."""
+        result = self.outcome.phase1 = phase.run()
+        self.expect(self._knowing(result.accounts))
+        for each in result.accounts:
+            amount = self.outcome.expected.get(AccountId(each.source.entry_id), Amount())
+            found = Imported(planned=amount.items, skipped=amount.known)
+            self.outcome.accounts[each.source.name] = found
+        self._note_missing(result.accounts)
+
+    def _knowing(self, placed: list[Placed]) -> dict[AccountId, Knows]:
+        """Return what says of the accounts that are here which items went there before."""
+        try:
+            items = self._items(self._ctx, self._path, self._ctx.path)
+        except BackupError:
+            return {}
+        is_here = partial(self._ctx.destination.entry, EntryKind.ACCOUNT)
+        return {
+            AccountId(each.source.entry_id): items.knows(AccountId(each.source.entry_id), each.here)
+            for each in placed
+            if is_here(each.here.entry_id)
+        }
 
     @contextmanager
     def mapped(self) -> Iterator[IdMap]:
@@ -182,13 +213,14 @@ class Import:
 
             yield work
 
-    def _items(self, ctx: Context, path: BackupPath) -> ItemsImport:
+    def _items(self, ctx: Context, path: BackupPath, own: BackupPath | None = None) -> ItemsImport:
         return ItemsImport(
             path=path,
-            own=ctx.owned_path(),
+            own=own or ctx.owned_path(),
             destination=ctx.destination,
+            source=ctx.source,
             now=lambda: ctx.now,
-            at_home=ctx.source if self._course.at_home else None,
+            at_home=self._course.at_home,
             largest_bytes=self._course.largest_bytes,
         )
 
@@ -214,11 +246,7 @@ class Import:
                 self._lose(name, AccountId(lost.entry_id), LEFT)
 
     def _lose(self, name: str, account: AccountId, why: str) -> None:
-        try:
-            items = sorted(self._path.items(account))
-        except ItemError:
-            # Nobody knows how many there are: the account itself stands for them.
-            items = [ItemId(0)]
+        items = ids_of(self._path, account)
         found = self.outcome.accounts.setdefault(name, Imported())
         found.planned += len(items)
         found.unrestored += [(item, why) for item in items]
@@ -305,33 +333,18 @@ class Import:
         for item, why in result.nowhere:
             self._ctx.log(f"{name}, mountpoint {item} is left out: {why}.")
 
-    # What phase 1 is told as
+    # What is told
 
-    def told(self) -> dict[str, Any]:
-        """Return what the mail after phase 1 says, as values of JSON."""
-        result, choice = self.outcome.phase1, self._choice
-        kinds = [*_KINDS, "aliases", "attributes"]
-        table = {
-            kind: {
-                name: result.counts[kind, name] for name in ("created", "already there", "failed")
-            }
-            for kind in kinds
-        }
-        for (kind, _), number in choice.left_out.items():
-            table[kind][LEFT_OUT] = table[kind].get(LEFT_OUT, 0) + number
-        for lost in choice.lost:
-            table[lost.kind][FAILED] += 1
-        mailboxes = [AccountId(each.source.entry_id) for each in result.accounts]
-        amounts = [self.outcome.expected.get(each, Amount()) for each in mailboxes]
-        return {
-            "table": table,
-            "left_out": [[number, why] for (_, why), number in sorted(choice.left_out.items())],
-            "failed": [list(each) for each in self.failures()],
-            "items": sum(each.items for each in amounts),
-            "bytes": sum(each.size_bytes for each in amounts),
-            "mailboxes": len(mailboxes),
-            "map": layout.map_file(self._path.form.server_id).name,
-        }
+    def entries(self) -> Counter[tuple[str, str]]:
+        """Return what phase 1 counted, with what could not even be read at the source."""
+        lost = Counter[tuple[str, str]]((each.kind, FAILED) for each in self._choice.lost)
+        return self.outcome.phase1.counts + lost
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether more than items is missing: a domain, a class, a list or an account."""
+        counts = self.entries()
+        return any(counts[kind, FAILED] for kind in KINDS)
 
     def failures(self) -> Iterator[tuple[str, str, str]]:
         """Yield what was wanted and not achieved besides items: of what, its name, why."""
@@ -339,9 +352,6 @@ class Import:
             yield lost.kind, lost.name, lost.why
         for each in (*self.outcome.phase1.failures, *self.outcome.failures):
             yield each.what, each.name, each.why
-
-
-_KINDS: Final = (EntryKind.DOMAIN, EntryKind.COS, EntryKind.LIST, EntryKind.ACCOUNT)
 
 
 def _import_one(
@@ -355,7 +365,7 @@ def _import_one(
     try:
         return items.run(account, placed.here, accounts, tell)
     except (ItemError, BackupPathBroken) as error:
-        lost = list(items.path.items(account))
+        lost = ids_of(items.path, account)
         why = error.cause if isinstance(error, ItemError) else "its map is damaged"
         failed = ItemError(str(error), hint=error.hint)
         return Imported(

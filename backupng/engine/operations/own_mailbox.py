@@ -35,14 +35,7 @@ class OwnMailbox:
         try:
             account, history = find_account(path, name)
         except BadRequest as error:
-            entry = ctx.destination.entry(EntryKind.ACCOUNT, name)
-            if error.code != "no_such_account" or entry is None:
-                raise
-            raise BadRequest(
-                f"The backup knows nothing of {entry.name} yet.",
-                code="no_such_account",
-                hint=f"backupng backup doAccountScan {entry.name} saves it as it is now.",
-            ) from error
+            raise _unfound(ctx, name, error) from error
         entry = ctx.destination.entry(EntryKind.ACCOUNT, account)
         if entry is None:
             address = history[-1].entry.name
@@ -69,6 +62,29 @@ class OwnMailbox:
         doubt = uncertain(self.path, self.account)
         if doubt is not None and self.path.tree.root == ctx.backup_path:
             settle(ctx, self.account, doubt, report)
+
+
+def _unfound(ctx: Context, name: str, error: BadRequest) -> BadRequest:
+    """Return the refusal of a name that the backup does not know, or knows of several."""
+    entry = ctx.destination.entry(EntryKind.ACCOUNT, name)
+    if error.code == "no_such_account" and entry is not None:
+        return BadRequest(
+            f"The backup knows nothing of {entry.name} yet.",
+            code="no_such_account",
+            hint=f"backupng backup doAccountScan {entry.name} saves it as it is now.",
+        )
+    # Of accounts that are all deleted no id would do here.
+    if entry is None and _are_deleted(error):
+        error.hint = (
+            "None of them is on the mail server any more. The content of one comes back in a new"
+            f" account: backupng backup doRestoreOnNewAccount ID {name} last"
+        )
+    return error
+
+
+def _are_deleted(error: BadRequest) -> bool:
+    accounts = error.details.get("accounts", [])
+    return bool(accounts) and all(each["deleted"] is not None for each in accounts)
 
 
 def path_of(writer: MailboxWriter, folder: ItemId | None) -> str:

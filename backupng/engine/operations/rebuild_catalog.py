@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.catalog.answers import Totals
-from backupng.engine.errors import OperationError
+from backupng.engine.errors import OperationError, ReadError
 from backupng.engine.model import AccountId
 from backupng.engine.operations.base import Context, Level, Operation, Report
 from backupng.engine.operations.words import AccountNames
@@ -75,25 +75,30 @@ def _renew(ctx: Context, chosen: list[AccountId]) -> None:
 
     for done, account in enumerate(chosen):  # noqa: B007  # `count` tells it
         count(0)
-        ctx.catalog.renew([account], count)
+        with suppress(ReadError):  # the report tells it
+            ctx.catalog.renew([account], count)
 
 
 def _report(ctx: Context, chosen: list[AccountId]) -> Report:
-    report, totals = Report(), Totals()
+    report, totals, lost = Report(), Totals(), 0
     for account in chosen:
-        totals += ctx.catalog.totals(account)
         name = _name(ctx, account)
-        for item, why in ctx.catalog.unreadable(account):
-            ctx.log(f"{name}, item {item}: {why}", level=Level.WARNING)
-            report.unreadable[name].append((item, "history not readable"))
-        if problem := ctx.catalog.problem(account):
+        try:
+            totals += ctx.catalog.totals(account)
+            for item, why in ctx.catalog.unreadable(account):
+                ctx.log(f"{name}, item {item}: {why}", level=Level.WARNING)
+                report.unreadable[name].append((item, "history not readable"))
+            problem = ctx.catalog.problem(account)
+        except ReadError as error:
+            problem, lost = str(error), lost + 1
+        if problem:
             ctx.log(f"{name}: {problem}", level=Level.WARNING)
             report.warnings.append(f"{name}: {problem}")
     report.counters = {
         "accounts": len(chosen),
         "items": totals.items,
         "states": totals.states,
-        "read_errors": totals.unreadable,
+        "read_errors": totals.unreadable + lost,
     }
     return report
 

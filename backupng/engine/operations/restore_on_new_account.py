@@ -176,6 +176,12 @@ class RestoreOnNewAccount(Operation):
                 first=int(first.timestamp() * 1000),
             )
         start = start_of(self.undelete_start_date, ctx.now, name=_UNDELETE_FROM)
+        if self.undelete_start_date != FIRST and not self.undelete:
+            raise BadRequest(
+                f"{_UNDELETE_FROM} means nothing without undelete true.",
+                hint="Give both to have what was deleted since then come along, or neither.",
+                parameter=_UNDELETE_FROM,
+            )
         if self.undelete and start >= before:
             raise BadRequest(
                 f"{_UNDELETE_FROM} lies after the moment of the restore.",

@@ -16,7 +16,7 @@ from backupng.engine.operations.base import Context, Level, Report
 from backupng.engine.operations.moments import known_by, lags_since
 from backupng.engine.redolog.files import LogFiles
 from backupng.engine.restore.inject import Injection
-from backupng.engine.restore.rename import Plan, order, unknown_folder
+from backupng.engine.restore.rename import ROOTS, Plan, order, unknown_folder
 from backupng.engine.restore.select import Selection
 from backupng.engine.scan.beside import Beside
 
@@ -30,7 +30,7 @@ _READING: Final = "reading the backup"
 _RESTORING: Final = "restoring items"
 _AGAIN: Final = "Run it again: what is done already is not done twice."
 _MOST_FOLDERS: Final = 20
-_COUNTED: Final = ("deleted_there", "too_large", "unknown_folders")
+_COUNTED: Final = ("deleted_there", "unknown_folders")
 
 
 @dataclass(slots=True)
@@ -183,11 +183,11 @@ def _per_folder(plan: Plan) -> list[str]:
 def _path(folder: ItemId | None, folders: dict[ItemId, ItemState]) -> str:
     names: list[str] = []
     seen: set[ItemId | None] = set()
-    while folder is not None and folder in folders and folder not in {1, *seen}:
+    while folder is not None and folder in folders and folder not in {*ROOTS, *seen}:
         seen.add(folder)
         names.append(folders[folder].name or "")
         folder = folders[folder].folder_id
-    if folder not in (1, 11):
+    if folder not in ROOTS:
         names.append(unknown_folder(folder))
     return "/" + "/".join(reversed(names))
 

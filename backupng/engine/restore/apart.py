@@ -18,7 +18,7 @@ from typing import Final
 from backupng.engine.mailserver.zimbra.metadata import Value, decode_column, encode_column
 from backupng.engine.mailserver.zimbra.parsing.headers import decode_base64
 from backupng.engine.mailserver.zimbra.parsing.parts import Part, read_parts
-from backupng.engine.model import Digest, ItemKind, ItemState, spell_digest
+from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, spell_digest
 
 CALENDAR: Final = frozenset({ItemKind.APPOINTMENT, ItemKind.TASK})
 _NAMESPACE: Final = uuid.UUID("5a5a3f0e-6d0c-4f0b-9d0e-1f6f2f7f0c55")
@@ -35,15 +35,19 @@ def can_stand_apart(state: ItemState) -> bool:
     return bool(state.name if state.kind not in CALENDAR else _uid_of(state))
 
 
-def apart(state: ItemState, read: Callable[[Digest], bytes]) -> tuple[ItemState, bytes | None]:
+def apart(
+    state: ItemState, read: Callable[[Digest], bytes], *, folder: ItemId | None = None
+) -> tuple[ItemState, bytes | None]:
     """Return an item under its next name or UID, and its bytes if those are not the backup's.
 
-    The same state gives the same name or UID each time. Raises BrokenItem or what `read` raises.
+    The same state gives the same name or UID each time, in each folder another one if that is
+    said. Raises BrokenItem or what `read` raises.
     """
     if state.kind not in CALENDAR:
         return _renamed(state), None
     old = _uid_of(state)
-    new = str(uuid.uuid5(_NAMESPACE, f"{old}\n{state.item_id}\n{state.mod}"))
+    where = "" if folder is None else f"\n{folder}"
+    new = str(uuid.uuid5(_NAMESPACE, f"{old}\n{state.item_id}\n{state.mod}{where}"))
     times = tuple({**row, "uid": new} for row in state.side_rows.get("appointment", ()))
     row = {**state.row, "metadata": _with_uid(state, new)}
     state = replace(state, row=row, side_rows={**state.side_rows, "appointment": times})

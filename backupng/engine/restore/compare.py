@@ -21,6 +21,31 @@ def is_same(wanted: ItemState, found: ItemState) -> bool:
     )
 
 
+def is_itself(wanted: ItemState, found: ItemState, *, at_home: bool) -> bool:
+    """Say whether an id still is the item that it was, whatever its folder and marks are now.
+
+    Not so if its content is another one, or if there is a doubt. `at_home`: uuids are the same.
+    """
+    if found.kind is not wanted.kind:
+        return False
+    if found.digest not in (wanted.digest, wanted.row.get("blob_digest")):
+        return False
+    own = wanted.row.get("uuid") if at_home else None
+    if own:
+        return bool(own == found.row.get("uuid"))
+    return bool(_traits(wanted) == _traits(found))
+
+
+def _traits(state: ItemState) -> Any:
+    """Return what tells an item from one of the same kind and bytes, or from one without bytes."""
+    if state.kind in _MAIL:
+        return state.date
+    if state.kind is ItemKind.CONTACT:
+        return dict(state.fields)
+    uids = [row.get("uid") for row in state.side_rows.get("appointment", ())]
+    return [*map(three_bytes, (state.name, state.subject)), *map(three_bytes, uids)]
+
+
 def is_half_made(wanted: ItemState, found: ItemState) -> bool:
     """Say whether an equal item lacks what an injection gives it last.
 

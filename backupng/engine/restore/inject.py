@@ -25,7 +25,7 @@ from backupng.engine.restore.compare import is_half_made, is_same
 from backupng.engine.restore.dress import described, is_bare
 from backupng.engine.restore.known import AtHome, Known
 from backupng.engine.restore.lines import LMTP_LONGEST_LINE, Lines, require_short
-from backupng.engine.restore.ready import Ready
+from backupng.engine.restore.ready import Ready, equal_to
 from backupng.engine.restore.rename import (
     ROOTS,
     Plan,
@@ -62,8 +62,8 @@ class Injection:
     Afterwards `moved` maps the old ids of all tags, folders and items that are there to new ones;
     `restored` and `skipped` count them, `unrestored` lists the others with their cause (`errors`
     has the reasons): together they are the plan. Of the skipped, `deleted_there` are those that the
-    owner of the mailbox has deleted, `too_large` those above `largest_bytes`. `long_lines` counts
-    messages that came in and that delivery by LMTP would refuse.
+    owner of the mailbox has deleted, `too_large` those above `largest_bytes` and comments on such.
+    `long_lines` counts messages that came in and that delivery by LMTP would refuse.
     """
 
     selection: Selection
@@ -77,13 +77,15 @@ class Injection:
     """Whether this is the very mailbox that the items are from: what is there keeps its look, an
     item that did not move is where it was, and one that is back is back wherever it lies."""
     again: bool = False
+    in_place: bool = False
+    """At home too, only what lies where it is to come is back."""
     largest_bytes: int | None = None
     moved: dict[ItemId, ItemId] = field(default_factory=dict)
     kinds: Counter[ItemKind] = field(default_factory=Counter)
     """What was restored, by kind."""
     skipped: int = 0
     deleted_there: int = 0
-    too_large: int = 0
+    too_large: set[ItemId] = field(default_factory=set)
     long_lines: int = 0
     unrestored: list[tuple[ItemId, str]] = field(default_factory=list)
     errors: list[tuple[ItemId, ItemError]] = field(default_factory=list)
@@ -154,7 +156,8 @@ class Injection:
         self._waiting |= {each.item_id: each for each in plan.folders if each.item_id in waiting}
         made: list[_Made] = []
         there: list[_Made] = []
-        back = self._equal([Ready(each, None) for each in left]) if self.at_home else {}
+        is_anywhere = self.at_home and not self.in_place
+        back = self._equal([Ready(each, None) for each in left]) if is_anywhere else {}
         for state in left:
             if state.item_id in back:
                 folder = self._arrive(state.item_id, back[state.item_id])
@@ -224,8 +227,10 @@ class Injection:
         if item.kind not in self.holds:
             self.unrestored.append((item.item_id, CANNOT_HOLD))
             return None
-        if self.largest_bytes is not None and item.size > self.largest_bytes:
-            self.skipped, self.too_large = self.skipped + 1, self.too_large + 1
+        is_large = self.largest_bytes is not None and item.size > self.largest_bytes
+        if is_large or item.document in self.too_large:
+            self.skipped += 1
+            self.too_large.add(item.item_id)
             return None
         return self._attempt(item.item_id, partial(self._turn, item))
 
@@ -239,7 +244,8 @@ class Injection:
         if limit is not None and state.kind in _MAIL and state.digest is not None:
             require_short(self.selection.path.blob(state.digest), state.item_id, limit)
         # At home it may be back anywhere, and no folder is made for what is.
-        return Ready(state, None if self.at_home else self._place(state.folder_id))
+        is_anywhere = self.at_home and not self.in_place
+        return Ready(state, None if is_anywhere else self._place(state.folder_id))
 
     def _there(self, ready: Sequence[Ready]) -> tuple[list[_Made], list[Ready]]:
         """Part what is there already, and whole, from what is to be made."""
@@ -249,14 +255,14 @@ class Injection:
         ready, others = self._apart(ready, found)
         found |= self._equal(others)
         shown = self.writer.read_back(sorted(found.values()))
+        is_ours, missing = not self.at_home, list[Ready]()
         there: list[_Made] = []
-        missing: list[Ready] = []
         for each in ready:
             item = found.get(each.state.item_id)
             now = None if item is None else shown.get(item)
             if item is None or now is None:
                 missing.append(each)
-            elif now.folder_id == each.folder and is_half_made(each.state, now):
+            elif is_ours and now.folder_id == each.folder and is_half_made(each.state, now):
                 missing.append(replace(each, begun=item))
             else:
                 there.append((each, self._arrive(each.state.item_id, item)))
@@ -282,7 +288,8 @@ class Injection:
 
     def _equal(self, ready: Sequence[Ready]) -> dict[ItemId, ItemId]:
         """Return for old ids what there is equal and claimed by nothing else."""
-        equal = self.writer.equal([(each.state, each.folder) for each in ready])
+        moved = AtHome(self.moved, self.writer) if self.at_home else self.moved
+        equal = equal_to(ready, moved, self.writer, in_place=self.in_place)
         found: dict[ItemId, ItemId] = {}
         for each in ready:
             for item in equal.get(each.state.item_id, ()):

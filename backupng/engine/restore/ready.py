@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.model import Digest, ItemId, ItemState
+from backupng.engine.mailserver.port import MailboxWriter
+from backupng.engine.model import Digest, ItemId, ItemKind, ItemState
 from backupng.engine.restore.apart import apart
 
 
@@ -31,5 +32,40 @@ class Ready:
 
     def apart(self, path: BackupPath) -> Ready:
         """Return the item under another name or UID. Raises ItemError."""
-        state, blob = apart(self.state, lambda digest: b"".join(self.chunks(path, digest)))
+        state, blob = apart(
+            self.state, lambda digest: b"".join(self.chunks(path, digest)), folder=self.folder
+        )
         return replace(self, state=state, blob=blob)
+
+
+def equal_to(
+    ready: Sequence[Ready],
+    moved: Mapping[ItemId, ItemId],
+    writer: MailboxWriter,
+    *,
+    in_place: bool = False,
+) -> dict[ItemId, Sequence[ItemId]]:
+    """Return for old ids what there is equal; `in_place` only what lies in the folder meant.
+
+    `moved` says where the documents of comments have gone. A calendar item is found by its UID,
+    wherever it lies.
+    """
+    asked = [(_in_new_place(each.state, moved), each.folder) for each in ready]
+    found = dict(writer.equal(asked))
+    if in_place:
+        shown = writer.read_back(sorted({item for items in found.values() for item in items}))
+        for each in ready:
+            items = found.get(each.state.item_id, ())
+            there = [item for item in items if item in shown]
+            found[each.state.item_id] = [
+                item for item in there if shown[item].folder_id == each.folder
+            ]
+    return found
+
+
+def _in_new_place(state: ItemState, moved: Mapping[ItemId, ItemId]) -> ItemState:
+    """Return a comment as one of its document's new place; anything else as it is."""
+    if state.kind is not ItemKind.COMMENT:
+        return state
+    document = moved.get(ItemId(state.row.get("parent_id", 0)))
+    return replace(state, row={**state.row, "parent_id": document})

@@ -33,6 +33,8 @@ class Planned:
     mod: int
     folder_id: ItemId | None
     size: int
+    document: ItemId | None = None
+    """Of a comment, what it is on: it comes only with that."""
 
 
 @dataclass(slots=True)
@@ -122,10 +124,16 @@ def tag_named(name: str) -> ItemState:
 
 
 def batches(items: Iterable[Planned]) -> Iterator[list[Planned]]:
-    """Part items into batches that are made, read back and recorded each as one."""
+    """Part items into batches that are made, read back and recorded each as one.
+
+    Comments begin one of their own: where their documents are is known by then.
+    """
     batch: list[Planned] = []
     size = 0
     for item in items:
+        if item.kind is ItemKind.COMMENT and batch and batch[-1].kind is not ItemKind.COMMENT:
+            yield batch
+            batch, size = [], 0
         batch.append(item)
         size += item.size
         if len(batch) == _BATCH or size > _BATCH_BYTES:
@@ -146,10 +154,12 @@ def grant_count(state: ItemState) -> int:
 
 
 def _planned(state: ItemState) -> Planned:
+    is_comment = state.kind is ItemKind.COMMENT
     return Planned(
         item_id=state.item_id,
         kind=state.kind,
         mod=state.mod,
         folder_id=state.folder_id,
         size=state.size or 0,
+        document=ItemId(state.row.get("parent_id", 0)) if is_comment else None,
     )

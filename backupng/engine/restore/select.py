@@ -9,9 +9,18 @@ from typing import Any, Final, Protocol, TypeVar
 
 from backupng.engine.backuppath.pending import Frontier, Settled, settled_history
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BadRequest, BrokenItem, ItemError, ReadError
+from backupng.engine.errors import BadRequest, BrokenItem, DamagedBackup, ItemError, ReadError
+from backupng.engine.mailserver.reckoning import Reckoning
 from backupng.engine.mailserver.zimbra.attributes import created_of
-from backupng.engine.model import AccountId, EntryKind, EntryState, ItemId, ItemState, to_ms
+from backupng.engine.model import (
+    AccountId,
+    EntryKind,
+    EntryState,
+    ItemId,
+    ItemState,
+    MailboxState,
+    to_ms,
+)
 from backupng.engine.restore.dress import dressed
 
 ALL_TIME = datetime.max.replace(tzinfo=UTC)
@@ -51,7 +60,8 @@ class Selection:
     be read, or that the last scan before the moment could not save; `outdated` are chosen states
     that such a scan could not bring up to date. `pending` are items with states whose content a
     copy of a running backup has not got any more: the states before those are chosen. These three
-    are complete once `states` is at its end.
+    are complete once `states` is at its end. What the last scan saw and is gone is unreadable, too:
+    0 stands for it, unless it is one item whose id is known.
     """
 
     path: BackupPath
@@ -66,10 +76,13 @@ class Selection:
     outdated: list[ItemId] = field(default_factory=list)
     pending: list[ItemId] = field(default_factory=list)
     _frontier: Frontier | None = None
+    _reckoning: Reckoning | None = None
 
     def states(self, tick: Callable[[int], None] = _no_tick) -> Iterator[ItemState]:
         """Yield the chosen states, each once; `tick` is told how many items were looked at."""
         unsaved = set(_unsaved(self.path, self.account, self.before))
+        last = self._last_scan() if self.before and self.items is None else None
+        self._reckoning = None if last is None else Reckoning(last)
         for seen, item in enumerate(self._items() if self.items is None else self.items):
             if seen % _TICK_EVERY == 0:
                 tick(seen)
@@ -83,6 +96,16 @@ class Selection:
         for item in sorted(unsaved - listed):
             said = f"item {item} could not be read by the last scan before that moment"
             self.unreadable.append((item, ReadError(said)))
+        missing = self._reckoning and self._reckoning.missing(self._last_scan())
+        if missing and 0 not in listed:
+            self.unreadable.append((missing.item, DamagedBackup(str(missing))))
+
+    def _last_scan(self) -> MailboxState | None:
+        try:
+            scans = self.path.mailbox_history(self.account)
+        except ItemError:
+            return None
+        return scans[-1] if scans else None
 
     def _items(self) -> Iterator[ItemId]:
         try:
@@ -108,12 +131,24 @@ class Selection:
             state = self._chosen(settled.states)
         except ItemError as error:
             self.unreadable.append((item, error))
+            self._reckon(item, Settled(()))
             return None
+        self._reckon(item, settled)
         if settled.pending:
             self.pending.append(item)
         elif not settled.states:
             self.unreadable.append((item, BrokenItem(f"the history of item {item} is empty")))
         return state
+
+    def _reckon(self, item: ItemId, settled: Settled) -> None:
+        if self._reckoning is None:
+            return
+        if settled.pending or not settled.states:
+            self._reckoning.doubt(item)
+        else:
+            last = settled.states[-1]
+            start_ms = to_ms(last.start)
+            self._reckoning.add(item, mod=last.mod, start_ms=start_ms, deleted=last.deleted)
 
     def _settled(self, item: ItemId) -> Settled:
         if self._frontier is None:

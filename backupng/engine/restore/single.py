@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from backupng.engine.mailserver.zimbra.codes import SystemFolder
 from backupng.engine.model import ItemId, ItemKind, ItemState
 from backupng.engine.restore.compare import is_same
 from backupng.engine.restore.origins import Origins
@@ -13,6 +14,7 @@ from backupng.engine.restore.rename import Plan, folder_named
 from backupng.engine.restore.select import Selection, living_at
 from backupng.engine.restore.undelete import Gone, visible
 
+_TOP = ItemId(SystemFolder.USER_ROOT)
 _FIRST_OF_PATH = 2**41
 
 
@@ -20,7 +22,7 @@ _FIRST_OF_PATH = 2**41
 class Single:
     """Chosen items of one account: as they were before `before`, or as they last lived.
 
-    They go where they were, or into the folder of that path, which is made.
+    They go where they were, or into the folder of that path, which is made: a copy of what lives.
     """
 
     gone: Gone
@@ -28,7 +30,8 @@ class Single:
     items: Sequence[ItemId]
     now: datetime
     before: datetime | None = None
-    folder: str = ""
+    folder: tuple[str, ...] | None = None
+    """The names of a path, none for the top; None: where each item was."""
     chosen: dict[ItemId, ItemState] = field(default_factory=dict)
     """What was picked of each, as the backup has it."""
 
@@ -44,7 +47,7 @@ class Single:
 
     def plan(self, plan: Plan) -> Plan:
         """Complete a plan with the folders that the items go to."""
-        plan.frame = self._path_folders() if self.folder else self.origins.frame
+        plan.frame = self.origins.frame if self.folder is None else self._path_folders()
         plan.folders += plan.system
         plan.system = []
         return plan
@@ -59,26 +62,29 @@ class Single:
             return None
         self.chosen[state.item_id] = state
         later = (each.start for each in history if each.mod > state.mod)
-        self.gone.moments[state.item_id] = next(later, self.now)
+        # A copy of what lives may have been asked for before: it came after that state did.
+        last = self.now if self.folder is None else state.start
+        self.gone.moments[state.item_id] = next(later, last)
         return state
 
     def look(self, history: Sequence[ItemState], state: ItemState) -> ItemState:
         """Return the state as it comes back."""
-        if self.folder:
-            return visible(replace(state, folder_id=self._path_folders()[-1].item_id))
+        if self.folder is not None:
+            path = self._path_folders()
+            return visible(replace(state, folder_id=path[-1].item_id if path else _TOP))
         moment = self.gone.moments[state.item_id]
         return visible(replace(state, folder_id=self.origins.folder_of(history, state, moment)))
 
     def is_in_place(self, present: ItemState) -> bool:
         """Say whether an item lives as the state that was picked of it, and nothing is to do."""
         state = self.chosen.get(present.item_id)
-        if state is None or self.folder:
+        if state is None or self.folder is not None:
             return False
         return present.folder_id == state.folder_id and is_same(state, present)
 
     def _path_folders(self) -> list[ItemState]:
-        parent, found = ItemId(1), []
-        for number, name in enumerate(filter(None, self.folder.split("/"))):
+        parent, found = _TOP, []
+        for number, name in enumerate(self.folder or ()):
             own = ItemId(_FIRST_OF_PATH + number)
             found.append(replace(folder_named(name), item_id=own, folder_id=parent))
             parent = own

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
@@ -11,13 +13,17 @@ from typing import Final
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.zimbra import codes
-from backupng.engine.mailserver.zimbra.codes import Flag
-from backupng.engine.model import FOLDER_LIKE, AccountId, ItemId, ItemKind, ItemState
+from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder
+from backupng.engine.model import FOLDER_LIKE, AccountId, Digest, ItemId, ItemKind, ItemState
 from backupng.engine.restore.origins import Origins
-from backupng.engine.restore.rename import Plan
+from backupng.engine.restore.rename import Plan, Planned
 from backupng.engine.restore.select import Selection, living_at
 
 _DELETED_LETTER: Final = "x"
+_TOP: Final = ItemId(SystemFolder.USER_ROOT)
+_OF_UNDELETE: Final = re.compile(r"undelete_[0-9]{2}_[0-9]{2}_[0-9]{2}(_[0-9]{1,4})?")
+_DATED: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
+_TOLD_BY_METADATA: Final = frozenset({ItemKind.APPOINTMENT, ItemKind.TASK, ItemKind.NOTE})
 
 
 @dataclass(slots=True)
@@ -38,7 +44,9 @@ class Gone:
         return item if item in self.living else None
 
     def is_free(self, state: ItemState, found: ItemId) -> bool:
-        """Say whether what was found came after the item had gone."""
+        """Say whether what was found is another one that came after the item had gone."""
+        if found == state.item_id:
+            return False
         try:
             history = self.path.history(self.account, found)
         except ItemError:
@@ -64,6 +72,10 @@ class Deleted:
     end: datetime
     tag: str = ""
     but_living: datetime | None = None
+    contents: dict[ItemId, tuple[bytes, ItemId]] = field(default_factory=dict)
+    """A digest of what each item holds, and the document of a comment: copies are alike there."""
+    copies: dict[ItemId, ItemId] = field(default_factory=dict)
+    """Which one comes in place of each that does not."""
 
     @classmethod
     def of(cls, path: BackupPath, account: AccountId, start: datetime, end: datetime) -> Deleted:
@@ -77,9 +89,31 @@ class Deleted:
         )
 
     def plan(self, plan: Plan, *, top: str) -> Plan:
-        """Complete a plan: folders for what comes back, all below `top` if there is one."""
-        plan.frame, plan.top = self.origins.frame, top
+        """Complete a plan: folders for what comes back, all below `top` if there is one.
+
+        What an earlier Undelete brought into its folder belongs where that had it from, and comes
+        only once if the first one of it was deleted in the period, too.
+        """
+        plan.top = top
+        plan.frame = self.origins.frame
+        _without_undeletes(plan)
+        self._find_copies(plan)
+        plan.items = [item for item in plan.items if item.item_id not in self.copies]
         return plan
+
+    def _find_copies(self, plan: Plan) -> None:
+        """Find of those with one content in one folder all but the first; documents' comments
+        after them.
+        """
+        folders = {each.item_id: each for each in plan.frame}
+        first: dict[tuple[object, ...], ItemId] = {}
+        for item in sorted(plan.items, key=_documents_first):
+            content, parent = self.contents[item.item_id]
+            parent = self.copies.get(parent, parent)
+            key = (_path(item.folder_id, folders), content, parent)
+            kept = first.setdefault(key, item.item_id)
+            if kept != item.item_id:
+                self.copies[item.item_id] = kept
 
     def pick(self, history: Sequence[ItemState]) -> ItemState | None:
         """Choose the state before the last deletion in the period."""
@@ -97,7 +131,94 @@ class Deleted:
         """Return the state as it comes back: where it belongs, visible to IMAP clients."""
         moment = self.gone.moments[state.item_id]
         folder = self.origins.folder_of(history, state, moment)
+        if state.kind is ItemKind.COMMENT:
+            document = ItemId(state.row.get("parent_id", 0))
+            state = replace(
+                state, row={**state.row, "parent_id": self.copies.get(document, document)}
+            )
+            self.contents[state.item_id] = _content(state), document
+        elif state.kind not in FOLDER_LIKE:
+            self.contents[state.item_id] = _content(state), ItemId(0)
         return visible(replace(state, folder_id=folder), tag=self.tag)
+
+
+def _without_undeletes(plan: Plan) -> None:
+    """Put what lies within folders of earlier Undeletes where those lie, at the top.
+
+    Of the folders in there only those come that nothing else stands for.
+    """
+    tops = {_TOP}
+    folders = [*plan.frame, *plan.folders]
+    while found := {each.item_id for each in folders if _is_of_undelete(each, tops)} - tops:
+        tops |= found
+    above = {each.item_id: each for each in plan.frame}
+    within = {each.item_id for each in plan.folders if (tops - {_TOP}) & _chain(each, above)}
+    plan.folders = [each for each in plan.folders if each.item_id not in tops]
+    plan.folders.sort(key=lambda each: each.item_id in within)
+    plan.frame, plan.folders, plan.shares = (
+        [replace(each, folder_id=_TOP) if each.folder_id in tops else each for each in part]
+        for part in (plan.frame, plan.folders, plan.shares)
+    )
+    plan.folders = _unlike(plan.folders, plan.frame, within)
+
+
+def _unlike(
+    folders: Sequence[ItemState], frame: Sequence[ItemState], within: Collection[ItemId]
+) -> list[ItemState]:
+    """Return the folders without those of `within` that have the path of another one."""
+    above = {each.item_id: each for each in frame}
+    paths = {_path(each.item_id, above) for each in frame}
+    found = []
+    for each in folders:
+        path = (each.name, *_path(each.folder_id, above))
+        if each.item_id not in within or path not in paths:
+            found.append(each)
+        paths.add(path)
+    return found
+
+
+def _is_of_undelete(folder: ItemState, tops: Collection[ItemId]) -> bool:
+    is_named = _OF_UNDELETE.fullmatch(folder.name or "") is not None
+    return is_named and folder.kind is ItemKind.FOLDER and folder.folder_id in tops
+
+
+def _documents_first(item: Planned) -> tuple[bool, ItemId]:
+    return item.kind is ItemKind.COMMENT, item.item_id
+
+
+def _path(folder: ItemId | None, folders: Mapping[ItemId, ItemState]) -> tuple[object, ...]:
+    """Return the names of a folder and of those above it, from below; ids of unknown ones."""
+    names: list[object] = []
+    seen = {_TOP}
+    while folder is not None and folder not in seen:
+        seen.add(folder)
+        state = folders.get(folder)
+        names.append(folder if state is None else state.name)
+        folder = None if state is None else state.folder_id
+    return tuple(names)
+
+
+def _chain(state: ItemState, folders: Mapping[ItemId, ItemState]) -> set[ItemId]:
+    """Return the ids of the folders that one lies in."""
+    seen = set[ItemId]()
+    folder = state.folder_id
+    while folder is not None and folder not in seen:
+        seen.add(folder)
+        folder = folders[folder].folder_id if folder in folders else None
+    return seen
+
+
+def _content(state: ItemState) -> bytes:
+    """Return a digest of what a user would call the same; not of flags, tags and colours."""
+    revisions = state.side_rows.get("revision", ())
+    older = [Digest(each["blob_digest"]) for each in revisions if each.get("blob_digest")]
+    parts: list[object] = [state.kind, state.name, state.subject, state.digest]
+    parts += [sorted(state.fields.items()), [state.kept_as.get(each, each) for each in older]]
+    if state.kind in _DATED:
+        parts.append(state.date)
+    if state.kind in _TOLD_BY_METADATA:
+        parts.append(state.row.get("metadata"))
+    return hashlib.blake2b(repr(parts).encode(errors="replace"), digest_size=16).digest()
 
 
 def visible(state: ItemState, *, tag: str = "") -> ItemState:

@@ -180,7 +180,7 @@ class AccountScan:
             start=self.started,
             mod=max(heads.values(), default=base),
             mailbox=mailbox,
-            mark=mark,
+            mark=Census.uncounted(mark) if seen.passed else mark,
             base=base,
         )
         changed = not (last and _unchanged(last, mark, mailbox)) or bool(found.news)
@@ -204,16 +204,20 @@ class AccountScan:
         failures: list[tuple[ItemId, ItemError]] = []
         keeper = BlobKeeper(self.source, self.writer, counts)
         done = 0
+        seen.passed.update(items)
         for some in _batches(items):
             for item, found in self._read(seen.mailbox, some):
                 if beside and isinstance(found, ItemState) and found.mod > seen.heads[item]:
                     # It has changed since: the scanner is about to write that.
                     continue
+                seen.passed.discard(item)
                 try:
                     state = keeper.keep(seen.mailbox, _require(found))
                 except ItemError as error:
                     if self._still_there(seen.mailbox, item, found):
                         failures.append((item, error))
+                    else:
+                        seen.passed.add(item)
                     continue
                 self._add(seen, state, counts)
             self._commit_if_many(len(some))
@@ -336,6 +340,8 @@ class _Seen:
     heads: Mapping[ItemId, int]
     known: Mapping[ItemId, ItemState]
     since: datetime | None
+    passed: set[ItemId] = field(default_factory=set)
+    """Items of the snapshot that went, or changed once more, before they were read."""
 
 
 def _require(found: ItemState | ItemError) -> ItemState:

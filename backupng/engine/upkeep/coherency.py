@@ -16,7 +16,8 @@ from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.pending import Frontier
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BrokenItem, ReadError
-from backupng.engine.model import AccountId, Digest, to_ms
+from backupng.engine.mailserver.reckoning import Reckoning
+from backupng.engine.model import AccountId, Digest, ItemState, to_ms
 from backupng.engine.upkeep import coherency_metadata as reading
 from backupng.engine.upkeep.coherency_blobs import BlobCheck
 from backupng.engine.upkeep.coherency_findings import Finding, Findings, Flaw
@@ -36,7 +37,7 @@ _TOP: Final = frozenset(
 _UNREAD: Final = (Flaw.READ_ERROR, Flaw.WRONG_TYPE)
 _PAUSE_EVERY: Final = 500
 _ON_ITS_WAY: Final = timedelta(hours=1)
-"""A blob that was touched so lately may be about to be referred to by a writer at work."""
+"""A blob touched so lately may be about to be referred to; a history may have grown since."""
 _NS: Final = 1_000_000
 
 
@@ -62,7 +63,7 @@ class CoherencyCheck:
         with References() as references:
             self._read_metadata(references)
             # Of what lies behind a link or in a folder that cannot be read nothing is known.
-            self._is_blind |= any(self.findings.flaws[each] for each in _UNREAD)
+            self._is_blind |= self._unread > 0
             self._is_blind |= self.findings.is_blind
             BlobCheck(
                 self.path,
@@ -91,8 +92,12 @@ class CoherencyCheck:
         for account in accounts:
             self.tick(self._done, self._total, account)
             frontier = reading.frontier_of(self.path, account)
+            last, unread = reading.last_scan(self.path, account), self._unread
             found = reading.histories_of(self.path, account, self.findings)
-            self._read_all(found, frontier, references)
+            reckoning = None if last is None else Reckoning(last)
+            self._read_all(found, frontier, references, reckoning)
+            if reckoning is not None and self._unread == unread:
+                self._tell_missing(account, reckoning)
             self._read_map(layout.id_mapper(account))
             self.findings.counts["accounts"] += 1
             self._done += 1
@@ -102,13 +107,34 @@ class CoherencyCheck:
             return sorted(self.accounts)
         return reading.accounts_of(self.path, self.findings)
 
+    @property
+    def _unread(self) -> int:
+        """How much there is that nobody can look into."""
+        return sum(self.findings.flaws[each] for each in _UNREAD)
+
+    def _tell_missing(self, account: AccountId, reckoning: Reckoning) -> None:
+        """Tell of what the account's last scan saw and the tree has not any more."""
+        missing = reckoning.missing(reading.last_scan(self.path, account))
+        if missing is not None:
+            folder = layout.items_folder(account)
+            found = Finding(Flaw.MISSING_STATES, folder, str(missing), account, missing.item)
+            self.findings.add(found)
+            # What they named, nobody knows.
+            self.findings.is_blind = True
+
     def _read_all(
-        self, found: Iterable[History], frontier: Frontier | None, references: References
+        self,
+        found: Iterable[History],
+        frontier: Frontier | None,
+        references: References,
+        reckoning: Reckoning | None = None,
     ) -> None:
         for number, history in enumerate(found, 1):
             examined = reading.examine(self.path, history, frontier)
             self._count(history, examined)
             references.add(reading.references_of(history, examined, frontier))
+            if reckoning is not None and history.item:
+                _reckon(reckoning, history, examined)
             if number % _PAUSE_EVERY == 0:
                 self.tick(self._done, self._total, str(history.path.parent))
 
@@ -150,8 +176,8 @@ class CoherencyCheck:
 
     def _claim_late(self, references: References) -> None:
         """Take back what was referred to by lines that came after their history was read."""
-        since_ns, unread = to_ms(self.started) * _NS, Findings()
-        for digest in late_digests(self.path, since_ns, self.tick_quietly, unread):
+        unread = Findings()
+        for digest in late_digests(self.path, self.started, self.tick_quietly, unread):
             references.claim([digest])
         self._is_blind |= unread.total > 0
 
@@ -174,10 +200,24 @@ class CoherencyCheck:
                 self.findings.counts["on_their_way"] += 1
 
 
+def _reckon(reckoning: Reckoning, history: History, examined: Examined) -> None:
+    last = examined.states[-1] if examined.states else None
+    is_whole = not (examined.flaw or examined.is_torn or examined.is_pending)
+    if isinstance(last, ItemState) and is_whole:
+        start_ms = to_ms(last.start)
+        reckoning.add(last.item_id, mod=last.mod, start_ms=start_ms, deleted=last.deleted)
+    else:
+        reckoning.doubt(history.item)
+
+
 def late_digests(
-    path: BackupPath, since_ns: int, pause: Callable[[], None], unread: Findings
+    path: BackupPath, since: datetime, pause: Callable[[], None], unread: Findings
 ) -> Iterable[Digest]:
-    """Yield what histories changed since a moment refer to; those that cannot be read: `unread`."""
+    """Yield what histories changed since a moment refer to; those that cannot be read: `unread`.
+
+    When they were changed the file system tells by a clock of its own, which may lag behind ours.
+    """
+    since_ns = to_ms(since - _ON_ITS_WAY) * _NS
     for account in reading.accounts_of(path, unread):
         pause()
         for history in reading.histories_of(path, account, unread):

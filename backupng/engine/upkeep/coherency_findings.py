@@ -23,6 +23,7 @@ class Flaw(StrEnum):
     """The classes of findings, in the words of the report."""
 
     BROKEN_METADATA = "broken metadata"
+    MISSING_STATES = "missing states"
     MISSING_BLOB = "missing blob"
     WRONG_DIGEST = "wrong digest"
     WRONG_SIZE = "wrong size"

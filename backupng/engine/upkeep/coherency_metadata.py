@@ -27,12 +27,12 @@ from backupng.engine.model import (
     ItemId,
     ItemKind,
     ItemState,
+    MailboxState,
 )
 from backupng.engine.upkeep.coherency_findings import NO_ITEM, Finding, Findings, Flaw
 from backupng.engine.upkeep.coherency_references import Reference
 
 _DIGEST: Final = re.compile(rb"[A-Za-z0-9+,]{43}=")
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OF_ACCOUNT: Final = frozenset({"account", "mailbox", "items"})
 _PARTS_OF_ITEM: Final = 5
 _SEAL: Final = len(" #00000000\n")
@@ -128,11 +128,11 @@ def history_at(file: Place) -> History | None:
 def accounts_of(path: BackupPath, findings: Findings) -> Iterator[AccountId]:
     """Yield the accounts that the tree has a folder of."""
     for name, kind in _entries(path, layout.ACCOUNTS, findings):
-        account = layout.id_of(name)
+        account = layout.account_of(name, is_file=kind is Kind.FILE)
         if account is None or not _is_account(path, layout.ACCOUNTS / name, kind):
             findings.leave(layout.ACCOUNTS / name)
-        elif _is_folder(layout.ACCOUNTS / name, kind, findings, AccountId(account)):
-            yield AccountId(account)
+        elif _is_folder(layout.ACCOUNTS / name, kind, findings, account):
+            yield account
 
 
 def frontier_of(path: BackupPath, account: AccountId | None) -> Frontier:
@@ -141,6 +141,16 @@ def frontier_of(path: BackupPath, account: AccountId | None) -> Frontier:
         return Frontier.of(path, account)
     except OperationError:
         return Frontier(None, None, None)
+
+
+def last_scan(path: BackupPath, account: AccountId) -> MailboxState | None:
+    """Return what the last scan of an account found; None also if that cannot be read."""
+    try:
+        scans = path.mailbox_history(account)
+    except ItemError:
+        # It is told of where it is looked at itself.
+        return None
+    return scans[-1] if scans else None
 
 
 def examine(path: BackupPath, history: History, frontier: Frontier | None = None) -> Examined:
@@ -197,7 +207,7 @@ def _tell_lost(path: BackupPath, account: AccountId, findings: Findings) -> None
 
 def _is_account(path: BackupPath, folder: Place, kind: Kind) -> bool:
     """Say whether a folder is an account's: by its name, or by what lies in it."""
-    if kind is not Kind.FOLDER or _UUID.fullmatch(folder.name):
+    if kind is not Kind.FOLDER or layout.is_uuid(folder.name):
         return True
     try:
         return not _OF_ACCOUNT.isdisjoint(path.tree.names(folder))

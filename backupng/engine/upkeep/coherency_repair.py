@@ -25,7 +25,7 @@ from backupng.engine.backuppath.uncertain import (
 )
 from backupng.engine.backuppath.verifying import Verifier, unpack_twice
 from backupng.engine.errors import BackupPathBroken, BrokenItem, ItemError, ReadError
-from backupng.engine.model import AccountId, Digest, Mailbox, MailboxState, to_ms
+from backupng.engine.model import AccountId, Digest, Mailbox, MailboxState
 from backupng.engine.upkeep import coherency_metadata as reading
 from backupng.engine.upkeep.coherency import late_digests
 from backupng.engine.upkeep.coherency_findings import Finding, Findings, Flaw
@@ -34,12 +34,15 @@ from backupng.engine.upkeep.coherency_metadata import Examined, History
 _ROLE: Final = "repair"
 _LIST: Final = "list"
 _REASON: Final = "a Coherency Check moved damaged parts of its backup into quarantine"
-_NS: Final = 1_000_000
 _PAUSE_EVERY: Final = 100
 MOVED: Final = frozenset(
-    {Flaw.BROKEN_METADATA, Flaw.WRONG_DIGEST, Flaw.WRONG_TYPE, Flaw.ORPHAN, Flaw.MISSING_BLOB}
+    {
+        *(Flaw.BROKEN_METADATA, Flaw.WRONG_DIGEST, Flaw.WRONG_TYPE, Flaw.ORPHAN),
+        *(Flaw.MISSING_BLOB, Flaw.MISSING_STATES),
+    }
 )
-"""What `fixBackup` does something about; of a missing blob only the account is noted."""
+"""What `fixBackup` does something about; of what is missing only the account is noted."""
+_LOSSES: Final = frozenset({Flaw.BROKEN_METADATA, Flaw.WRONG_TYPE, Flaw.MISSING_STATES})
 _PARTS_OF_ACCOUNT: Final = 2
 _NO_MAILBOX: Final = {"id": 0, "group_id": 0}
 
@@ -113,8 +116,8 @@ class Repair:
     def _orphans(self) -> set[Place]:
         found = {each.path for each in self.findings.found if each.flaw is Flaw.ORPHAN}
         if found:
-            since_ns, unread = to_ms(self.started) * _NS, Findings()
-            for digest in late_digests(self.path, since_ns, self.pause, unread):
+            unread = Findings()
+            for digest in late_digests(self.path, self.started, self.pause, unread):
                 found.discard(layout.blob_file(digest))
             if unread.total:
                 # What those refer to, nobody knows.
@@ -216,8 +219,7 @@ class Repair:
         return set(self.differing) | {
             each.account
             for each in self.findings.found
-            if each.account is not None
-            and (each.is_current or each.flaw in (Flaw.BROKEN_METADATA, Flaw.WRONG_TYPE))
+            if each.account is not None and (each.is_current or each.flaw in _LOSSES)
         }
 
     # Doing it

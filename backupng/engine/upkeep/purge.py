@@ -156,27 +156,21 @@ class Purge:
     def look(self) -> Result:
         """Say what a purge would do; changes nothing. Raises what `tick` raises."""
         with Ground(self.path.tree.root) as ground:
-            plan = self._plan(ground)
-        self._foretell(plan)
-        doubt = self.doubt()
-        if doubt:
-            self.result.brakes.insert(0, _of_the_clock(doubt))
+            self._foretell(self._plan(ground, doubt=self.doubt()))
         return self.result
 
     def run(self) -> Result:
         """Purge. Raises OperationError where a brake holds it back, and what `tick` raises."""
-        doubt = self.doubt()
-        if doubt and not self.confirmed:
-            raise _held_back([_of_the_clock(doubt)])
-        root = self.path.tree.root
+        root, doubt = self.path.tree.root, self.doubt()
         with self.path.writer(ROLE) as writer, Remover(root) as remover, remover.alone():
-            remover.require_in_place()
-            if doubt:
-                writer.trust_clock(self._started)
-            plan = self._plan(remover, writer.pulse)
+            plan = self._plan(remover, writer.pulse, doubt=doubt)
             if self.result.brakes and not self.confirmed:
                 raise _held_back(self.result.brakes)
+            if doubt:
+                writer.trust_clock(self._started)
             with removers(root) as several:
+                # All of them have been opened by its name, the path long before.
+                self.path.require_in_place()
                 self._remove_metadata(several, plan)
                 remover.sync()
                 self._put_back(remover, plan)
@@ -192,7 +186,7 @@ class Purge:
 
     # What is to be done
 
-    def _plan(self, ground: Ground, own: Pulse | None = None) -> _Plan:
+    def _plan(self, ground: Ground, own: Pulse | None = None, *, doubt: str | None) -> _Plan:
         settled_ns = to_ms(self._started - SETTLED) * _NS_A_MS
         pulse = ground.oldest_pulse(besides=own)
         # A writer that lives may still owe the states of blobs it has relied on since.
@@ -213,7 +207,7 @@ class Purge:
         result.blobs_still_named = found.still_named
         result.damage, result.flaws = marked.damage, marked.flaws
         result.items_late = marked.late
-        result.brakes = brakes(marked, found, runs_of(self.path.checkpoint()))
+        result.brakes = brakes(marked, found, runs_of(self.path.checkpoint()), doubt=doubt)
         return _Plan(marking, found, before_ns)
 
     def _before(self, days: int | None) -> int | None:
@@ -308,10 +302,6 @@ class Purge:
             self.tick(done, total, phase=phase, counts=self.result.counts())
 
         return tick
-
-
-def _of_the_clock(doubt: str) -> str:
-    return f"{doubt[:1].upper()}{doubt[1:]}"
 
 
 def _held_back(reasons: list[str]) -> OperationError:

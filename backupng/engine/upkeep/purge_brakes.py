@@ -20,12 +20,15 @@ _FEW: Final = 100
 """Up to so many blobs are no growth that anybody has to look at, and few."""
 
 
-def brakes(marked: Marked, found: Survey, runs: Sequence[int]) -> list[str]:
+def brakes(
+    marked: Marked, found: Survey, runs: Sequence[int], *, doubt: str | None = None
+) -> list[str]:
     """Return why a person has to look first, one sentence each; empty if nobody has to.
 
-    `runs` are the numbers of blobs that the last purges removed.
+    `runs` are the numbers of blobs that the last purges removed; `doubt` says why the clock cannot
+    be trusted. All are told at once, for a person confirms them all at once.
     """
-    reasons = []
+    reasons = [f"{doubt[:1].upper()}{doubt[1:]}"] if doubt else []
     few = min(_FEW, found.blobs * LARGEST_SHARE_OF_FEW)
     if found.dead > max(few, found.blobs * LARGEST_SHARE):
         reasons.append(
@@ -42,6 +45,12 @@ def brakes(marked: Marked, found: Survey, runs: Sequence[int]) -> list[str]:
         reasons.append(
             "These accounts are said to have been deleted long ago, but were written down as"
             f" deleted within the retention time: {names}."
+        )
+    if reasons and marked.late:
+        # They are no reason to wait, but who confirms the others has them go, too.
+        reasons.append(
+            "Once it is confirmed, it also removes what is said to have been deleted long ago, but"
+            f" was written down as deleted within the retention time, items: {marked.late}."
         )
     return reasons
 

@@ -16,8 +16,16 @@ from backupng.engine.backuppath.ground import Folder, Ground
 from backupng.engine.backuppath.pending import Frontier, lost_history
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BrokenItem, ItemError, ReadError
-from backupng.engine.model import AccountId, ItemId
-from backupng.engine.upkeep.purge_reading import History, deleted_since, named, read_history
+from backupng.engine.mailserver.reckoning import Reckoning
+from backupng.engine.model import AccountId, ItemId, MailboxState
+from backupng.engine.upkeep.purge_reading import (
+    History,
+    deleted_since,
+    is_unseen,
+    named,
+    read_history,
+    reckon,
+)
 
 _NAMED: Final = 10
 _FIELDS: Final = 5
@@ -147,6 +155,8 @@ class Marking:
     ) -> None:
         self._path, self._ground, self._limits, self._tick = path, ground, limits, tick
         self.marked = Marked()
+        self._reckoning: Reckoning | None = None
+        """Of the account that is read; None if no scan of it is known."""
 
     def run(self) -> Marked:
         """Read. Raises what `tick` raises."""
@@ -176,11 +186,13 @@ class Marking:
             self.marked.blame(BrokenItem(sentence))
 
     def _mark(self, account: AccountId, tick: Callable[[], None]) -> None:
-        mark = AccountMark(account)
+        mark, last = AccountMark(account), self._last_scan(account)
         self.marked.accounts.append(mark)
-        flaws = self.marked.flaws
+        flaws, self._reckoning = self.marked.flaws, None if last is None else Reckoning(last)
         with self._blaming():
             self._account(mark, tick)
+            if self.marked.flaws == flaws and mark.deletion is None:
+                self._look_for_missing(account)
         if self.marked.flaws > flaws and mark.deletion:
             # Somebody has to look at it first.
             self.marked.accounts[-1] = AccountMark(account, examined=mark.examined)
@@ -217,6 +229,8 @@ class Marking:
             history = self._read(folder, name, seed + name)
             if history is None:
                 continue
+            if self._reckoning is not None:
+                reckon(self._reckoning, ItemId(int(name)), history)
             if mark.deletion is None and self._has_expired(folder, name, history):
                 mark.expire(ItemId(int(name)), history.found.mark)
                 self._add(self.marked.dying, folder, name, history)
@@ -272,12 +286,29 @@ class Marking:
             # Its items name all that they need: nothing is in danger.
             self.marked.damage.append(f"{where} is left as it is: {why}.")
 
+    def _last_scan(self, account: AccountId) -> MailboxState | None:
+        try:
+            scans = self._path.mailbox_history(account)
+        except ItemError:
+            # It is blamed where it is read itself.
+            return None
+        return scans[-1] if scans else None
+
+    def _look_for_missing(self, account: AccountId) -> None:
+        """Note what the account's last scan saw and is gone: what it named, nobody knows."""
+        if self._reckoning is None:
+            return
+        missing = self._reckoning.missing(self._last_scan(account))
+        if missing is not None:
+            where = self._ground.root / layout.items_folder(account)
+            self.marked.blame(BrokenItem(f"{where} is not complete: {missing}."))
+
     def _has_expired(self, folder: Folder, name: str, history: History) -> bool:
         before_ms = self._limits.items_before_ms
         if before_ms is None or not self._is_settled(history):
             return False
         found = self._deleted(folder, name, history, before_ms)
-        if found is None:
+        if found is None or (self._reckoning is not None and is_unseen(self._reckoning, history)):
             return False
         is_late = self._is_late(history, found[0], before_ms)
         self.marked.late += is_late

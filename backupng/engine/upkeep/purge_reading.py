@@ -8,6 +8,7 @@ says `histories.digests_of`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,10 +17,14 @@ from backupng.engine.backuppath import histories, metadata, values
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.ground import Folder, Found
 from backupng.engine.errors import BrokenItem
+from backupng.engine.mailserver.reckoning import Reckoning
+from backupng.engine.model import ItemId
 
 _ESCAPED: Final = b"\\u00"
 _DELETED: Final = b'"deleted"'
 _MORE: Final = b'"more"'
+_BEGIN: Final = re.compile(rb'\{"n":[0-9]+,"mod":([0-9]{1,18}),"t":([0-9]{1,15}),')
+"""What a writer of ours begins a state with: change number and time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,42 @@ def named(tree: Tree, history: History) -> set[bytes]:
         for body in history.bodies:
             names |= _in_bulk(tree, body)
     return names
+
+
+def reckon(reckoning: Reckoning, item: ItemId, history: History) -> None:
+    """Add an item's last state to what the account has; one that cannot be read is in doubt."""
+    last = history.bodies[-1] if history.bodies else b""
+    try:
+        mod, start_ms, deleted = _end_of(last)
+    except (BrokenItem, KeyError, ValueError):
+        reckoning.doubt(item)
+        return
+    if history.lines.torn:
+        reckoning.doubt(item)
+    else:
+        reckoning.add(item, mod=mod, start_ms=start_ms, deleted=deleted)
+
+
+def is_unseen(reckoning: Reckoning, history: History) -> bool:
+    """Say whether a history ends with a deletion that no scan has seen yet.
+
+    Raises BrokenItem for a line that no writer can have written.
+    """
+    try:
+        mod, start_ms, _ = _end_of(history.bodies[-1])
+    except (KeyError, ValueError) as error:
+        raise BrokenItem("a state has missing or impossible values") from error
+    return reckoning.is_unseen(mod=mod, start_ms=start_ms)
+
+
+def _end_of(last: bytes) -> tuple[int, int, bool]:
+    """Return change number, time in ms, and whether it is a deletion."""
+    begin = _BEGIN.match(last)
+    if begin and _DELETED not in last:
+        return int(begin[1]), int(begin[2]), False
+    body = values.load_body(last)
+    deleted = values.flag(body.get("deleted", False))
+    return values.integer(body["mod"]), values.integer(body["t"]), deleted
 
 
 def deleted_since(bodies: Iterable[bytes], *, before_ms: int | None) -> tuple[int, Any] | None:

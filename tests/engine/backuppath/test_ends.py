@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,24 @@ def test_after_a_group_that_failed_nothing_is_remembered_of_it(path: BackupPath)
         assert add(writer, 12) == 1
 
     assert mods(path) == [11, 12]
+
+
+def test_after_a_group_that_failed_a_history_that_cannot_be_cut_back_is_read_anew(
+    path: BackupPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(name: str, _args: tuple[Any, ...]) -> None:
+        if name in ("fdatasync", "ftruncate"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with path.writer(SCAN) as writer:
+        add(writer, 11)
+        with watched(failing), pytest.raises(BackupPathUnwritable):
+            add(writer, 12)
+        with reads(monkeypatch) as found:
+            writer.last_state(ACCOUNT, ITEM)
+
+    # What the kernel kept of it, the disk may not have: only a reader would see that.
+    assert len(found) == 1
 
 
 def test_the_folder_of_a_history_is_synced_once_and_again_when_the_file_is_another(

@@ -10,6 +10,7 @@ import pytest
 from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.pending import Frontier, Settled, settled_history
 from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.uncertain import EVERY_ACCOUNT, REASON_SCANNER, make_uncertain
 from backupng.engine.errors import ReadError
 from backupng.engine.model import ItemId, to_ms
 from tests.engine.backuppath.samples import (
@@ -109,6 +110,17 @@ def test_with_a_damaged_checkpoint_nothing_is_left_out(path: BackupPath, name: s
     lose(path, 1)
     (path.tree.root / "checkpoint" / name).write_bytes(b"{}")
     assert settled(path).pending == 0
+
+
+def test_with_a_repaired_checkpoint_of_the_scanner_nothing_is_left_out(path: BackupPath) -> None:
+    write(path, "log:8:1")
+    lose(path, 1)
+    before = settled(path)
+    (path.tree.root / layout.scanner_file(SERVER)).unlink()
+
+    make_uncertain(path, {EVERY_ACCOUNT}, since=NOON, reason=REASON_SCANNER, role=SCAN)
+
+    assert (before.pending, settled(path).pending) == (1, 0)
 
 
 def test_a_state_whose_bulk_is_missing_is_pending_too(path: BackupPath) -> None:

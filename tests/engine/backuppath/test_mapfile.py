@@ -41,8 +41,8 @@ def sealed(place: Place, *bodies: dict[str, object]) -> bytes:
     return data
 
 
-def item_map(tree: Tree) -> ItemMap:
-    return ItemMap(tree, ALICE, server_id=SERVER, source=ALICE)
+def item_map(tree: Tree, mailbox: str | None = "first", *, server: str = SERVER) -> ItemMap:
+    return ItemMap(tree, ALICE, server_id=server, source=ALICE, mailbox=mailbox)
 
 
 def test_what_was_noted_is_there_again_and_the_last_word_counts(tree: Tree) -> None:
@@ -64,9 +64,33 @@ def test_what_was_noted_is_there_again_and_the_last_word_counts(tree: Tree) -> N
 def test_a_map_of_another_server_or_account_says_nothing(tree: Tree) -> None:
     item_map(tree).note({ItemId(300): ItemId(301)}, NOW)
 
-    other = ItemMap(tree, ALICE, server_id="another", source=ALICE)
+    other = item_map(tree, server="another")
 
     assert (dict(other.items), list(IdMap(tree, "another"))) == ({}, [])
+
+
+def test_only_lines_of_the_present_mailbox_count(tree: Tree) -> None:
+    old, new = {ItemId(300): ItemId(301)}, {ItemId(400): ItemId(257)}
+    item_map(tree).note(old, NOW)
+    item_map(tree, "second").note(new, NOW)
+
+    _, listed = mapfile.read_file(tree.root / layout.id_mapper(ALICE))
+
+    assert item_map(tree, "second").items == item_map(tree, None).items == new
+    assert [item_map(tree, name).items for name in ("first", "third")] == [{}, {}]
+    assert [each.items for each in listed] == [new]
+
+
+def test_what_a_mailbox_has_lost_counts_no_more_for_any_source(tree: Tree) -> None:
+    item_map(tree, server="another").note({ItemId(5): ItemId(400)}, NOW)
+    item_map(tree).note({ItemId(old): ItemId(old + 1) for old in (300, 310)}, NOW)
+    above = item_map(tree).above(301)
+
+    item_map(tree).begin_anew({ItemId(300): ItemId(301)}, NOW)
+
+    assert above == [311, 400]
+    assert item_map(tree).items == item_map(tree, None).items == {300: 301}
+    assert (item_map(tree).above(0), item_map(tree, server="another").items) == ([301], {})
 
 
 def test_a_torn_last_line_is_cut_by_who_notes_next(tree: Tree) -> None:
@@ -106,14 +130,23 @@ def test_a_line_that_no_import_wrote_is_refused_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "items",
-    [[], {"0": 1}, {"1": 0}, {"-1": 1}, {"1": True}, {"1": "2"}, {"2147483648": 1}, {"01": 1}],
+    "said",
+    [
+        *[{"items": []}, {"items": {"0": 1}}, {"items": {"1": 0}}, {"items": {"-1": 1}}],
+        *[{"items": {"1": True}}, {"items": {"1": "2"}}, {"items": {"01": 1}}],
+        {"items": {"2147483648": 1}},
+        *[{"mailbox": None}, {"mailbox": ""}, {"mailbox": 7}, {"mailbox": "m" * 128}],
+        {"anew": 1},
+    ],
 )
-def test_an_item_that_cannot_be_is_refused(tree: Tree, items: object) -> None:
+def test_an_item_that_cannot_be_is_refused(tree: Tree, said: dict[str, object]) -> None:
     place = layout.id_mapper(ALICE)
     file = tree.root / place
     file.parent.mkdir(parents=True)
-    file.write_bytes(sealed(place, {"server": SERVER, "account": ALICE, "items": items}))
+    good: dict[str, object] = {"server": SERVER, "account": ALICE, "mailbox": "m", "items": {}}
+    file.write_bytes(sealed(place, good))
+    item_map(tree)
+    file.write_bytes(sealed(place, good | said))
 
     with pytest.raises(BackupPathBroken):
         item_map(tree)

@@ -10,6 +10,8 @@ import pytest
 from backupng.engine.catalog.catalog import Catalog
 from backupng.engine.catalog.reading import AccountReading
 from backupng.engine.errors import BadRequest, OperationError
+from backupng.engine.operations.base import Operation
+from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
 from backupng.engine.operations.get_available_accounts import GetAvailableAccounts
 from backupng.engine.operations.get_backup_info import GetBackupInfo
 from backupng.engine.operations.rebuild_catalog import RebuildCatalog
@@ -86,10 +88,66 @@ def test_of_some_accounts_only_those_are_read(
     assert report.counters["accounts"] == 1
 
 
+@pytest.mark.parametrize("some", [AccountNames(()), AccountNames((ALICE, BOB))])
+def test_an_account_that_is_a_link_is_named_and_the_others_are_read(
+    office: Office, some: AccountNames
+) -> None:
+    bob = office.backup_path / "accounts" / office.account_id(BOB)
+    entry = (bob / "account").read_bytes()
+    bob.rename(office.folder / "elsewhere")
+    items = GetBackupInfo().answer(office)["items"]
+    if not some:
+        bob.symlink_to(office.folder / "elsewhere")
+    else:
+        bob.mkdir()
+        (bob / "account").write_bytes(entry)
+        (bob / "items").symlink_to(office.folder / "elsewhere" / "items")
+
+    report = office.run(RebuildCatalog(accounts=some))
+
+    assert report.counters["read_errors"] == 1
+    assert report.counters["accounts"] == (2 if some else 3)
+    assert 0 < report.counters["items"] <= items
+    (warning,) = report.warnings
+    assert f"{bob}{'/items' if some else ''} cannot be read" in warning
+
+
+def test_a_stray_file_among_the_accounts_is_no_account(office: Office) -> None:
+    before = GetBackupInfo().answer(office)
+    (office.backup_path / "accounts" / "README").write_text("Do not touch\n", encoding="ascii")
+
+    report = office.run(RebuildCatalog())
+
+    assert (report.counters["accounts"], report.warnings) == (3, [])
+    assert len(GetAvailableAccounts().answer(office)["accounts"]) == 3
+    assert GetBackupInfo().answer(office) | {"free_bytes": 0} == before | {"free_bytes": 0}
+
+
 def test_an_account_that_is_not_in_the_backup_is_refused(office: Office) -> None:
     with pytest.raises(BadRequest) as refused:
         office.run(RebuildCatalog(accounts=AccountNames(("nobody@example.com",))))
     assert refused.value.code == "no_such_account"
+
+
+@pytest.mark.parametrize("command", ["check", "check of some", "rebuild"])
+def test_what_other_hands_did_is_known_after_a_check_or_a_rebuild(
+    office: Office, command: str
+) -> None:
+    some = AccountNames((ALICE,)) if "some" in command else AccountNames(())
+    operation: Operation = DoCoherencyCheck(backup_path=office.backup_path, accounts=some)
+    if command == "rebuild":
+        operation = RebuildCatalog()
+    account = office.account_id(ALICE)
+    file = max((office.backup_path / "accounts" / account / "items").glob("*/*"), key=_number)
+    before = GetBackupInfo().answer(office)["items"]
+
+    file.rename(office.folder / "away")
+    office.run(operation)
+    without = GetBackupInfo().answer(office)["items"]
+    (office.folder / "away").rename(file)
+    office.run(operation)
+
+    assert (without, GetBackupInfo().answer(office)["items"]) == (before - 1, before)
 
 
 def test_a_folder_that_cannot_be_written_is_told(office: Office) -> None:

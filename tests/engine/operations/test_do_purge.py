@@ -180,7 +180,38 @@ def test_a_wrong_clock_is_to_be_set_before_anything_is_confirmed(ctx: Nobody) ->
     shown = f"{ctx.now.astimezone(ZoneInfo('Europe/Rome')):%d/%m/%Y %H:%M:%S %Z}"
     assert f"The clock shows {shown}, 3999 days more" in str(held.value)
     assert held.value.hint.startswith("Set the clock of this host first")
-    assert "doFixOrphans dryrun false confirm true" in held.value.hint
+    assert "doFixOrphans dryrun true. If that" in held.value.hint
+    assert held.value.hint.endswith("doFixOrphans dryrun false confirm true")
+    warnings = perform(ctx, "doFixOrphans", dryrun="true").warnings
+    assert warnings[-1] == "Set the clock of this host first, then run it again."
+
+
+def test_of_a_wrong_clock_too_everything_is_told_that_confirm_stands_for(ctx: Nobody) -> None:
+    with ctx.path.writer(SCAN) as writer:
+        writer.set_checkpoint({"at": to_ms(ctx.now)})
+    ctx.now += 4000 * DAY
+
+    with pytest.raises(OperationError) as held:
+        perform(ctx, "doPurge")
+    counted = ctx.counts["items_examined"]
+    looked = perform(ctx, "doPurge", dryrun="true").warnings
+
+    assert "3999 days more" in str(held.value)
+    assert str(held.value).endswith("It would remove 1 of 2 blobs, more than 10% of them.")
+    assert (
+        looked[1] == "It waits for a person. It would remove 1 of 2 blobs, more than 10% of them."
+    )
+    assert (counted, items(ctx.path)) == (2, [257, 258])
+
+
+def test_the_clock_that_a_person_has_confirmed_is_doubted_no_more(ctx: Nobody) -> None:
+    with ctx.path.writer(SCAN) as writer:
+        writer.set_checkpoint({"at": to_ms(ctx.now)})
+    ctx.now += 4000 * DAY
+
+    perform(ctx, "doPurge", confirm="true")
+
+    assert perform(ctx, "doPurge").warnings == []
 
 
 def test_a_folder_that_was_named_is_refused_in_words_about_it(ctx: Nobody, folder: Path) -> None:
@@ -222,7 +253,9 @@ def test_damage_is_a_warning_that_names_the_file(ctx: Nobody) -> None:
     report = perform(ctx, "doPurge", confirm="true")
 
     (warning,) = report.warnings
-    assert warning.startswith("No blob was removed: 1 file cannot be read, or is damaged.")
+    assert warning.startswith(
+        "No blob was removed: 1 file cannot be read, or is damaged or not complete."
+    )
     assert str(broken) in warning
 
 

@@ -77,6 +77,7 @@ def test_domains_decide_and_listed_accounts_come_in_their_order(path: BackupPath
     assert (names(one.domains), names(one.accounts)) == (["a.org"], ["x@a.org", "y@a.org"])
     assert names(one.lists) == ["all@a.org"]
     assert (names(listed.domains), names(listed.accounts)) == (["a.org"], ["y@a.org", "x@a.org"])
+    assert names(listed.lists) == ["all@a.org"]
     with pytest.raises(BadRequest, match=r"x@b\.org lies outside"):
         choose(path, domains=("a.org",), accounts=("x@b.org",))
 
@@ -89,8 +90,37 @@ def test_of_several_accounts_of_one_name_the_living_one_comes(path: BackupPath) 
     chosen = choose(path, with_deleted=True)
 
     assert [each.entry_id for each in chosen.accounts] == [living]
-    assert all(living in each.why for each in chosen.lost[-1:])
     assert len(chosen.lost) == 2
+    assert all(living in each.why for each in chosen.lost)
+    assert all(f"doRestoreOnNewAccount {each.entry_id} " in each.why for each in chosen.lost)
+
+
+def test_a_deleted_account_that_is_named_is_refused_and_a_listed_one_left_out(
+    path: BackupPath,
+) -> None:
+    put(path, EntryKind.ACCOUNT, "gone@a.org", deleted_at=1)
+    put(path, EntryKind.ACCOUNT, "x@a.org")
+
+    with pytest.raises(BadRequest) as refused:
+        choose(path, accounts=("gone@a.org",))
+    listed = choose(path, listed=("gone@a.org", "x@a.org"))
+
+    assert "filter_deleted false" in refused.value.hint
+    assert (names(listed.accounts), listed.left_out.total()) == (["x@a.org"], 1)
+
+
+def test_a_bare_name_means_the_account_of_the_default_domain(path: BackupPath) -> None:
+    for domain in ("a.org", "b.org"):
+        put(path, EntryKind.ACCOUNT, f"x@{domain}")
+    put(path, EntryKind.ACCOUNT, "y@b.org")
+    with pytest.raises(BadRequest) as refused:
+        choose(path, accounts=("x",))
+    put(path, EntryKind.CONFIG, "config", zimbraDefaultDomainName="a.org")
+
+    chosen = choose(path, accounts=("x", "y"))
+
+    assert refused.value.code == "ambiguous_account"
+    assert names(chosen.accounts) == ["x@a.org", "y@b.org"]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from backupng.engine.errors import (
     NoRoom,
     ServerFault,
 )
+from backupng.engine.mailserver.sandbox import arrivals
+from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.mailserver.zimbra.codes import three_bytes
-from backupng.engine.model import ItemKind
+from backupng.engine.model import ItemKind, to_ms
 from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.commandline import comparable
 from tests.engine.restore.injecting import EVENT, Hostile, Killed, Map, inject, mortal
@@ -185,6 +187,18 @@ def test_a_line_that_delivery_refuses_is_foreseen_where_that_rule_holds(mail: Of
     assert (taken.unrestored, taken.long_lines) == ([], 1)
 
 
+def test_a_comment_is_left_out_with_a_document_that_is_too_large(mail: Office) -> None:
+    document = mail.client.save_document(ALICE, b"x" * 20_000, name="big")
+    account = mail.sandbox.account(ALICE)
+    with MailboxSeries(mail.sandbox, account, lambda: to_ms(mail.now)).change() as change:
+        arrivals.add_comment(change, "Fine", document=document, creator_id=account.entry_id)
+    mail.scan()
+
+    injection = inject(mail, ALICE, BOB, largest_bytes=1000)
+
+    assert (injection.unrestored, len(injection.too_large)) == ([], 2)
+
+
 def test_what_is_too_large_is_skipped_and_counted(mail: Office) -> None:
     mail.client.deliver(ALICE, message("Big", body="x" * 20_000), folder="/Inbox")
     mail.client.deliver(ALICE, message("Small"), folder="/Inbox")
@@ -192,7 +206,7 @@ def test_what_is_too_large_is_skipped_and_counted(mail: Office) -> None:
 
     injection = inject(mail, ALICE, BOB, largest_bytes=1000)
 
-    assert (injection.restored, injection.skipped, injection.too_large) == (1, 1, 1)
+    assert (injection.restored, injection.skipped, len(injection.too_large)) == (1, 1, 1)
 
 
 def test_folders_and_documents_of_any_name_come_whole(mail: Office) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from backupng.engine.errors import BackupError
+from backupng.engine.mailserver.sandbox import arrivals
+from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.mailserver.zimbra.grants import target_of
 from backupng.engine.mailserver.zimbra.metadata import decode_column
-from backupng.engine.model import ItemKind, ItemState
+from backupng.engine.model import ItemKind, ItemState, to_ms
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.do_item_restore import DoItemRestore
 from backupng.engine.operations.words import AccountNameOrId, ItemIds
@@ -227,3 +229,112 @@ def test_a_deleted_mountpoint_comes_back_beside_another_of_its_name(mail: Office
     targets = [target_of(each) for each in mounted_in(mail, ALICE)]
     assert len(targets) == 2
     assert target_of(before) in targets
+
+
+def folders_of(mail: Office, subject: str) -> list[str]:
+    found = mail.client.list(ALICE)["items"]
+    return sorted(each["folder"] for each in found if each["subject"] == subject)
+
+
+def test_what_came_back_elsewhere_is_not_in_the_folder_that_is_asked_for(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Mail"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    mail.scan()
+
+    for folder in ("/A", "/B", ""):
+        report = item_restore(mail, item, restore_folder=folder)
+        mail.scan()
+        again = item_restore(mail, item, restore_folder=folder)
+
+        assert (report.counters["restored"], again.counters["restored"]) == (1, 0)
+    assert folders_of(mail, "Mail") == ["/A", "/B", "/Inbox"]
+
+
+@pytest.mark.parametrize("kind", [ItemKind.MESSAGE, ItemKind.APPOINTMENT])
+def test_copies_of_what_lives_go_into_several_folders_once_each(
+    mail: Office, kind: ItemKind
+) -> None:
+    if kind is ItemKind.MESSAGE:
+        item = mail.client.deliver(ALICE, message("Lunch"), folder="/Inbox")
+    else:
+        item = mail.client.add_calendar_item(ALICE, EVENT, kind=kind)
+    mail.scan()
+
+    for folder in ("/A", "/B"):
+        report = item_restore(mail, item, restore_folder=folder)
+        mail.scan()
+        again = item_restore(mail, item, restore_folder=folder)
+
+        assert (report.counters["restored"], again.counters["restored"]) == (1, 0)
+    assert folders_of(mail, "Lunch")[:2] == ["/A", "/B"]
+    assert len(folders_of(mail, "Lunch")) == 3
+
+
+def test_a_slash_is_the_top_of_the_mailbox(mail: Office) -> None:
+    folder = mail.client.create_folder(ALICE, "/Inbox/Deep")
+    mail.scan()
+    mail.client.delete(ALICE, folder)
+    mail.scan()
+
+    report = item_restore(mail, folder, restore_folder="//")
+
+    found = [i["folder"] for i in mail.client.list(ALICE)["items"] if i["name"] == "Deep"]
+    assert found == ["/"]
+    assert report.counters["restored"] == 1
+
+
+@pytest.mark.parametrize(
+    "folder", ['/In:box/"q"', "/Inbox/../x", "/a/./b", "/ /x", "/" + "x" * 256]
+)
+def test_a_folder_that_no_mailbox_can_have_is_refused_before_the_start(
+    office_of_module: Office, folder: str
+) -> None:
+    operation = DoItemRestore(
+        account_name=AccountNameOrId(ALICE), item_id=ItemIds((2,)), restore_folder=folder
+    )
+
+    with pytest.raises(BackupError) as refused:
+        operation.check(office_of_module)
+
+    assert (refused.value.code, refused.value.details["parameter"]) == (
+        "bad_value",
+        "restore_folder",
+    )
+
+
+def test_the_same_words_on_another_document_are_not_the_comment_that_is_gone(mail: Office) -> None:
+    first, second = (mail.client.save_document(ALICE, b"x", name=each) for each in ("a", "b"))
+    comments = [comment(mail, first)]
+    mail.scan()
+    mail.client.delete(ALICE, comments[0])
+    mail.scan()
+    mail.later(minutes=1)
+    comments.append(comment(mail, second))
+    mail.scan()
+
+    report = item_restore(mail, comments[0])
+    again = item_restore(mail, comments[0])
+
+    assert (report.counters["restored"], again.counters["restored"]) == (1, 0)
+
+
+def comment(mail: Office, document: int) -> int:
+    account = mail.sandbox.account(ALICE)
+    with MailboxSeries(mail.sandbox, account, lambda: to_ms(mail.now)).change() as change:
+        return arrivals.add_comment(change, "Fine", document=document, creator_id=account.entry_id)
+
+
+def test_what_is_there_keeps_the_look_that_its_owner_gave_it(mail: Office) -> None:
+    item = mail.client.save_document(ALICE, b"x", name="plan.txt")
+    mail.client.flag(ALICE, item, ["+flagged"])
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    mail.scan()
+    new = item_restore(mail, item).counters["new_id"]
+    mail.client.flag(ALICE, new, ["-flagged"])
+
+    again = item_restore(mail, item)
+
+    assert (again.counters["restored"], again.counters["skipped"]) == (0, 1)
+    assert {i["flags"] for i in mail.client.list(ALICE)["items"] if i["id"] == new} == {""}

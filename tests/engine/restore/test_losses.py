@@ -137,3 +137,19 @@ def test_what_differs_after_writing_is_unrestored(mail: Office) -> None:
 
     assert report.unrestored == {ALICE: [(item, "differs after writing")]}
     assert_balanced(report)
+
+
+def test_a_history_that_is_gone_since_the_last_scan_is_unrestored(mail: Office) -> None:
+    lost = mail.client.deliver(ALICE, message("Lost"), folder="/Inbox")
+    mail.client.deliver(ALICE, message("Good"), folder="/Inbox")
+    mail.scan()
+    (file,) = mail.backup_path.glob(f"accounts/{mail.account_id(ALICE)}/items/*/{lost}")
+    file.unlink()
+
+    report = restore(mail)
+
+    assert report.unrestored == {ALICE: [(lost, "broken item")]}
+    assert f"the history of 1 item (item {lost}) that the last scan saw is missing" in " ".join(
+        mail.log_lines
+    )
+    assert_balanced(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -130,6 +131,22 @@ def test_deleted_items_come_along_into_a_folder_of_their_own(mail: Office) -> No
     assert found == {"There": "/Inbox", "Late": "/undelete_02_03_26/Inbox"}
     assert report.counters["restored"] == 2
     assert_balanced(report)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [({}, "bad_value"), ({"undelete": True}, "date_in_future")],
+)
+def test_a_start_of_the_deletions_that_would_mean_nothing_is_refused(
+    mail: Office, words: Any, code: str
+) -> None:
+    mail.scan()
+    start = at(mail.now - timedelta(hours=1) if not words else mail.now + timedelta(days=9))
+
+    with pytest.raises(BackupError) as refused:
+        restore(mail, undelete_start_date=start, **words)
+
+    assert refused.value.code == code
 
 
 def test_another_backup_path_can_be_restored_from(mail: Office) -> None:

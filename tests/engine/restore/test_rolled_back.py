@@ -10,13 +10,23 @@ import pytest
 
 from backupng.engine.mailserver.port import Grant
 from backupng.engine.mailserver.zimbra.grants import Grantee, target_of
-from backupng.engine.model import ItemId
+from backupng.engine.model import ItemId, ItemKind, ItemState
 from backupng.engine.operations.do_check_shares import DoCheckShares
 from backupng.engine.operations.do_external_restore import ExternalRestore
 from backupng.engine.operations.do_undelete import DoUndelete
 from backupng.engine.operations.words import FIRST, LAST, AccountName
 from tests.cast import ALICE, BOB, DAVE, Office, message, office
-from tests.engine.restore.migrating import account, fill, mount, mounted_in, seen
+from tests.engine.restore.migrating import (
+    account,
+    bring,
+    empty_office,
+    fill,
+    mount,
+    mounted_in,
+    seen,
+)
+
+CARD = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:%s\r\nEND:VCARD"
 
 
 @pytest.fixture
@@ -28,12 +38,25 @@ def mail(tmp_path: Path) -> Iterator[Office]:
         yield made
 
 
+@pytest.fixture
+def to(tmp_path: Path) -> Iterator[Office]:
+    with empty_office(tmp_path) as found:
+        yield found
+
+
 def roll_back(mail: Office, snapshot: Path) -> None:
     """Set the server back; its Backup Path stays as it is."""
     mail.sandbox.close()
     shutil.rmtree(mail.sandbox.folder)
     shutil.copytree(snapshot, mail.sandbox.folder)
     mail.sandbox = type(mail.sandbox).open(mail.sandbox.folder)
+
+
+def contacts(mail: Office) -> list[ItemState]:
+    """Return alice's contacts."""
+    mailbox = mail.source.mailbox(mail.account_id(ALICE))
+    found = mail.source.states(mailbox, mail.source.heads(mailbox))
+    return [state for _, state in found if state.kind is ItemKind.CONTACT]
 
 
 def test_after_a_rollback_only_what_is_missing_comes_from_its_own_later_path(
@@ -104,3 +127,111 @@ def test_after_a_smartscan_the_restore_brings_nothing_and_undelete_does(
 
     assert (report.counters["restored"], undeleted.counters["restored"]) == (0, 1)
     assert len(seen(mail, ALICE)) == len(before)
+
+
+def test_a_second_rollback_is_mended_as_the_first_one_was(mail: Office, tmp_path: Path) -> None:
+    kept = mail.client.deliver(ALICE, message("kept"), folder="/Inbox")
+    shutil.copytree(mail.sandbox.folder, tmp_path / "snapshot")
+    for subject in ("four", "five"):
+        mail.client.deliver(ALICE, message(subject), folder="/Inbox")
+    mail.client.move(ALICE, kept, "/Trash")
+    mail.scan()
+    before = seen(mail, ALICE)
+    shutil.copytree(mail.backup_path, tmp_path / "untampered")
+    again = ExternalRestore(source_path=tmp_path / "untampered", force_as_external_restore=True)
+
+    counts = []
+    for _ in range(2):
+        roll_back(mail, tmp_path / "snapshot")
+        counts.append(mail.run(again).counters)
+
+    assert [each["restored"] for each in counts] == [2, 2]
+    assert "deleted_there" not in counts[1]
+    assert len(seen(mail, ALICE)) == len(before)
+
+
+def test_an_id_given_out_again_after_a_rollback_hides_nothing(mail: Office, tmp_path: Path) -> None:
+    shutil.copytree(mail.sandbox.folder, tmp_path / "snapshot")
+    old = [
+        mail.client.create_folder(ALICE, "/ProjectX"),
+        mail.client.add_contact(ALICE, CARD % b"Alice"),
+    ]
+    mail.client.deliver(ALICE, message("Plan"), folder="/ProjectX")
+    mail.scan()
+    shutil.copytree(mail.backup_path, tmp_path / "untampered")
+    roll_back(mail, tmp_path / "snapshot")
+    mail.later(hours=1)
+    new = [
+        mail.client.create_folder(ALICE, "/Welcome"),
+        mail.client.add_contact(ALICE, CARD % b"Bob"),
+    ]
+
+    report = mail.run(
+        ExternalRestore(source_path=tmp_path / "untampered", force_as_external_restore=True)
+    )
+
+    listed = mail.client.list(ALICE)["items"]
+    assert new == old
+    assert report.counters["restored"] == 3
+    assert {each["name"] for each in listed} >= {"ProjectX", "Welcome"}
+    assert [each["folder"] for each in listed if each["subject"] == "Plan"] == ["/ProjectX"]
+    names = {state.fields["fullName"] for state in contacts(mail)}
+    assert names == {"Alice", "Bob"}
+
+
+def test_of_two_twins_the_one_that_is_lost_comes_back(mail: Office, tmp_path: Path) -> None:
+    mail.client.deliver(ALICE, message("twin"), folder="/Inbox")
+    shutil.copytree(mail.sandbox.folder, tmp_path / "snapshot")
+    mail.client.deliver(ALICE, message("twin"), folder="/Inbox")
+    mail.scan()
+    before = seen(mail, ALICE)
+    shutil.copytree(mail.backup_path, tmp_path / "untampered")
+    roll_back(mail, tmp_path / "snapshot")
+
+    mail.run(ExternalRestore(source_path=tmp_path / "untampered", force_as_external_restore=True))
+
+    assert seen(mail, ALICE) == before
+
+
+def subjects(mail: Office) -> list[str]:
+    """Return the subjects of alice's mail."""
+    return sorted(each["subject"] for each in mail.client.list(ALICE)["items"] if each["subject"])
+
+
+def test_an_account_deleted_here_and_imported_again_is_filled_again(
+    mail: Office, to: Office
+) -> None:
+    date = mail.now
+    mail.client.deliver(ALICE, message("three"), folder="/Inbox")
+    mail.scan()
+    bring(mail, to)
+    to.client.delete_account(ALICE)
+    bring(mail, to, provisioning_only=True)
+    to.now = date
+    for subject in ("two", *("new here",) * 8):
+        to.client.deliver(ALICE, message(subject), folder="/Inbox")
+
+    report = bring(mail, to)
+    again = bring(mail, to)
+
+    assert subjects(to) == sorted([*["new here"] * 8, "one", "three", "two", "two"])
+    assert "deleted_there" not in report.counters
+    assert again.counters["restored"] == 0
+
+
+def test_a_destination_that_was_set_back_is_filled_again(
+    mail: Office, to: Office, tmp_path: Path
+) -> None:
+    bring(mail, to, provisioning_only=True)
+    shutil.copytree(to.sandbox.folder, tmp_path / "snapshot")
+    bring(mail, to)
+    roll_back(to, tmp_path / "snapshot")
+    for _ in range(2):
+        to.client.deliver(ALICE, message("new here"), folder="/Inbox")
+
+    bring(mail, to)
+    again = bring(mail, to)
+
+    assert subjects(to) == ["new here", "new here", "one", "two"]
+    assert {each["folder"] for each in to.client.list(ALICE)["items"]} >= {"/Inbox/Invoices"}
+    assert again.counters["restored"] == 0

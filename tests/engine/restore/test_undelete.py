@@ -11,11 +11,12 @@ from backupng.engine.errors import BackupError
 from backupng.engine.mailserver.sandbox import edits
 from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.mailserver.zimbra.grants import target_of
-from backupng.engine.model import to_ms
+from backupng.engine.model import ItemKind, to_ms
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.do_undelete import DoUndelete
 from backupng.engine.operations.words import FIRST, LAST, AccountName, Moment
 from tests.cast import ALICE, BOB, DAVE, Office, message
+from tests.engine.restore.injecting import EVENT
 from tests.engine.restore.migrating import mount, mounted_in
 from tests.engine.restore.restoring import assert_balanced, at, subjects
 
@@ -272,3 +273,70 @@ def test_a_word_that_begins_no_period_is_refused_by_the_name_of_its_parameter(
 
     assert "start_date: 'last'" in str(refused.value)
     assert refused.value.hint.startswith("Expected: ")
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_what_came_back_and_is_deleted_again_comes_once(mail: Office, *, original: bool) -> None:
+    for each in ("one", "two"):
+        mail.client.deliver(ALICE, message(each), folder="/Inbox")
+    mail.client.add_calendar_item(ALICE, EVENT, kind=ItemKind.APPOINTMENT)
+    mail.client.save_document(ALICE, b"x", name="plan.txt")
+    mail.scan()
+    for _ in range(3):
+        delete_all(mail)
+        mail.scan()
+
+        report = undelete(mail, target_original_folder=original)
+        mail.scan()
+        again = undelete(mail, target_original_folder=original)
+
+        assert report.counters["restored"] == 4
+        assert again.counters["restored"] == 0
+        found = [i for i in mail.client.list(ALICE)["items"] if i["type"] in KINDS]
+        top = "" if original else found[0]["folder"].rpartition("/")[0]
+        assert sorted(i["folder"] for i in found) == [
+            f"{top}/{each}" for each in ("Briefcase", "Calendar", "Inbox", "Inbox")
+        ]
+        assert top.count("undelete") == (not original)
+        assert_balanced(report)
+
+
+KINDS = {"message", "appointment", "document"}
+
+
+def delete_all(mail: Office) -> None:
+    """Delete every item, and with it the folder in which an Undelete has put it."""
+    for item in mail.client.list(ALICE)["items"]:
+        if item["type"] in KINDS:
+            mail.client.delete(ALICE, item["id"])
+    for item in mail.client.list(ALICE)["items"]:
+        if item["type"] == "folder" and item["folder"] == "/" and item["name"].startswith("undel"):
+            mail.client.delete(ALICE, item["id"])
+
+
+def test_the_same_in_two_folders_comes_back_in_both(mail: Office) -> None:
+    mail.client.create_folder(ALICE, "/Work")
+    for folder in ("/Inbox", "/Work"):
+        item = mail.client.deliver(ALICE, message("Mail"), folder=folder)
+        mail.scan()
+        mail.client.delete(ALICE, item)
+    mail.scan()
+
+    undelete(mail, target_original_folder=True)
+
+    found = mail.client.list(ALICE)["items"]
+    assert {i["folder"] for i in found if i["subject"] == "Mail"} == {"/Inbox", "/Work"}
+
+
+def test_a_name_of_deleted_accounts_alone_says_how_their_content_comes_back(mail: Office) -> None:
+    for _ in range(2):
+        mail.client.create_account("twice@example.com")
+        mail.scan()
+        mail.client.delete_account("twice@example.com")
+        mail.scan()
+
+    with pytest.raises(BackupError) as refused:
+        undelete(mail, account="twice@example.com")
+
+    assert refused.value.code == "ambiguous_account"
+    assert "doRestoreOnNewAccount" in refused.value.hint

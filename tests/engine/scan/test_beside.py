@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backupng.engine.backuppath.store import Writer
 from backupng.engine.model import ItemId, to_ms
+from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
 from backupng.engine.redolog.events import Position
 from backupng.engine.redolog.files import LogEnd, end_of
 from backupng.engine.redolog.header import LATEST, SIZE, FileHeader
@@ -232,6 +232,23 @@ def test_what_changes_after_the_snapshot_is_left_to_the_scanner(mail: Office) ->
     assert mail.history(ALICE, item) == ()
 
 
+def test_what_goes_after_the_snapshot_is_not_taken_for_lost_by_a_check(mail: Office) -> None:
+    mail.scan()
+    item = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
+    with running_scanner(mail) as scanner:
+        scanner.says(behind=1)
+
+        def catch_up() -> None:
+            if mail.source.living(mail.source.mailbox(mail.account_id(ALICE)), [item]):
+                mail.client.delete(ALICE, item)
+            scanner.says()
+
+        scan(mail, waiting=catch_up)
+
+    assert mail.history(ALICE, item) == ()
+    assert not mail.run(DoCoherencyCheck(backup_path=mail.backup_path)).losses
+
+
 def test_a_scanner_that_does_not_move_is_not_waited_for_twice(mail: Office) -> None:
     mail.scan()
     item = mail.client.deliver(ALICE, message("New"), folder="/Inbox")
@@ -333,57 +350,3 @@ def test_an_uncertain_account_is_compared_until_a_scan_has_settled_it(
     assert uncertain(mail.path, account) is None
     scans = [len(mail.path.mailbox_history(mail.account_id(each))) for each in (ALICE, BOB)]
     assert scans == ([2, 1] if whom == "one" else [2, 2])
-
-
-def test_a_folder_in_the_place_of_a_blob_costs_its_item_alone(mail: Office) -> None:
-    item = mail.client.deliver(BOB, message("Kept"), folder="/Inbox")
-    mail.scan()
-    (state,) = mail.history(BOB, item)
-    file = mail.path.find_blob(state.digest)
-    assert file is not None
-    file.path.unlink()
-    file.path.mkdir()
-    other = mail.client.deliver(BOB, message("Other"), folder="/Inbox")
-
-    outcome = scan(mail, BOB, deep=True)
-
-    ((failed, error),) = outcome.result.failures
-    assert (failed, "a folder lies in the place" in str(error)) == (item, True)
-    assert mail.history(BOB, other)
-
-
-def test_a_deep_scan_keeps_a_damaged_blob_anew(mail: Office) -> None:
-    item = mail.client.deliver(BOB, message("Kept"), folder="/Inbox")
-    again = mail.client.deliver(BOB, message("Kept"), folder="/Inbox")
-    mail.scan()
-    (state,) = mail.history(BOB, item)
-    file = mail.path.find_blob(state.digest)
-    assert file is not None
-    whole = file.path.read_bytes()
-    file.path.write_bytes(whole.replace(whole[-9:], b"something"))
-
-    ordinary = scan(mail, BOB)
-    outcome = scan(mail, BOB, deep=True)
-    third = scan(mail, BOB, deep=True)
-
-    assert b"".join(mail.path.blob(state.digest)) == message("Kept")
-    written = [each.counts.blobs_new for each in (ordinary, outcome, third)]
-    assert (written, outcome.result.failures) == ([0, 1, 0], [])
-    assert [len(mail.history(BOB, each)) for each in (item, again)] == [1, 1]
-
-
-def test_a_deep_scan_reads_a_lost_blob_again(mail: Office) -> None:
-    item = mail.client.deliver(BOB, message("Kept"), folder="/Inbox")
-    mail.scan()
-    (state,) = mail.history(BOB, item)
-    file = mail.path.find_blob(state.digest)
-    assert file is not None
-    Path(file.path).unlink()
-
-    ordinary = scan(mail, BOB)
-    outcome = scan(mail, BOB, deep=True)
-
-    assert b"".join(mail.path.blob(state.digest)) == message("Kept")
-    assert (ordinary.counts.blobs_new, outcome.counts.blobs_new) == (0, 1)
-    assert outcome.counts.items_updated == 0
-    assert len(mail.history(BOB, item)) == 1

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from backupng.engine.backuppath import layout
@@ -64,10 +64,14 @@ def told(findings: Findings) -> Told:
 
 
 def repair(
-    path: BackupPath, findings: Findings, *, flaws: frozenset[Flaw] = MOVED
+    path: BackupPath,
+    findings: Findings,
+    *,
+    flaws: frozenset[Flaw] = MOVED,
+    started: datetime = NOON,
 ) -> list[tuple[str, str]]:
     """Move what was found; return from where to where."""
-    made = Repair(path, findings, NOON, name="check", pause=lambda: None, flaws=flaws)
+    made = Repair(path, findings, started, name="check", pause=lambda: None, flaws=flaws)
     with path.repairing():
         made.run()
     return [(str(source), str(target)) for source, target in made.moved]

@@ -60,6 +60,22 @@ def test_damage_anywhere_keeps_every_blob_and_is_named(path: BackupPath) -> None
     assert result.damage == [f"{broken} is damaged: line 1 fails its checksum."]
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_link_among_the_accounts_keeps_every_blob_and_a_stray_file_none(
+    path: BackupPath,
+    is_link: bool,  # noqa: FBT001 - of a table
+) -> None:
+    digest = keep(path, PLAIN[0])
+    delete(path)
+    age(path.tree.root)
+    stray = path.tree.root / "accounts" / "README"
+    stray.symlink_to(path.tree.root) if is_link else stray.write_bytes(b"Do not touch")
+
+    result = run(path)
+
+    assert (result.items_purged, has(path, digest), result.flaws) == (1, is_link, int(is_link))
+
+
 def test_a_bulk_that_cannot_be_read_is_damage(path: BackupPath) -> None:
     digest = keep(path, PLAIN[0], 257)
     delete(path, 257)
@@ -73,6 +89,24 @@ def test_a_bulk_that_cannot_be_read_is_damage(path: BackupPath) -> None:
     result = run(path)
 
     assert (has(path, digest), result.flaws) == (True, 1)
+
+
+def test_an_account_that_is_due_and_damaged_stays_until_somebody_has_looked_at_it(
+    path: BackupPath,
+) -> None:
+    keep(path, PLAIN[0], 257)
+    keep(path, PLAIN[1], 258)
+    with path.writer(SCAN) as writer:
+        writer.add_entry(replace(entry(), start=LONG_AGO, deleted=True))
+        writer.commit()
+    broken = item_file(path, 258)
+    broken.write_bytes(broken.read_bytes().replace(b"Ordine", b"ordine"))
+    age(path.tree.root)
+
+    result = run(path)
+
+    assert (result.accounts, result.items_purged, result.flaws) == ({}, 0, 1)
+    assert (path.accounts(), items(path)) == ([ACCOUNT], [257, 258])
 
 
 # --- the trash
@@ -96,10 +130,13 @@ def test_what_is_named_after_all_is_put_back_from_the_trash(path: BackupPath) ->
     trash = path.tree.root / ".trash" / str(to_ms(LONG_AGO)) / "items"
     trash.mkdir(parents=True)
     blob_file(path, digest).rename(trash / digest)
+    age(path.tree.root)
 
     result = run(path)
 
     assert (has(path, digest), trashed(path), result.blobs_put_back) == (True, [], 1)
+    # It is as young as what was saved just now.
+    assert blob_file(path, digest).stat().st_mtime > (LONG_AGO + DAY).timestamp()
 
 
 def test_a_writer_takes_what_it_names_out_of_the_trash(path: BackupPath) -> None:
@@ -171,6 +208,9 @@ def test_an_item_written_down_as_deleted_just_now_stays_until_a_person_has_looke
 
     late = run(path, confirmed=False)
     assert (late.items_purged, late.items_late, has(path, digest)) == (0, 1, True)
+
+    doubt = partial(str, "the clock shows 2036.")
+    assert purge(path, confirmed=False, doubt=doubt).look().brakes[1].endswith("items: 1.")
 
     # Retention counts from then on; a person need not wait for that.
     assert purge(path, after=68 * DAY + timedelta(seconds=1), confirmed=False).look().items_purged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from backupng.engine.backuppath import ground, layout, metadata, sharing
+from backupng.engine.backuppath.removal import Remover
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import OperationError
+from backupng.engine.errors import NotABackupPath, OperationError
 from backupng.engine.model import Digest, EntryKind, ItemId
 from tests.engine.backuppath.calls import Ledger, inode, watched
 from tests.engine.backuppath.samples import (
@@ -168,6 +170,37 @@ def test_a_blob_is_moved_while_nobody_else_can_look_at_it(path: BackupPath) -> N
         run(path)
 
     assert found == [False]
+
+
+def test_an_account_that_is_moved_away_while_its_lock_is_waited_for_is_seen_to_be_gone(
+    path: BackupPath,
+) -> None:
+    keep(path, PLAIN[0])
+    folder = layout.account_folder(ACCOUNT)
+    file = path.tree.root / folder
+
+    def before(name: str, args: tuple[Any, ...]) -> None:
+        if name == "flock" and _about(args[0]) == file.name:
+            file.rename(file.with_name("moved"))
+            file.mkdir()
+
+    with Remover(path.tree.root) as remover, watched(before), remover.account(folder) as found:
+        assert found is None
+
+
+def test_a_tree_that_is_replaced_while_it_is_read_is_not_purged(path: BackupPath) -> None:
+    digest, root = _expired(path), path.tree.root
+    shutil.copytree(root, root.with_name("copy"))
+
+    def replaced() -> None:
+        root.rename(root.with_name("old"))
+        root.with_name("copy").rename(root)
+
+    with pytest.raises(NotABackupPath, match="was moved or replaced"):
+        run(path, **once_read(replaced))
+
+    with BackupPath.open(root) as other:
+        assert (items(path), items(other), has(other, digest)) == ([257], [257], True)
 
 
 def test_a_blob_that_goes_while_its_lock_is_waited_for_is_seen_to_be_gone(

@@ -110,7 +110,8 @@ def _is_equal(state: ItemState, found: ItemState, row: Mapping[str, Any]) -> boo
         return bool(_key(state, "name") == row["name"]) and target_of(state) == target_of(found)
     if state.kind in FOLDER_LIKE:
         return bool(_key(state, "name") == row["name"])
-    return bool(_key(state, "subject") == row["subject"])
+    is_beside = state.kind is not ItemKind.COMMENT or _key(state, "parent_id") == row["parent_id"]
+    return is_beside and bool(_key(state, "subject") == row["subject"])
 
 
 def _versions(state: ItemState) -> set[Digest | None]:

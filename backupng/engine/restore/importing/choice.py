@@ -33,14 +33,24 @@ _NAMES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What of a source is asked for; empty `domains` or `accounts` mean all of them."""
+    """What of a source is asked for; empty `domains`, `accounts` and `listed` mean all of them.
+
+    `accounts` are named one by one, so none of them may be left out; `listed` come from a list of
+    what there is, and its deleted ones are treated as any other.
+    """
 
     domains: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
     with_deleted: bool = False
     with_system_accounts: bool = False
     with_lists: bool = True
     with_coses: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All accounts that are asked for, in the order of their restore."""
+        return self.accounts + self.listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,8 @@ class Choice:
     """What is imported: domains before their aliases, accounts in the order of their restore.
 
     `left_out` counts what the request leaves out, by reason; `lost` is what was wanted and cannot
-    be had. `names` are the names of all domains and classes of service of the source by their ids.
+    be had. `names` are the names of all domains and classes of service of the source by their ids,
+    `strangers` the addresses of accounts in the chosen domains that were not asked for.
     """
 
     domains: list[DirectoryEntry] = field(default_factory=list)
@@ -68,6 +79,7 @@ class Choice:
     left_out: Counter[tuple[EntryKind, str]] = field(default_factory=Counter)
     lost: list[Lost] = field(default_factory=list)
     names: dict[tuple[EntryKind, str], str] = field(default_factory=dict)
+    strangers: frozenset[str] = frozenset()
 
 
 class Chooser:
@@ -77,18 +89,24 @@ class Chooser:
         self._path = path
         self._wanted = wanted
         self._choice = Choice()
-        self._taken: dict[str, EntryState] = {}
+        self._taken: dict[str, list[EntryState]] = {}
 
     def run(self) -> Choice:
         """Choose. Raises BadRequest (no_such_domain, no_such_account, bad_value)."""
         domains = {state.entry.name: state for state in self._states(EntryKind.DOMAIN)}
         accounts = list(self._states(EntryKind.ACCOUNT))
+        config = list(self._entries_of_config())
         chosen = self._chosen_domains(domains.keys(), accounts)
-        self._choose_accounts(accounts, chosen, domains.values())
+        listed = self._listed(accounts, chosen, config)
+        if self._wanted.names:
+            # Nothing comes of a domain of which nobody was asked for.
+            named = (state for state in accounts if state.entry.entry_id in listed)
+            chosen &= {_domain(state.entry) for state in named}
+        entries = [*config, *(state.entry for state in (*domains.values(), *accounts))]
+        self._choose_accounts(accounts, chosen, listed, named_by(entries))
         for state in domains.values():
             self._choice.names[EntryKind.DOMAIN, state.entry.entry_id] = state.entry.name
-        needed = chosen & {each.name.partition("@")[2] for each in self._choice.accounts}
-        self._choose_domains(domains, needed if self._wanted.accounts else chosen)
+        self._choose_domains(domains, chosen)
         self._choose_coses()
         self._choose_lists(chosen)
         return self._choice
@@ -99,15 +117,15 @@ class Chooser:
             try:
                 history = self._path.entry_history(kind, entry_id)
             except ItemError as error:
-                self._lose(kind, entry_id, entry_id, f"its entry cannot be read: {error}")
+                self._miss(kind, entry_id, entry_id, f"its entry cannot be read: {error}")
                 continue
             if not history:
                 if kind is not EntryKind.ACCOUNT or self._has_items(entry_id):
-                    self._lose(kind, entry_id, entry_id, "the backup has no entry of it")
+                    self._miss(kind, entry_id, entry_id, "the backup has no entry of it")
                 continue
             entry = history[-1].entry
             if not _NAMES[kind].fullmatch(entry.name):
-                self._lose(kind, entry_id, entry.name, "its name cannot be one of a mail server")
+                self._miss(kind, entry_id, entry.name, "its name cannot be one of a mail server")
                 continue
             yield history[-1]
 
@@ -115,11 +133,10 @@ class Chooser:
         known = next((each for each in self._path.accounts() if each == account), None)
         return known is not None and next(self._path.items(known), None) is not None
 
-    def _lose(self, kind: EntryKind, entry_id: str, name: str, why: str) -> None:
-        if self._wanted.accounts and name == entry_id and entry_id not in self._wanted.accounts:
-            # Nobody asked for it, and its name cannot be told.
-            return
-        self._choice.lost.append(Lost(kind, entry_id, name, why))
+    def _miss(self, kind: EntryKind, entry_id: str, name: str, why: str) -> None:
+        """Remember what cannot be had, unless others are asked for by name."""
+        if not self._wanted.names or {entry_id, name} & {*self._wanted.names}:
+            self._choice.lost.append(Lost(kind, entry_id, name, why))
 
     # Domains
 
@@ -127,7 +144,7 @@ class Chooser:
         self, known: Iterable[str], accounts: Iterable[EntryState]
     ) -> frozenset[str]:
         """Return the names of the domains that things are taken from."""
-        of_accounts = {state.entry.name.partition("@")[2] for state in accounts}
+        of_accounts = {_domain(state.entry) for state in accounts}
         there = frozenset(known) | of_accounts
         if not self._wanted.domains:
             return there
@@ -155,77 +172,94 @@ class Chooser:
         self,
         states: list[EntryState],
         chosen: frozenset[str],
-        domains: Iterable[EntryState],
+        listed: Mapping[str, int],
+        named: frozenset[str],
     ) -> None:
-        config = [state.entry for state in self._states_of_config()]
-        entries = [*config, *(state.entry for state in domains), *(s.entry for s in states)]
-        named = named_by(entries)
-        listed = self._listed(states, chosen)
+        strangers: set[str] = set()
         for state in states:
             entry = state.entry
-            in_domain = entry.name.partition("@")[2] in chosen
-            is_system = is_system_account(entry, named)
-            by_name = self._wanted.accounts and entry.entry_id not in listed
-            if not in_domain or (by_name and not (is_system and self._wanted.with_system_accounts)):
+            if _domain(entry) not in chosen:
                 continue
-            if is_system and not self._wanted.with_system_accounts and entry.entry_id not in listed:
+            is_system = is_system_account(entry, named)
+            is_listed = entry.entry_id in listed or not self._wanted.names
+            if not is_listed and not (is_system and self._wanted.with_system_accounts):
+                strangers |= {entry.name, *entry.values("zimbraMailAlias")}
+            elif is_system and not (self._wanted.with_system_accounts or entry.entry_id in listed):
                 self._choice.left_out[EntryKind.ACCOUNT, "system account"] += 1
             elif state.deleted and not self._wanted.with_deleted:
                 self._choice.left_out[EntryKind.ACCOUNT, state.reason or _DELETED] += 1
             else:
-                self._take_account(state)
+                self._taken.setdefault(entry.name, []).append(state)
+        self._choice.strangers = frozenset(strangers)
         self._order(listed)
 
-    def _states_of_config(self) -> Iterator[EntryState]:
+    def _entries_of_config(self) -> Iterator[DirectoryEntry]:
         for entry_id in self._path.entry_ids(EntryKind.CONFIG):
             try:
-                yield from self._path.entry_history(EntryKind.CONFIG, entry_id)[-1:]
+                history = self._path.entry_history(EntryKind.CONFIG, entry_id)
             except ItemError:
                 # Without it fewer system accounts are known by reference; their flags remain.
                 continue
+            yield from (state.entry for state in history[-1:])
 
-    def _listed(self, states: list[EntryState], chosen: frozenset[str]) -> dict[str, int]:
+    def _listed(
+        self, states: list[EntryState], chosen: frozenset[str], config: Iterable[DirectoryEntry]
+    ) -> dict[str, int]:
         """Return the ids of the accounts that are asked for, each with its place in the request."""
         found: dict[str, int] = {}
-        lost = {each.entry_id for each in self._choice.lost}
         going_by: dict[str, list[EntryState]] = {}
         for state in states:
             for word in _words(state.entry):
                 going_by.setdefault(word, []).append(state)
-        for place, name in enumerate(self._wanted.accounts):
+        default = next((e.first("zimbraDefaultDomainName") for e in config), "").lower()
+        for place, name in enumerate(self._wanted.names):
             fitting = going_by.get(name.lower(), [])
-            if not fitting and name not in lost:
-                raise BadRequest(
-                    f"There is no account {name} in {self._path.tree.root}.",
-                    code="no_such_account",
-                    hint="getAvailableAccounts with backup_path lists them.",
-                )
+            if name not in {state.entry.entry_id for state in fitting}:
+                fitting = _in_one_domain(name, fitting, default)
+            self._require_had(name, fitting, chosen)
             for state in fitting:
-                if state.entry.name.partition("@")[2] not in chosen:
-                    raise BadRequest(
-                        f"The account {state.entry.name} lies outside the chosen domains.",
-                        code="bad_value",
-                        hint=f"Add its domain, or leave it out. Chosen: "
-                        f"{', '.join(sorted(chosen))}.",
-                    )
                 found.setdefault(state.entry.entry_id, place)
         return found
 
-    def _take_account(self, state: EntryState) -> None:
-        """Take an account; of several of one name the living one, else the one deleted last."""
-        name = state.entry.name
-        older, newer = sorted([self._taken.get(name, state), state], key=_age)
-        self._taken[name] = newer
-        if older is not newer:
-            why = f"another account of this name, {newer.entry.entry_id}, is imported"
-            self._lose(EntryKind.ACCOUNT, older.entry.entry_id, name, why)
+    def _require_had(self, name: str, fitting: list[EntryState], chosen: frozenset[str]) -> None:
+        """Refuse a name of an account that there is not, or that would be left out."""
+        if not fitting and all(name != each.entry_id for each in self._choice.lost):
+            raise BadRequest(
+                f"There is no account {name} in {self._path.tree.root}.",
+                code="no_such_account",
+                hint="getAvailableAccounts with backup_path lists them.",
+            )
+        for state in fitting:
+            if _domain(state.entry) not in chosen:
+                raise BadRequest(
+                    f"The account {state.entry.name} lies outside the chosen domains.",
+                    code="bad_value",
+                    hint=f"Add its domain, or leave it out. Chosen: {', '.join(sorted(chosen))}.",
+                )
+        is_left_out = all(state.deleted for state in fitting) and not self._wanted.with_deleted
+        if fitting and is_left_out and name in self._wanted.accounts:
+            entry, why = fitting[0].entry, fitting[0].reason or _DELETED
+            raise BadRequest(
+                f"The account {entry.name} would be left out: {why}.",
+                code="bad_value",
+                hint="With filter_deleted false it is imported.",
+            )
 
     def _order(self, listed: Mapping[str, int]) -> None:
+        """Take of several of one name the living one, else the one deleted last."""
         last = len(listed)
-        self._choice.accounts = sorted(
-            (state.entry for state in self._taken.values()),
-            key=lambda entry: (listed.get(entry.entry_id, last), entry.name),
-        )
+        for name, states in self._taken.items():
+            *others, taken = sorted(states, key=_age)
+            self._choice.accounts.append(taken.entry)
+            for other in others:
+                account = other.entry.entry_id
+                why = (
+                    f"its id is {account}, and of this name {taken.entry.entry_id} is imported;"
+                    f" doRestoreOnNewAccount {account} restores it under another name, with"
+                    f" backup_path {self._path.tree.root}"
+                )
+                self._choice.lost.append(Lost(EntryKind.ACCOUNT, account, name, why))
+        self._choice.accounts.sort(key=lambda entry: (listed.get(entry.entry_id, last), entry.name))
 
     # Classes of service and lists
 
@@ -240,7 +274,7 @@ class Chooser:
             for domain in self._choice.domains
         }
         used = {
-            account.first("zimbraCOSId") or of_domain.get(account.name.partition("@")[2], default)
+            account.first("zimbraCOSId") or of_domain.get(_domain(account), default)
             for account in self._choice.accounts
         }
         needed = [states[each].entry for each in sorted(used) if each in states]
@@ -251,7 +285,7 @@ class Chooser:
 
     def _choose_lists(self, chosen: frozenset[str]) -> None:
         for state in self._states(EntryKind.LIST):
-            if state.entry.name.partition("@")[2] not in chosen or state.deleted:
+            if _domain(state.entry) not in chosen or state.deleted:
                 continue
             if self._wanted.with_lists:
                 self._choice.lists.append(state.entry)
@@ -263,6 +297,27 @@ class Chooser:
 def is_alias_domain(domain: DirectoryEntry) -> bool:
     """Say whether a domain only stands for another one."""
     return domain.first("zimbraDomainType") == "alias"
+
+
+def _domain(entry: DirectoryEntry) -> str:
+    return entry.name.partition("@")[2]
+
+
+def _in_one_domain(name: str, fitting: list[EntryState], default: str) -> list[EntryState]:
+    """Return whom a name means: a bare one means that of the default domain of the source.
+
+    Raises BadRequest (ambiguous_account) where that is not known.
+    """
+    domains = {_domain(state.entry) for state in fitting}
+    if "@" in name or len(domains) < 2:
+        return fitting
+    if default not in domains:
+        raise BadRequest(
+            f"Accounts of several domains go by the name {name}.",
+            code="ambiguous_account",
+            hint=f"Give one of: {', '.join(sorted({state.entry.name for state in fitting}))}.",
+        )
+    return [state for state in fitting if _domain(state.entry) == default]
 
 
 def _words(entry: DirectoryEntry) -> set[str]:

@@ -20,8 +20,8 @@ from backupng.engine.model import AccountId, DirectoryEntry, EntryKind
 from backupng.engine.restore.importing.attributes import Carried, carry
 from backupng.engine.restore.importing.choice import Choice, is_alias_domain
 
-CREATED, THERE, FAILED = "created", "already there", "failed"
-ALIASES, ATTRIBUTES = "aliases", "attributes"
+CREATED, THERE, FAILED, LEFT_OUT = "created", "already there", "failed", "left out"
+ALIASES, ATTRIBUTES, MEMBERS = "aliases", "attributes", "members"
 _MEMBERS: Final = "zimbraMailForwardingAddress"
 _REQUIRED: Final = ("cn", "sn", "displayName", "zimbraCalResType", "zimbraAccountCalendarUserType")
 """What an account, or a resource, cannot be created without."""
@@ -64,9 +64,9 @@ class Placed:
 class Phase1Result:
     """What phase 1 came to.
 
-    `counts` are by what (an entry kind, `aliases`, `attributes`) and outcome. `rights` counts the
-    attributes left out because they give rights, by name. `domains_later` are attributes of domains
-    that come last.
+    `counts` are by what (an entry kind, `aliases`, `attributes`, `members`) and outcome. `rights`
+    counts the attributes left out because they give rights, by name. `domains_later` are attributes
+    of domains that come last.
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -285,8 +285,10 @@ class Phase1:
         everything = carried.now | carried.later
         self._set(here, {k: v for k, v in everything.items() if k not in own})
         self._add_aliases(source, here)
-        members = [*self._members(source)]
-        for member in members:
+        for member in self._members(source):
+            if self._is_stranger(member):
+                self._count(MEMBERS, LEFT_OUT)
+                continue
             try:
                 self._destination.add_members(here, [member])
             except _REFUSALS as error:
@@ -300,6 +302,11 @@ class Phase1:
             for placed in self._result.accounts:
                 if source.entry_id in placed.source.values("zimbraMemberOf"):
                     yield placed.here.name
+
+    def _is_stranger(self, address: str) -> bool:
+        """Say whether it is an account's that was not asked for, and that is not here either."""
+        is_asked_for = address.lower() not in self._choice.strangers
+        return not is_asked_for and self._destination.entry(EntryKind.ACCOUNT, address) is None
 
     def _add_aliases(self, source: DirectoryEntry, here: DirectoryEntry) -> None:
         for alias in source.values("zimbraMailAlias"):
@@ -322,7 +329,10 @@ class Phase1:
     def _set(self, here: DirectoryEntry, attributes: Attributes) -> None:
         """Set attributes; those that are refused do not keep the others away."""
         refused = list(set_attributes(self._destination, here, attributes))
-        self._count(ATTRIBUTES, CREATED, len(attributes) - len(refused))
+        same = {k for k, v in attributes.items() if here.attributes.get(k) == v}
+        same -= {name for name, _ in refused}
+        self._count(ATTRIBUTES, THERE, len(same))
+        self._count(ATTRIBUTES, CREATED, len(attributes) - len(refused) - len(same))
         self._count(ATTRIBUTES, FAILED, len(refused))
         for name, why in refused:
             self._fail(here.kind, here.name, f"attribute {name}: {why}; the others are set")

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Final
 
 from backupng.engine.backuppath.mapfile import ItemMap
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import ItemError
+from backupng.engine.errors import ItemError, ServerFault
 from backupng.engine.mailserver.port import Destination, Source
-from backupng.engine.mailserver.zimbra.codes import TYPE_OF_KIND
 from backupng.engine.model import (
     AccountId,
-    Digest,
     DirectoryEntry,
     ItemId,
     ItemKind,
     ItemState,
+    Mailbox,
 )
+from backupng.engine.restore.compare import is_itself
 from backupng.engine.restore.importing.shares import Shared, shared_of
 from backupng.engine.restore.inject import Injection
-from backupng.engine.restore.rename import Plan, order
+from backupng.engine.restore.rename import ROOTS, Plan, order
 from backupng.engine.restore.select import ALL_TIME, Selection, select_account
 
 Counts = dict[str, int]
+Knows = Callable[[Sequence[ItemState]], set[ItemId]]
+"""Says which of some items went to an account before, or are still there."""
+_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """How much of an account is to be restored."""
+    """How much of an account is to be restored, and how much of that is known to be there."""
 
     items: int = 0
     size_bytes: int = 0
+    known: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,29 +88,67 @@ class SameMailbox:
         self.brought.note(dict(pairs), self.now())
 
 
-def amount_of(path: BackupPath, account: AccountId) -> Amount:
+def nothing(_states: Sequence[ItemState]) -> set[ItemId]:
+    """Know of nothing."""
+    return set()
+
+
+def amount_of(path: BackupPath, account: AccountId, knows: Knows = nothing) -> Amount:
     """Count what is to be restored of an account; what cannot be read is part of it."""
     selection = select_account(path, account, ALL_TIME)
-    plan = order(selection.states())
+    known: set[ItemId] = set()
+    plan = order(_seen(selection.states(), knows, known))
     return Amount(
         items=plan.size + len(plan.shares) + len(selection.unreadable),
         size_bytes=sum(item.size for item in plan.items),
+        known=sum(item in known for item in _ids(plan)),
     )
+
+
+def ids_of(path: BackupPath, account: AccountId) -> list[ItemId]:
+    """Return the ids of what is to be restored of an account, those that cannot be read included.
+
+    Where nobody knows what there is, 0 stands for all of it.
+    """
+    selection = select_account(path, account, ALL_TIME)
+    try:
+        plan = order(selection.states())
+    except ItemError:
+        return [ItemId(0)]
+    return sorted([*_ids(plan), *(item for item, _ in selection.unreadable)])
+
+
+def _seen(states: Iterator[ItemState], knows: Knows, known: set[ItemId]) -> Iterator[ItemState]:
+    for some in _some(states):
+        known |= knows(some)
+        yield from some
+
+
+def _some(states: Iterator[ItemState]) -> Iterator[list[ItemState]]:
+    while some := list(islice(states, _AT_ONCE)):
+        yield some
+
+
+def _ids(plan: Plan) -> list[ItemId]:
+    """Return the ids of what is planned, shares included."""
+    states = (*plan.tags, *plan.folders, *plan.shares)
+    return [*(each.item_id for each in states), *(each.item_id for each in plan.items)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemsImport:
     """Imports the items of accounts from a source into a destination, one account at a time.
 
-    `own` is the Backup Path of the destination, which holds the maps. `at_home` is the mail server
-    itself if its own mailboxes are what the backup is of.
+    `own` is the Backup Path of the destination, which holds the maps; `source` is the destination
+    as it is read. `at_home` says that its own mailboxes are what the backup is of.
     """
 
     path: BackupPath
     own: BackupPath
     destination: Destination
+    source: Source
     now: Callable[[], datetime]
-    at_home: Source | None = None
+    at_home: bool = False
     largest_bytes: int | None = None
 
     def run(
@@ -115,11 +160,16 @@ class ItemsImport:
     ) -> Imported:
         """Bring what is missing of an account; `tick` is told the numbers so far."""
         selection = select_account(self.path, account, ALL_TIME)
-        known = SameMailbox(self.map_of(account, here), self.now)
-        is_home = self.at_home is not None and here.entry_id == account
-        states = self._noting(selection, known, account) if is_home else selection.states()
-        plan = order(states)
+        is_home = self.at_home and here.entry_id == account
         with self.destination.open(here) as writer:
+            mailbox = self._mailbox(here)
+            if mailbox is None:
+                raise ServerFault(f"{here.name} has no mailbox")
+            known = SameMailbox(self.map_of(account, here), self.now)
+            if self._is_set_back(known.brought, mailbox):
+                known.brought.begin_anew(self._kept(known.brought, account, mailbox), self.now())
+            knows = partial(self._at_home, mailbox) if is_home else nothing
+            plan = order(_seen(selection.states(), knows, known.at_home))
             injection = Injection(
                 selection=selection,
                 writer=writer,
@@ -134,39 +184,69 @@ class ItemsImport:
         return _imported(selection, plan, injection, known)
 
     def map_of(self, account: AccountId, here: DirectoryEntry) -> ItemMap:
-        """Return what is known of the items of an account."""
+        """Return what is known of the items of an account.
+
+        A mailbox is told from one that an account had before by the uuid of its root.
+        """
+        mailbox, named = self._mailbox(here), None
+        if mailbox is not None:
+            root = dict(self.source.states(mailbox, ROOTS[:1])).get(ROOTS[0])
+            row = root.row if isinstance(root, ItemState) else {}
+            named = str(row.get("uuid") or mailbox.mailbox_id)
         return ItemMap(
             self.own.tree,
             AccountId(here.entry_id),
             server_id=self.path.form.server_id,
             source=account,
+            mailbox=named,
         )
 
-    def _noting(
-        self, selection: Selection, known: SameMailbox, account: AccountId
-    ) -> Iterator[ItemState]:
-        """Yield what is selected; note what of it is there under its own id."""
-        there = self._there(account)
-        for state in selection.states():
-            if there.get(state.item_id) == _traits(state):
-                known.at_home.add(state.item_id)
-            yield state
+    def _mailbox(self, here: DirectoryEntry) -> Mailbox | None:
+        return self.source.mailbox(AccountId(here.entry_id))
 
-    def _there(self, account: AccountId) -> dict[ItemId, tuple[int | str, Digest | None]]:
-        mailbox = self.at_home.mailbox(account) if self.at_home else None
-        if self.at_home is None or mailbox is None:
-            return {}
+    def knows(self, account: AccountId, here: DirectoryEntry) -> Knows:
+        """Return what says which items went to that account before, or are still there."""
+        mailbox = self._mailbox(here)
+        if mailbox is None:
+            return nothing
+        brought = self.map_of(account, here)
+        is_set_back = self._is_set_back(brought, mailbox)
+        went = self._kept(brought, account, mailbox) if is_set_back else brought.items
+        is_home = self.at_home and here.entry_id == account
+
+        def known(states: Sequence[ItemState]) -> set[ItemId]:
+            found = {each.item_id for each in states if each.item_id in went}
+            return found | self._at_home(mailbox, states) if is_home else found
+
+        return known
+
+    def _is_set_back(self, brought: ItemMap, mailbox: Mailbox) -> bool:
+        """Say whether a map knows ids that its mailbox has not given out: it has lost them."""
+        above = brought.above(int(mailbox.row["item_id_checkpoint"]))
+        # A real server saves only every twentieth id: those just above may well have been given.
+        return bool(above) and above[-1] not in self.source.living(mailbox, above[-1:])
+
+    def _kept(self, brought: ItemMap, account: AccountId, mailbox: Mailbox) -> dict[ItemId, ItemId]:
+        """Return what is still there of what was brought into a mailbox that was set back."""
+        kept: dict[ItemId, ItemId] = {}
+        for some in _some(select_account(self.path, account, ALL_TIME).states()):
+            states = {each.item_id: each for each in some if each.item_id in brought.items}
+            there = dict(self.source.states(mailbox, [brought.items[each] for each in states]))
+            for item, state in states.items():
+                found = there.get(brought.items[item])
+                if isinstance(found, ItemState) and is_itself(state, found, at_home=False):
+                    kept[item] = found.item_id
+        return kept
+
+    def _at_home(self, mailbox: Mailbox, states: Sequence[ItemState]) -> set[ItemId]:
+        """Return what is there under its own id."""
+        there = dict(self.source.states(mailbox, [each.item_id for each in states]))
         return {
-            ItemId(row["id"]): (row.get("type", row.get("name", "")), row.get("blob_digest"))
-            for row in self.at_home.traits(mailbox)
+            state.item_id
+            for state in states
+            if isinstance(found := there.get(state.item_id), ItemState)
+            and is_itself(state, found, at_home=True)
         }
-
-
-def _traits(state: ItemState) -> tuple[int | str, Digest | None]:
-    """Return what tells an item from another one that got its id later."""
-    if state.kind is ItemKind.TAG:
-        return state.name or "", None
-    return TYPE_OF_KIND[state.kind], state.row.get("blob_digest", state.digest)
 
 
 def _shared_ids(plan: Plan) -> set[ItemId]:
@@ -186,7 +266,7 @@ def _imported(
         outdated=list(selection.outdated),
         pending=len(selection.pending),
         deleted_there=injection.deleted_there,
-        too_large=injection.too_large,
+        too_large=len(injection.too_large),
         kinds=+injection.kinds,
         in_place=frozenset(known.at_home & _shared_ids(plan)),
         shared=shared_of([*plan.system, *plan.folders]),

@@ -37,23 +37,24 @@ class Rehearsal:
     def create(
         self, kind: EntryKind, name: str, attributes: Attributes, *, dynamic: bool = False
     ) -> DirectoryEntry:
-        """Remember an entry."""
+        """Remember an entry; the domain of a list must be there."""
+        if kind is EntryKind.LIST:
+            self._require_domain(name)
         return self._make(kind, name, f"new {kind} {name}", attributes)
 
     def create_account(
         self, name: str, attributes: Attributes, *, account_id: AccountId | None = None
     ) -> DirectoryEntry:
         """Remember an account; its domain must be there."""
-        domain = name.partition("@")[2]
-        if self.entry(EntryKind.DOMAIN, domain) is None:
-            raise MailServerRefused(f"The account {name}: the domain {domain} does not exist")
+        self._require_domain(name)
         return self._make(EntryKind.ACCOUNT, name, account_id or f"new account {name}", attributes)
 
     def modify(self, entry: DirectoryEntry, changes: Attributes) -> None:
         """Do nothing: what would be refused, only the server knows."""
 
     def add_alias(self, entry: DirectoryEntry, alias: str) -> bool:
-        """Say whether the alias is missing."""
+        """Say whether the alias is missing; its domain must be there."""
+        self._require_domain(alias)
         return alias not in entry.values("zimbraMailAlias")
 
     def add_members(self, group: DirectoryEntry, members: Iterable[str]) -> int:
@@ -77,6 +78,11 @@ class Rehearsal:
     def open(self, account: DirectoryEntry) -> AbstractContextManager[MailboxWriter]:
         """Refuse: a dry run has no phase 2."""
         raise NotImplementedError
+
+    def _require_domain(self, address: str) -> None:
+        domain = address.partition("@")[2]
+        if self.entry(EntryKind.DOMAIN, domain) is None:
+            raise MailServerRefused(f"{address}: the domain {domain} does not exist")
 
     def _make(
         self, kind: EntryKind, name: str, entry_id: str, attributes: Attributes
