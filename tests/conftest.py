@@ -27,7 +27,10 @@ _LONGEST = (
 """They come first: no process is left with one of them when the others have nothing to do."""
 _DATABASES = ("sqlite", "postgresql")
 _MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp makes the folder below it
-_IN_MEMORY = tuple(ROOT / "tests" / "engine" / room for room in ("catalog", "mailserver", "scan"))
+_ENOUGH_BYTES = 4 << 30
+_IN_MEMORY = tuple(
+    ROOT / "tests" / "engine" / room for room in ("catalog", "mailserver", "redolog", "scan")
+)
 """Whose tests type no folders: below /dev none is allowed."""
 
 
@@ -82,6 +85,10 @@ def genuine() -> Path:
     return folder
 
 
+def _has_memory() -> bool:
+    return _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES
+
+
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """Return a folder of the test's own, in memory for those in `_IN_MEMORY`: syncs cost nothing.
@@ -90,7 +97,7 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """
     is_small = request.node.get_closest_marker("proofs") is None
     has_room = any(request.path.is_relative_to(room) for room in _IN_MEMORY)
-    if not (is_small and has_room and _MEMORY.is_dir()):
+    if not (is_small and has_room and _has_memory()):
         yield tmp_path
         return
     folder = Path(tempfile.mkdtemp(prefix="backupng-tests-", dir=_MEMORY))
