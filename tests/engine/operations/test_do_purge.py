@@ -171,14 +171,14 @@ def test_a_brake_names_the_same_command_with_its_parameters(ctx: Nobody) -> None
 def test_a_wrong_clock_is_to_be_set_before_anything_is_confirmed(ctx: Nobody) -> None:
     with ctx.path.writer(SCAN) as writer:
         writer.set_checkpoint({"at": to_ms(ctx.now)})
-    ctx.now += 4000 * DAY
+    ctx.now += 4000 * DAY + DAY / 2
     ctx.settings = Settings(zone="Europe/Rome")
 
     with pytest.raises(OperationError) as held:
         perform(ctx, "doFixOrphans", dryrun="false")
 
     shown = f"{ctx.now.astimezone(ZoneInfo('Europe/Rome')):%d/%m/%Y %H:%M:%S %Z}"
-    assert f"The clock shows {shown}, 3999 days more" in str(held.value)
+    assert f"The clock shows {shown}, 4000 days more" in str(held.value)
     assert held.value.hint.startswith("Set the clock of this host first")
     assert "doFixOrphans dryrun true. If that" in held.value.hint
     assert held.value.hint.endswith("doFixOrphans dryrun false confirm true")
@@ -189,14 +189,14 @@ def test_a_wrong_clock_is_to_be_set_before_anything_is_confirmed(ctx: Nobody) ->
 def test_of_a_wrong_clock_too_everything_is_told_that_confirm_stands_for(ctx: Nobody) -> None:
     with ctx.path.writer(SCAN) as writer:
         writer.set_checkpoint({"at": to_ms(ctx.now)})
-    ctx.now += 4000 * DAY
+    ctx.now += 4000 * DAY + DAY / 2
 
     with pytest.raises(OperationError) as held:
         perform(ctx, "doPurge")
     counted = ctx.counts["items_examined"]
     looked = perform(ctx, "doPurge", dryrun="true").warnings
 
-    assert "3999 days more" in str(held.value)
+    assert "4000 days more" in str(held.value)
     assert str(held.value).endswith("It would remove 1 of 2 blobs, more than 10% of them.")
     assert (
         looked[1] == "It waits for a person. It would remove 1 of 2 blobs, more than 10% of them."
@@ -207,7 +207,7 @@ def test_of_a_wrong_clock_too_everything_is_told_that_confirm_stands_for(ctx: No
 def test_the_clock_that_a_person_has_confirmed_is_doubted_no_more(ctx: Nobody) -> None:
     with ctx.path.writer(SCAN) as writer:
         writer.set_checkpoint({"at": to_ms(ctx.now)})
-    ctx.now += 4000 * DAY
+    ctx.now += 4000 * DAY + DAY / 2
 
     perform(ctx, "doPurge", confirm="true")
 
