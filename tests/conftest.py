@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,9 +30,24 @@ _DATABASES = ("sqlite", "postgresql")
 _MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp makes the folder below it
 _ENOUGH_BYTES = 4 << 30
 _IN_MEMORY = tuple(
-    ROOT / "tests" / "engine" / room for room in ("catalog", "mailserver", "redolog", "scan")
+    ROOT / "tests" / room
+    for room in (
+        "console",
+        *("engine/catalog", "engine/mailserver", "engine/operations", "engine/redolog"),
+        *("engine/restore", "engine/scan", "engine/upkeep"),
+    )
 )
-"""Whose tests type no folders: below /dev none is allowed."""
+_TYPE_FOLDERS = re.compile(
+    "test_(add_server|commands|endings|export_wizard|external_restore|import_.*|other_host"
+    "|purge_page|rolled_back|shares)"
+)
+"""Tests to whose operations folders are typed: below /dev none is allowed."""
+_START_SERVICES = re.compile(
+    "test_(cli.*|run|sandboxmail|sandboxplay|scanner_process|supervisor|watchdog|worker)"
+)
+"""Tests of processes, which lie where services keep their data, on a disk."""
+_GARBAGE_LEFT = 50_000
+"""So many objects may come before there is a search for garbage."""
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
@@ -63,9 +79,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Spare the search for garbage all that stays to the end: thousands of tests and modules."""
+    """Spare the search for garbage all that stays to the end: thousands of tests and modules.
+
+    It is rare, too: hardly any test leaves cycles that hold much.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GARBAGE_LEFT, 20, 50)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -85,6 +105,13 @@ def genuine() -> Path:
     return folder
 
 
+def _may_be_in_memory(file: Path) -> bool:
+    on_disk = (_TYPE_FOLDERS, _START_SERVICES)
+    return any(file.is_relative_to(room) for room in _IN_MEMORY) and not any(
+        names.fullmatch(file.stem) for names in on_disk
+    )
+
+
 def _has_memory() -> bool:
     return _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES
 
@@ -96,8 +123,7 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     What a proof needs may be too much for that.
     """
     is_small = request.node.get_closest_marker("proofs") is None
-    has_room = any(request.path.is_relative_to(room) for room in _IN_MEMORY)
-    if not (is_small and has_room and _has_memory()):
+    if not (is_small and _may_be_in_memory(request.path) and _has_memory()):
         yield tmp_path
         return
     folder = Path(tempfile.mkdtemp(prefix="backupng-tests-", dir=_MEMORY))

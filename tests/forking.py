@@ -18,6 +18,7 @@ from pathlib import Path
 import django
 from django.conf import settings
 from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 from django.utils.functional import empty
 
 from console import cli
@@ -37,6 +38,7 @@ def main(folder: Path) -> None:
     # They know the models.
     for module in _MODULES:
         import_module(module)
+    MigrationLoader(None)  # each would import all migrations to see whether one is due
     for line in sys.stdin:
         words, cwd, data = json.loads(line)
         child = os.fork()

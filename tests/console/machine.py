@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from backupng.engine.operations import tether
 from tests.console.holding import children, command_line, held_up
-from tests.processes import DEADLINE_S, until
+from tests.processes import DEADLINE_S, lives, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _HAND = "from tests.console import hand; hand.serve()"
@@ -37,6 +37,7 @@ class Machine:
     paths: dict[str, str] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
     _hand: subprocess.Popen[str] | None = None
+    _nurseries: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,13 +49,16 @@ class Machine:
         }
 
     def start(self, *words: str, log: IO[str] | None = None, **more: str) -> subprocess.Popen[str]:
-        """Start a command of manage.py, in a session of its own; it writes to `log` or to pipes.
+        """Start a command of manage.py, in a session of its own; it writes to `log` or to pipes."""
+        return self._start("django", *words, log=log, **more)
 
-        It ends with the tests at the latest, however those end.
-        """
+    def _start(
+        self, program: str, *words: str, log: IO[str] | None = None, **more: str
+    ) -> subprocess.Popen[str]:
+        """Start a module, which ends with the tests at the latest, however those end."""
         tied = (sys.executable, "-S", "-E", str(tether.__file__), str(os.getpid()))
         process = subprocess.Popen(
-            [*tied, sys.executable, "-m", "django", *words],
+            [*tied, sys.executable, "-m", program, *words],
             cwd=ROOT,
             env=self.environment | more,
             stdin=subprocess.DEVNULL if log else subprocess.PIPE,
@@ -70,13 +74,7 @@ class Machine:
         """Have the hand do something and return what it found. Raises Away."""
         if self._hand is None:
             self._hand = self.start("shell", "--no-imports", "-v", "0", "-c", _HAND)
-        assert self._hand.stdin
-        assert self._hand.stdout
-        self._hand.stdin.write(f"{json.dumps({'do': deed, 'words': words})}\n")
-        self._hand.stdin.flush()
-        line = self._hand.stdout.readline()
-        assert line, self._hand.communicate(timeout=DEADLINE_S)[1]
-        answer = json.loads(line)
+        answer = json.loads(answered(self._hand, json.dumps({"do": deed, "words": words})))
         if "error" in answer:
             raise Away(answer["error"])
         return answer["found"]
@@ -98,9 +96,11 @@ class Machine:
     def start_worker(self, server: str = "mail1") -> Worker:
         """Start the worker of a server, whatever becomes of it."""
         log = self.data / f"{server}-{time.monotonic_ns()}.log"
-        with log.open("w") as file:
-            process = self.start("worker", server, log=file, BACKUPNG_SERVER=server)
-        self.workers[server] = Worker(process, log)
+        log.touch()
+        if server not in self._nurseries:
+            nursery = self._start("tests.console.nursery", server, BACKUPNG_SERVER=server)
+            self._nurseries[server] = nursery
+        self.workers[server] = Worker(self._nurseries[server], log)
         return self.workers[server]
 
     def submit(self, server: str = "mail1", count: int = 1) -> list[str]:
@@ -165,10 +165,11 @@ class Machine:
 
 
 class Worker:
-    """The main process of a worker and those it has forked."""
+    """The main process of a worker, a child of its nursery, and those it has forked."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self.process = process
+    def __init__(self, nursery: subprocess.Popen[str], log: Path) -> None:
+        self.pid = int(answered(nursery, str(log)))
+        self._nursery = nursery
         self._log = log
 
     @property
@@ -178,29 +179,45 @@ class Worker:
 
     def is_alive(self) -> bool:
         """Say whether its main process is there."""
-        return self.process.poll() is None
+        return lives(self.pid)
+
+    def wait(self) -> int:
+        """Wait for the end of its main process and return the exit status."""
+        until(lambda: not self.is_alive(), lambda: self.said)
+        return int(answered(self._nursery, str(self.pid)))
 
     @property
     def sentinel(self) -> int:
         """The process that guards the others."""
-        (found,) = children(self.process.pid)
+        (found,) = children(self.pid)
         return found
 
     @property
     def family(self) -> list[int]:
         """All its processes: itself, the sentinel, then those that the sentinel guards."""
-        return family(self.process.pid)
+        return family(self.pid)
 
     def terminate(self) -> int:
         """Ask it to end, as a service is asked; return its exit status."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(DEADLINE_S)
+        os.kill(self.pid, signal.SIGTERM)
+        return self.wait()
 
     def kill(self) -> None:
         """Kill it and all of its group, as a supervisor does."""
         if self.is_alive():
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(DEADLINE_S)
+            os.killpg(self.pid, signal.SIGKILL)
+            self.wait()
+
+
+def answered(process: subprocess.Popen[str], line: str) -> str:
+    """Say a line to a process and return the line that it answers with."""
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    assert answer, process.communicate(timeout=DEADLINE_S)[1]
+    return answer
 
 
 def family(process: int) -> list[int]:

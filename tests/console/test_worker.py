@@ -240,7 +240,7 @@ def test_whoever_is_killed_nothing_survives_and_the_next_worker_goes_on(
     family = worker.family
     assert len(family) == 8
     kill(*{"sentinel": family[1:2], "main": family[:1], "all": family}[victim])
-    worker.process.wait(DEADLINE_S)
+    worker.wait()
     machine.wait_until(lambda: are_gone(family[1:]), lambda: list(map(holding.state, family)))
     hold.close()
 
@@ -320,7 +320,7 @@ def strike(machine: Machine, victims: str) -> None:
     operations = [child for pid in busy for child in holding.children(pid)]
     kill(*{"operation": operations, "busy process": busy, "all": worker.family}[victims])
     if victims == "all":
-        worker.process.wait(DEADLINE_S)
+        worker.wait()
 
 
 # One worker per server
@@ -375,7 +375,7 @@ def test_an_end_without_a_database_is_recorded_later_even_after_kills(
     machine.wait_until(lambda: any((machine.data / "state").glob("*.end")))
     if killed:
         kill(*worker.family)
-        worker.process.wait(DEADLINE_S)
+        worker.wait()
     away.start()
     with pytest.raises(Away):
         machine.ask("rows")
