@@ -37,11 +37,20 @@ _ABSENT: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A history's file as it was read; `written_ns` is when it was last written to."""
+    """A history's file as it was read."""
 
     data: bytes
-    mark: Mark
-    written_ns: int
+    _seen: os.stat_result
+
+    @property
+    def mark(self) -> Mark:
+        """What differs once it is written to or replaced."""
+        return mark_of(self._seen)
+
+    @property
+    def written_ns(self) -> int:
+        """When it was last written to."""
+        return self._seen.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,4 +237,4 @@ def _load(folder: int, name: str, limit: int) -> Found:
             data += more
     finally:
         os.close(descriptor)
-    return Found(data, mark_of(found), found.st_mtime_ns)
+    return Found(data, found)

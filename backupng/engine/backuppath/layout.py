@@ -166,9 +166,10 @@ def is_item_bucket(name: str) -> bool:
 
 def item_of(bucket: str, name: str) -> ItemId | None:
     """Return the item id that a file of a bucket spells, or None for a foreign file."""
-    if not _ITEM.fullmatch(name) or int(name) > _BIGGEST_ITEM:
+    if not _ITEM.fullmatch(name) or f"0{name}"[-2:] != bucket:
         return None
-    return ItemId(int(name)) if f"{int(name) % 100:02d}" == bucket else None
+    item = ItemId(int(name))
+    return item if item <= _BIGGEST_ITEM else None
 
 
 def entry_file(kind: EntryKind, entry_id: str) -> Place:

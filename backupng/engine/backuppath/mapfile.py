@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,13 @@ from backupng.engine.backuppath import layout, metadata, values
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.histories import numbered
 from backupng.engine.backuppath.layout import Place
-from backupng.engine.errors import BackupPathBroken, BadRequest, BrokenItem, NotABackupPath
+from backupng.engine.errors import (
+    BackupPathBroken,
+    BadRequest,
+    BrokenItem,
+    NotABackupPath,
+    ReadError,
+)
 from backupng.engine.model import AccountId, EntryKind, ItemId, to_ms
 
 MAPPED: Final = (EntryKind.DOMAIN, EntryKind.COS, EntryKind.LIST, EntryKind.ACCOUNT)
@@ -32,13 +39,17 @@ _ITEM: Final = re.compile(r"[1-9][0-9]{0,9}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """What became of one directory entry: its id and name at the source, and here."""
+    """What became of one directory entry: its id and name at the source, and here.
+
+    `own`: it was here before the first import, and goes on saying what it said.
+    """
 
     kind: EntryKind
     old: str
     new: str
     name: str
     here: str
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +68,10 @@ class MappedItems:
 
 
 class _Lines:
-    """A file of sealed lines that one writer adds to."""
+    """A file of sealed lines that one writer adds to; in a dry run nothing is added."""
 
-    def __init__(self, tree: Tree, path: Place) -> None:
-        self._tree, self._path = tree, path
+    def __init__(self, tree: Tree, path: Place, *, dry: bool) -> None:
+        self._tree, self._path, self._dry = tree, path, dry
         data = tree.read(path, limit=values.LONGEST_FILE)
         where = str(tree.root / path)
         self.bodies, self._good, self._digits = _read(data or b"", path, where=where)
@@ -70,6 +81,8 @@ class _Lines:
 
     def add(self, body: dict[str, Any], now: datetime) -> None:
         """Add one line; durable with the tree's next sync."""
+        if self._dry:
+            return
         head = {"n": len(self.bodies) + 1, "t": to_ms(now)}
         spelled = head | body
         data, digits = metadata.seal(self._digits, values.dump_body(spelled))
@@ -88,10 +101,13 @@ class _Lines:
 class IdMap:
     """`map_<server id>` of a tree: what became of the directory entries of that server."""
 
-    def __init__(self, tree: Tree, server_id: str) -> None:
-        """Read it; without a file it is empty. Raises BackupPathBroken, ReadError."""
+    def __init__(self, tree: Tree, server_id: str, *, dry: bool = False) -> None:
+        """Read it; without a file it is empty. Raises BackupPathBroken, ReadError.
+
+        `dry`: what is noted counts for as long as this lasts, and is not written.
+        """
         self._tree = tree
-        self._lines = _Lines(tree, layout.map_file(server_id))
+        self._lines = _Lines(tree, layout.map_file(server_id), dry=dry)
         self._found = {(each.kind, each.old): each for each in map(_mapped, self._lines.bodies)}
 
     def __iter__(self) -> Iterator[Mapped]:
@@ -132,14 +148,15 @@ class ItemMap:
         server_id: str,
         source: AccountId,
         mailbox: str | None = None,
+        dry: bool = False,
     ) -> None:
         """Read it; without a file it is empty. Raises BackupPathBroken, ReadError.
 
         `mailbox` is the id of the present mailbox, which who notes must know; None: of the last one
-        that was noted.
+        that was noted. `dry`: what is noted counts for as long as this lasts, and is not written.
         """
         self._tree = tree
-        self._lines = _Lines(tree, layout.id_mapper(account))
+        self._lines = _Lines(tree, layout.id_mapper(account), dry=dry)
         self._server_id, self._source, self._mailbox = server_id, source, mailbox
         self._found: dict[ItemId, ItemId] = {}
         self._taken: set[ItemId] = set()
@@ -210,41 +227,62 @@ def maps_of(tree: Tree) -> list[str]:
     return [name for name in tree.names(Place()) if layout.server_of_map(name) is not None]
 
 
-def read_file(file: Path) -> tuple[list[Mapped], list[MappedItems]]:
-    """Read a map by its path: what it tells of entries, and of items.
+def read_items(file: Path) -> list[MappedItems]:
+    """Read a map of items by its path: an account's `id_mapper`.
 
     Raises BadRequest (path_missing, path_not_readable), NotABackupPath for what is no map of ours,
     BackupPathBroken for a damaged one.
     """
-    tree = Tree(file.parent)
-    try:
-        data = tree.read(Place(file.name), limit=values.LONGEST_FILE)
-    finally:
-        tree.close()
+    bodies = _whole(_text_of(file), Place("/".join(file.parts[-3:])), file)
+    return _that_count(map(_mapped_items, bodies))
+
+
+def read_entries(file: Path, names: Iterable[str] = ()) -> tuple[str, list[Mapped]]:
+    """Read a map of entries by its path: return the name it was written under, and its lines.
+
+    A copy may have any name: it was written under its own or one of `names`. Raises what
+    `read_items` does.
+    """
+    data = _text_of(file)
+    first = data[: data.find(b"\n") + 1]
+    for name in (file.name, *names):
+        if not metadata.read_lines(first, layout.chain_seed(Place(name))).damage:
+            return name, [_mapped(body) for body in _whole(data, Place(name), file)]
+    error = _damaged(str(file), "line 1 is not what was written under that name")
+    error.hint = "A copy under another name is read while the map itself lies in the Backup Path."
+    raise error
+
+
+def _text_of(file: Path) -> bytes:
+    data = None
+    if file.parent.is_dir():
+        with closing(Tree(file.parent)) as tree:
+            try:
+                data = tree.read(Place(file.name), limit=values.LONGEST_FILE)
+            except ReadError as error:
+                raise BadRequest(str(error), code="path_not_readable") from error
     if data is None:
         raise BadRequest(
             f"There is no file {file}.",
             code="path_missing",
             hint="An External Restore writes maps, into the Backup Path of its server.",
         )
-    if not data.startswith(b"{"):
+    if data and not data.startswith(b"{"):
         raise NotABackupPath(
             f"{file} is no map of Backup NG: those are text. The binary maps of Zextras, and other"
             " files, cannot be read.",
             code="unsupported_format",
             hint="The maps of this server lie in its Backup Path: map_<source server id>.",
         )
-    place = Place("/".join(file.parts[-3:])) if file.name == layout.ID_MAPPER else Place(file.name)
+    return data
+
+
+def _whole(data: bytes, place: Place, file: Path) -> list[dict[str, Any]]:
+    """Return the bodies of a map that nobody writes: its last line counts, too."""
     lines = metadata.read_lines(data, layout.chain_seed(place))
     if lines.damage:
         raise _damaged(str(file), lines.damage)
-    bodies, _, _ = _read(data, place, where=str(file))
-    try:
-        if place.name == layout.ID_MAPPER:
-            return [], _that_count([_mapped_items(body) for body in bodies])
-        return [_mapped(body) for body in bodies], []
-    except BrokenItem as error:
-        raise _damaged(str(file), str(error)) from error
+    return _read(data, place, where=str(file))[0]
 
 
 def _read(data: bytes, path: Place, *, where: str) -> tuple[list[dict[str, Any]], int, str]:
@@ -279,8 +317,14 @@ def _damaged(where: str, why: str) -> BackupPathBroken:
 
 
 def _spell(mapped: Mapped) -> dict[str, Any]:
-    body = {"kind": mapped.kind.value, "old": mapped.old, "new": mapped.new, "name": mapped.name}
-    return body | ({"here": mapped.here} if mapped.here != mapped.name else {})
+    body: dict[str, Any] = {
+        "kind": mapped.kind.value,
+        "old": mapped.old,
+        "new": mapped.new,
+        "name": mapped.name,
+    }
+    body |= {"here": mapped.here} if mapped.here != mapped.name else {}
+    return body | ({"own": True} if mapped.own else {})
 
 
 def _mapped(body: Mapping[str, Any]) -> Mapped:
@@ -294,6 +338,7 @@ def _mapped(body: Mapping[str, Any]) -> Mapped:
             new=_text(body["new"], _LONGEST_ID),
             name=name,
             here=_text(body.get("here", name), _LONGEST_NAME),
+            own=values.flag(body.get("own", False)),
         )
     except (KeyError, ValueError) as error:
         raise BrokenItem("a line is not what a map of entries says") from error

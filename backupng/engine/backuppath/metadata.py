@@ -75,6 +75,24 @@ def read_lines(data: bytes, seed: str) -> Lines:
     return Lines(tuple(bodies), good, digits, torn=torn, damage=damage)
 
 
+def whole_bodies(data: bytes, seed_sum: int) -> list[bytes] | None:
+    """Return all bodies of a history that is whole; None for any other: `read_lines` tells why.
+
+    `seed_sum` is the CRC-32 of the file's seed.
+    """
+    lines = data.split(b"\n")
+    if lines.pop():
+        return None
+    before, bodies = b"%08x" % seed_sum, []
+    for line in lines:
+        body = line[:-SEAL_LENGTH]
+        if line[-SEAL_LENGTH:] != b" #%08x" % zlib.crc32(body, zlib.crc32(before)):
+            return None
+        before = line[-8:]
+        bodies.append(body)
+    return bodies
+
+
 def _unseal(line: bytes, digits: str) -> tuple[bytes | None, str]:
     """Return the body of a line without its break, None if it fails its sum, and its digits."""
     body = line[:-SEAL_LENGTH]

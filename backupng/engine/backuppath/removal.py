@@ -87,7 +87,7 @@ class Remover(Ground):
         return True
 
     def delete(self, folder: Place, names: Iterable[str]) -> int:
-        """Delete files of a folder in the trash, folders with all in them; return their bytes."""
+        """Delete files of a folder, folders with all in them; return their bytes."""
         with self.made(folder) as descriptor, writing(self.root, folder):
             return sum(_delete(descriptor, name) for name in names)
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from backupng.engine.backuppath import disk, histories, layout, metadata, provisioning, values
 from backupng.engine.backuppath.blobs import Packer
@@ -38,6 +38,8 @@ from backupng.engine.model import (
     MailboxState,
     to_ms,
 )
+
+Made = TypeVar("Made")
 
 NO_ITEM = ItemId(0)
 """Stands in `Writer.refused` for what is no item: a mailbox as a whole, a directory entry."""
@@ -159,6 +161,14 @@ class Writer:
             length = copied(file, digest, size, write)
         self._take(digest, staged)
         return length, staged.length
+
+    def add_file(self, path: Place, make: Callable[[Callable[[bytes], object]], Made]) -> Made:
+        """Keep a file of its own, durably, as `make` writes it; returns what that returned."""
+        with self.space, self._tree.stage(self._role) as file:
+            made = make(file.write)
+            self._tree.publish(file.path, path)
+            self._tree.sync()
+        return made
 
     def add_states(self, account: AccountId, states: Iterable[ItemState]) -> None:
         """Queue item states; per item in ascending change number."""

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import ItemError
-from backupng.engine.mailserver.port import BlobReference, Census, DeletedMailbox, Source
+from backupng.engine.mailserver.port import (
+    BlobReference,
+    Census,
+    Configuration,
+    DeletedMailbox,
+    Source,
+)
 from backupng.engine.model import (
     AccountId,
     DirectoryEntry,
@@ -135,9 +141,17 @@ class Numbered:
         """As the source."""
         return self.source.redo_log
 
+    def configuration(self) -> Configuration:
+        """As the source."""
+        return self.source.configuration()
+
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         """As the source."""
         return self.source.entries(kind)
+
+    def has_account(self, account_id: str) -> bool:
+        """As the source."""
+        return self.source.has_account(account_id)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """As the source."""

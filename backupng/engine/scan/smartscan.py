@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import partial
 from importlib import import_module
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from backupng.engine.backuppath.blobs import Packer
 from backupng.engine.backuppath.pending import next_scan_id
@@ -22,6 +22,7 @@ from backupng.engine.model import (
     ItemId,
     to_ms,
 )
+from backupng.engine.scan import customizations
 from backupng.engine.scan.account import AT_ONCE
 from backupng.engine.scan.counts import ScanCounts
 from backupng.engine.scan.directory import DirectoryResult, DirectoryScan
@@ -52,6 +53,7 @@ class ScanResult:
     accounts_updated: int = 0
     directory: DirectoryResult = field(default_factory=lambda: DirectoryResult([], frozenset()))
     unreadable: dict[str, list[tuple[ItemId, ItemError]]] = field(default_factory=dict)
+    customizations: customizations.Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class SmartScan:
     packer: Packer = field(default_factory=Packer)
     deep: bool = False
     skip_lists: bool = False
+    customizations_zone: tzinfo | None = None
+    """Archives of the server's configuration folders are named in it; None: none is made."""
     most_errors: int | None = None
     """With more unreadable items than so many the scan ends as failed; None: whatever comes."""
     result: ScanResult = field(default_factory=ScanResult)
@@ -126,8 +130,19 @@ class SmartScan:
                 "started": to_ms(self.started),
                 "ended": to_ms(now()),
             }
-            writer.set_checkpoint({**self.path.checkpoint(), "smartscan": ended})
+            said = {**self.path.checkpoint(), **self._keep_customizations(writer)}
+            writer.set_checkpoint({**said, "smartscan": ended})
         return self.result
+
+    def _keep_customizations(self, writer: Writer) -> Mapping[str, Any]:
+        """Archive the configuration folders if they changed; return what that says of them."""
+        if self.customizations_zone is None:
+            return {}
+        moment = self.started.astimezone(self.customizations_zone)
+        self.result.customizations, said = customizations.keep(
+            self.source.configuration(), self.path, writer, moment=moment, pause=self._pause
+        )
+        return said
 
     # What is to be done, and by whom
 

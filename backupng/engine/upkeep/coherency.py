@@ -7,11 +7,13 @@ order of names, so that memory does not grow with the tree. Nothing is changed h
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from backupng.engine.backuppath import layout, mapfile
+from backupng.engine.backuppath import customizations, layout, mapfile
+from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.pending import Frontier
 from backupng.engine.backuppath.store import BackupPath
@@ -86,7 +88,7 @@ class CoherencyCheck:
         if self.accounts is None:
             reading.check_top(self.path, self.findings, _TOP)
             reading.check_checkpoints(self.path, self.findings)
-            self._read_maps()
+            self._read_whole_files()
             entries = reading.entries_of(self.path, self.findings)
             self._read_all(entries, reading.frontier_of(self.path, None), references)
         for account in accounts:
@@ -98,7 +100,7 @@ class CoherencyCheck:
             self._read_all(found, frontier, references, reckoning)
             if reckoning is not None and self._unread == unread:
                 self._tell_missing(account, reckoning)
-            self._read_map(layout.id_mapper(account))
+            self._read_whole_file(layout.id_mapper(account), mapfile.check)
             self.findings.counts["accounts"] += 1
             self._done += 1
 
@@ -138,18 +140,20 @@ class CoherencyCheck:
             if number % _PAUSE_EVERY == 0:
                 self.tick(self._done, self._total, str(history.path.parent))
 
-    def _read_maps(self) -> None:
-        try:
+    def _read_whole_files(self) -> None:
+        """Read what is replaced or made as a whole: maps of imports, archives of configuration."""
+        # A folder that cannot be read is told of where its other files are looked at.
+        with suppress(ReadError):
             for name in mapfile.maps_of(self.path.tree):
-                self._read_map(Place(name))
-        except ReadError:
-            # `check_top` has told of a root that cannot be read.
-            return
+                self._read_whole_file(Place(name), mapfile.check)
+        with suppress(ReadError):
+            for archive in customizations.archives(self.path.tree):
+                self._read_whole_file(layout.SERVER / archive.name, customizations.check)
 
-    def _read_map(self, file: Place) -> None:
-        """Read a map of imports: damage keeps imports away, but no account has lost anything."""
+    def _read_whole_file(self, file: Place, check: Callable[[Tree, Place], int | None]) -> None:
+        """Read a file; what is lost with it is no account's."""
         try:
-            length = mapfile.check(self.path.tree, file)
+            length = check(self.path.tree, file)
         except (ReadError, BrokenItem) as error:
             flaw = Flaw.READ_ERROR if isinstance(error, ReadError) else Flaw.BROKEN_METADATA
             self.findings.add(Finding(flaw, file, str(error)))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from backupng.engine.backuppath import histories, layout, metadata, provisioning, values
+from backupng.engine.backuppath.customizations import archive_of
 from backupng.engine.backuppath.disk import Kind
 from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.pending import Frontier, lost_history
@@ -98,7 +99,7 @@ def entries_of(path: BackupPath, findings: Findings) -> Iterator[History]:
     """Yield the histories of all directory entries that are no account's."""
     known = {folder.name for folder in layout.ENTRY_FOLDERS.values()}
     for name, _ in _entries(path, layout.SERVER, findings):
-        if name not in known:
+        if name not in known and archive_of(name) is None:
             findings.leave(layout.SERVER / name)
     for kind, folder in layout.ENTRY_FOLDERS.items():
         for name, found in _entries(path, folder, findings):

@@ -13,8 +13,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from backupng.engine.backuppath import disk, layout, mapfile, metadata, provisioning, values
+from backupng.engine.backuppath import (
+    customizations,
+    disk,
+    layout,
+    mapfile,
+    metadata,
+    provisioning,
+    values,
+)
 from backupng.engine.backuppath.blobs import CHUNK, Packer
+from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.backuppath.uncertain import (
@@ -151,7 +160,9 @@ class Repair:
         if finding.path.parts[0] == layout.CHECKPOINT.name:
             return self._checkpoint(finding)
         if layout.is_map(finding.path):
-            return self._map(finding)
+            return self._whole(finding, mapfile.check)
+        if customizations.is_archive(finding.path):
+            return self._whole(finding, customizations.check)
         history = reading.history_at(finding.path)
         if history is None:
             return None
@@ -165,10 +176,10 @@ class Repair:
         why = f"{found.flaw}: {found.why}"
         return _Step(finding.path, why, (lambda: [stays]) if stays else None)
 
-    def _map(self, finding: Finding) -> _Step | None:
-        """Put a map of imports aside as a whole: what it told is found again by its content."""
+    def _whole(self, finding: Finding, check: Callable[[Tree, Place], int | None]) -> _Step | None:
+        """Put a file aside as a whole. What a map of imports told is found again by its content."""
         try:
-            mapfile.check(self.path.tree, finding.path)
+            check(self.path.tree, finding.path)
         except BrokenItem:
             return _step(finding)
         except ReadError:

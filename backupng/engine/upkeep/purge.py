@@ -4,7 +4,8 @@ Of an item whose last state is a deletion that old, the whole history goes. An i
 exists keeps all of its states, however old: the manual's Purge "removes any item whose last update
 (deletion) timestamp is higher than the retention time", and nothing else. An account that was
 deleted that long ago, or has counted as deleted that long because its class of service has backup
-off, goes as a whole. Then go the blobs that no metadata names any more.
+off, goes as a whole, and so does an archive of the configuration that was replaced that long ago.
+Then go the blobs that no metadata names any more.
 
 Metadata go before blobs; blobs and accounts go into `.trash`, from where a later purge deletes
 them. A purge may be killed anywhere: the next one finds the rest.
@@ -15,9 +16,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Final, Protocol
 
+from backupng.engine.backuppath import customizations, layout
 from backupng.engine.backuppath.ground import Ground
 from backupng.engine.backuppath.removal import Remover
 from backupng.engine.backuppath.sharing import Pulse
@@ -33,7 +35,8 @@ from backupng.engine.upkeep.purge_blobs import (
     trash_folder,
 )
 from backupng.engine.upkeep.purge_brakes import RUNS, brakes, runs_of
-from backupng.engine.upkeep.purge_mark import Limits, Marked, Marking
+from backupng.engine.upkeep.purge_findings import Marked
+from backupng.engine.upkeep.purge_mark import Limits, Marking
 from backupng.engine.upkeep.purge_removal import (
     Removed,
     Removers,
@@ -90,6 +93,7 @@ class Result:
     blobs_still_named: int = 0
     blobs_young: int = 0
     blobs_put_back: int = 0
+    customizations: int = 0
     trashed: int = 0
     freed: int = 0
     brakes: list[str] = field(default_factory=list)
@@ -105,6 +109,7 @@ class Result:
             "accounts_purged": len(self.accounts),
             "blobs_removed": self.blobs_removed,
             "blobs_still_named": self.blobs_still_named,
+            "customizations_removed": self.customizations,
             "bytes_freed": self.freed,
             "bytes_in_trash": self.trashed,
         }
@@ -136,7 +141,8 @@ class Purge:
     """One purge of one tree.
 
     `doubt` says why the clock cannot be trusted, if it cannot. `confirmed`: a person has seen what
-    the brakes say, of the clock too.
+    the brakes say, of the clock too. `customizations_zone` is the zone of the server, in which
+    archives of its configuration are named; without it none of them goes.
     """
 
     path: BackupPath
@@ -145,6 +151,7 @@ class Purge:
     tick: Tick
     doubt: Callable[[], str | None] = lambda: None
     confirmed: bool = False
+    customizations_zone: tzinfo | None = None
     grace: timedelta = GRACE
     result: Result = field(default_factory=Result)
     _started: datetime = field(init=False)
@@ -172,6 +179,7 @@ class Purge:
                 # All of them have been opened by its name, the path long before.
                 self.path.require_in_place()
                 self._remove_metadata(several, plan)
+                self._remove_customizations(remover)
                 remover.sync()
                 self._put_back(remover, plan)
                 if not self._is_damaged(plan):
@@ -223,8 +231,22 @@ class Purge:
                 result.trashed += mark.size
             else:
                 result.freed += mark.size
+        archives = self._old_customizations()
+        result.customizations = len(archives)
+        result.freed += sum(size for _, size in archives)
         if not plan.marked.flaws:
             result.blobs_removed, result.trashed = found.dead, result.trashed + found.dead_size
+
+    def _old_customizations(self) -> list[tuple[str, int]]:
+        """Return name and bytes of each archive that goes."""
+        if self.customizations_zone is None or self.retention.items_days is None:
+            return []
+        limit = self._started - timedelta(days=self.retention.items_days)
+        before = limit.astimezone(self.customizations_zone).replace(tzinfo=None)
+        tree = self.path.tree
+        old = customizations.replaced_before(tree, before)
+        sizes = (tree.mark(layout.SERVER / each.name)[2:3] for each in old)
+        return [(each.name, sum(size)) for each, size in zip(old, sizes, strict=True)]
 
     # Doing it
 
@@ -236,6 +258,11 @@ class Purge:
             for removed in group:
                 self._take_note(removed, plan)
             tick(self.result.items_purged, total)
+
+    def _remove_customizations(self, remover: Remover) -> None:
+        if names := [name for name, _ in self._old_customizations()]:
+            self.result.freed += remover.delete(layout.SERVER, names)
+            self.result.customizations = len(names)
 
     def _take_note(self, removed: Removed, plan: _Plan) -> None:
         mark, result = removed.mark, self.result

@@ -11,9 +11,10 @@ from typing import Final
 from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.ground import Folder, Ground
 from backupng.engine.backuppath.layout import Place
-from backupng.engine.upkeep.purge_mark import Marked, References
+from backupng.engine.upkeep.purge_findings import Marked, References
 
 _DIGEST_LENGTH: Final = 44
+_BETWEEN_TICKS: Final = 16
 _PURGE_ID: Final = re.compile(r"[0-9]{1,15}")
 BLOBS: Final = "items"
 ACCOUNTS: Final = "accounts"
@@ -60,7 +61,8 @@ def survey(
     with ground.folder(layout.BLOBS) as blobs:
         buckets = sorted(filter(layout.is_blob_bucket, blobs.names()))
         for number, bucket in enumerate(buckets):
-            tick(number, len(buckets))
+            if not number % _BETWEEN_TICKS:
+                tick(number, len(buckets))
             with blobs.inner(bucket) as folder:
                 _look(folder, bucket, marked, found, settled_before_ns)
     return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any, Final
 
 from backupng.engine.upkeep.purge_blobs import Survey
-from backupng.engine.upkeep.purge_mark import Marked
+from backupng.engine.upkeep.purge_findings import Marked
 
 LARGEST_SHARE: Final = 0.1
 """Of all blobs, so many may go at once."""
@@ -35,7 +34,7 @@ def brakes(
             f"It would remove {found.dead} of {found.blobs} blobs, more than"
             f" {LARGEST_SHARE:.0%} of them."
         )
-    if len(runs) == RUNS and found.dead > max(_FEW, LARGEST_GROWTH * median(runs)):
+    if len(runs) == RUNS and found.dead > max(_FEW, LARGEST_GROWTH * sorted(runs)[RUNS // 2]):
         reasons.append(
             f"It would remove {found.dead} blobs, more than {LARGEST_GROWTH} times as many as the"
             f" last {RUNS} purges usually did."

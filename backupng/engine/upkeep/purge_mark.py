@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from backupng.engine.backuppath import layout
-from backupng.engine.backuppath.disk import Mark
-from backupng.engine.backuppath.ground import Folder, Ground
+from backupng.engine.backuppath.ground import Folder, Found, Ground
 from backupng.engine.backuppath.pending import Frontier, lost_history
 from backupng.engine.backuppath.store import BackupPath
+from backupng.engine.backuppath.values import LONGEST_FILE
 from backupng.engine.errors import BrokenItem, ItemError, ReadError
 from backupng.engine.mailserver.reckoning import Reckoning
 from backupng.engine.model import AccountId, ItemId, MailboxState
+from backupng.engine.upkeep.purge_findings import AccountMark, Deletion, Marked, References
 from backupng.engine.upkeep.purge_reading import (
     History,
+    Told,
     deleted_since,
-    is_unseen,
+    end_of,
+    history_of,
     named,
-    read_history,
     reckon,
+    told,
 )
 
-_NAMED: Final = 10
-_FIELDS: Final = 5
+_BETWEEN_TICKS: Final = 100
+"""Histories that are read before somebody is told, and asked whether to stop."""
 _NS_A_MS: Final = 1_000_000
 _Any = TypeVar("_Any")
 
@@ -46,100 +48,6 @@ class Limits:
     accounts_before_ms: int | None
     settled_before_ns: int
     slack_ns: int | None = 0
-
-
-def length_of(mark: Mark) -> int:
-    """Return the length in bytes of a file that is there."""
-    return mark[2]
-
-
-class References:
-    """Blobs that are named: of each digest eight characters are kept beside its folder.
-
-    Two digests that agree in them count as one, and at worst a blob is spared.
-    """
-
-    def __init__(self) -> None:
-        self._folders: dict[bytes, bytearray] = defaultdict(bytearray)
-
-    def add(self, digests: Iterable[bytes]) -> None:
-        """Take note of digests."""
-        for digest in digests:
-            self._folders[digest[:2]] += digest[2:10]
-
-    def of(self, bucket: str) -> set[bytes]:
-        """Return the characters 2 to 9 of all digests in one folder."""
-        kept = bytes(self._folders.get(bucket.encode(), b""))
-        return {kept[at : at + 8] for at in range(0, len(kept), 8)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deletion:
-    """An account that is due: since when it counts as deleted, why, and its folder's stamp."""
-
-    name: str
-    reason: str
-    since_ms: int
-    stamp: int
-
-
-@dataclass(slots=True)
-class AccountMark:
-    """What was found in one account's folder; `size` is in bytes, of the `files` that are to go."""
-
-    account: AccountId
-    deletion: Deletion | None = None
-    """Only of an account that is due: it goes as a whole."""
-    examined: int = 0
-    files: int = 0
-    size: int = 0
-    _expired: array[int] = field(default_factory=lambda: array("Q"))
-
-    @property
-    def purged(self) -> int:
-        """How many items are to go."""
-        return self.examined if self.deletion else len(self._expired) // _FIELDS
-
-    def expired(self) -> Iterator[tuple[ItemId, Mark]]:
-        """Yield each item whose history is to go, and its file as it was read."""
-        found = self._expired
-        for at in range(0, len(found), _FIELDS):
-            yield ItemId(found[at]), tuple(found[at + 1 : at + _FIELDS])
-
-    def expire(self, item: ItemId, mark: Mark) -> None:
-        """Note an item whose history is to go."""
-        self._expired.extend((item, *mark))
-        self.count(mark)
-
-    def count(self, mark: Mark) -> None:
-        """Count a file that is to go."""
-        self.files += 1
-        self.size += length_of(mark)
-
-
-@dataclass(slots=True)
-class Marked:
-    """What a tree holds, what of it has expired, and what is wrong with it.
-
-    `damage` has the first few of its `flaws` in words; while there is any, no blob may be removed.
-    An account that nobody knows is named there, too, and is no flaw.
-    `doubtful` are accounts that have been deleted long enough by what the metadata says, but were
-    written down as such much later; of items that is so of, `late` is the number.
-    """
-
-    living: References = field(default_factory=References)
-    dying: References = field(default_factory=References)
-    accounts: list[AccountMark] = field(default_factory=list)
-    doubtful: list[str] = field(default_factory=list)
-    late: int = 0
-    flaws: int = 0
-    damage: list[str] = field(default_factory=list)
-
-    def blame(self, error: ItemError) -> None:
-        """Note damage."""
-        self.flaws += 1
-        if len(self.damage) < _NAMED:
-            self.damage.append(str(error))
 
 
 class Marking:
@@ -212,8 +120,11 @@ class Marking:
             if entry is None or mailbox is None:
                 self._look_for_lost(mark.account)
             with folder.inner("items") as items:
+                ticked = -_BETWEEN_TICKS
                 for bucket in filter(layout.is_item_bucket, items.names()):
-                    tick()
+                    if mark.examined - ticked >= _BETWEEN_TICKS:
+                        ticked = mark.examined
+                        tick()
                     try:
                         with items.inner(bucket) as found:
                             self._items(mark, found, bucket)
@@ -222,20 +133,44 @@ class Marking:
 
     def _items(self, mark: AccountMark, folder: Folder, bucket: str) -> None:
         seed = f"ng1/{mark.account}/"
+        sum_of_seed = zlib.crc32(seed.encode())
         for name in folder.names():
-            if layout.item_of(bucket, name) is None:
+            item = layout.item_of(bucket, name)
+            if item is None:
                 continue
             mark.examined += 1
-            history = self._read(folder, name, seed + name)
-            if history is None:
+            found = self._load(folder, name)
+            if found is None:
                 continue
-            if self._reckoning is not None:
-                reckon(self._reckoning, ItemId(int(name)), history)
-            if mark.deletion is None and self._has_expired(folder, name, history):
-                mark.expire(ItemId(int(name)), history.found.mark)
-                self._add(self.marked.dying, folder, name, history)
-            else:
-                self._note(mark, folder, name, history)
+            said = told(found.data, zlib.crc32(name.encode(), sum_of_seed))
+            if said is not None and mark.deletion is None:
+                self._take(mark, item, found, said)
+            elif (history := self._history(folder, name, found, seed + name)) is not None:
+                self._take_with_care(mark, folder, item, history)
+
+    def _take(self, mark: AccountMark, item: ItemId, found: Found, said: Told) -> None:
+        deleted_ms = said.deleted_ms
+        if self._reckoning is not None:
+            self._reckoning.add(
+                item, mod=said.mod, start_ms=said.start_ms, deleted=deleted_ms is not None
+            )
+        if deleted_ms is None or not self._is_due(found, deleted_ms, said.mod, said.start_ms):
+            self.marked.living.add(said.names)
+        else:
+            mark.expire(item, found.mark)
+            self.marked.dying.add(said.names)
+
+    def _take_with_care(
+        self, mark: AccountMark, folder: Folder, item: ItemId, history: History
+    ) -> None:
+        if self._reckoning is not None:
+            reckon(self._reckoning, item, history)
+        name = str(item)
+        if mark.deletion is None and self._has_expired(folder, name, history):
+            mark.expire(item, history.found.mark)
+            self._add(self.marked.dying, folder, name, history)
+        else:
+            self._note(mark, folder, name, history)
 
     def _note(self, mark: AccountMark, folder: Folder, name: str, history: History) -> None:
         if mark.deletion is None:
@@ -254,7 +189,19 @@ class Marking:
 
     def _read(self, folder: Folder, name: str, seed: str) -> History | None:
         """Read a history; None if it is not there, or has a flaw: that is damage."""
-        history = self._tried(folder, name, partial(read_history, folder, name, seed))
+        found = self._load(folder, name)
+        return None if found is None else self._history(folder, name, found, seed)
+
+    def _load(self, folder: Folder, name: str) -> Found | None:
+        try:
+            return folder.load(name, limit=LONGEST_FILE)
+        except ItemError as error:
+            self._blame(folder, name, error)
+        return None
+
+    def _history(self, folder: Folder, name: str, found: Found, seed: str) -> History | None:
+        """Return the history that was read; None if it has a flaw: that is damage."""
+        history = self._tried(folder, name, partial(history_of, folder, name, found, seed))
         why = "" if history is None else history.lines.damage or self._lost_end(folder, history)
         if not why:
             return history
@@ -282,9 +229,9 @@ class Marking:
         where, why = self._ground.root / lost[0], lost[1]
         if lost[0] != layout.account_folder(account):
             self.marked.blame(BrokenItem(f"{where} is damaged: {why}."))
-        elif len(self.marked.damage) < _NAMED:
+        else:
             # Its items name all that they need: nothing is in danger.
-            self.marked.damage.append(f"{where} is left as it is: {why}.")
+            self.marked.remark(f"{where} is left as it is: {why}.")
 
     def _last_scan(self, account: AccountId) -> MailboxState | None:
         try:
@@ -305,12 +252,19 @@ class Marking:
 
     def _has_expired(self, folder: Folder, name: str, history: History) -> bool:
         before_ms = self._limits.items_before_ms
-        if before_ms is None or not self._is_settled(history):
+        if before_ms is None or history.lines.torn:
             return False
         found = self._deleted(folder, name, history, before_ms)
-        if found is None or (self._reckoning is not None and is_unseen(self._reckoning, history)):
+        return found is not None and self._is_due(history.found, found[0], *end_of(history)[:2])
+
+    def _is_due(self, found: Found, deleted_ms: int, mod: int, start_ms: int) -> bool:
+        """Say whether a deletion is one of an item whose whole history is to go."""
+        before_ms = self._limits.items_before_ms
+        if before_ms is None or deleted_ms >= before_ms or not self._is_settled(found):
             return False
-        is_late = self._is_late(history, found[0], before_ms)
+        if self._reckoning is not None and self._reckoning.is_unseen(mod=mod, start_ms=start_ms):
+            return False
+        is_late = self._is_late(found, deleted_ms, before_ms)
         self.marked.late += is_late
         return not is_late
 
@@ -320,22 +274,22 @@ class Marking:
         One that was written down much later than it says is not: its clock, or ours, was wrong.
         """
         before_ms = self._limits.accounts_before_ms
-        is_settled = self._is_settled(entry) and stamp < self._limits.settled_before_ns
-        if before_ms is None or not is_settled:
+        is_settled = self._is_settled(entry.found) and stamp < self._limits.settled_before_ns
+        if before_ms is None or entry.lines.torn or not is_settled:
             return None
         found = self._deleted(folder, "account", entry, before_ms)
         if found is None:
             return None
         since_ms, body = found
         name, reason = (str(body.get(key, "")) for key in ("name", "reason"))
-        if self._is_late(entry, since_ms, before_ms):
+        if self._is_late(entry.found, since_ms, before_ms):
             self.marked.doubtful.append(name)
             return None
         return Deletion(name=name, reason=reason, since_ms=since_ms, stamp=stamp)
 
-    def _is_late(self, history: History, since_ms: int, before_ms: int) -> bool:
+    def _is_late(self, found: Found, since_ms: int, before_ms: int) -> bool:
         """Say whether a deletion was written down within the retention, too late to be believed."""
-        written_ns, slack_ns = history.found.written_ns, self._limits.slack_ns
+        written_ns, slack_ns = found.written_ns, self._limits.slack_ns
         if slack_ns is None or written_ns < before_ms * _NS_A_MS:
             return False
         return written_ns - since_ms * _NS_A_MS > slack_ns
@@ -346,9 +300,9 @@ class Marking:
         look = partial(deleted_since, history.bodies, before_ms=before_ms)
         return self._tried(folder, name, look)
 
-    def _is_settled(self, history: History) -> bool:
-        """Say whether nobody is about to write there, or has just done so."""
-        return not history.lines.torn and history.found.written_ns < self._limits.settled_before_ns
+    def _is_settled(self, found: Found) -> bool:
+        """Say whether nobody has just written there."""
+        return found.written_ns < self._limits.settled_before_ns
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:

@@ -3,6 +3,9 @@
 Names of blobs are found as what they look like: a text in quotes that could be a digest counts as
 one, wherever it stands, so that none is missed and few lines are parsed. What a state really means
 says `histories.digests_of`.
+
+Nearly all histories are whole, and spelled as a writer of ours spells them: for those `told` has
+all answers at once. Whatever is different in any way is read with care.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from backupng.engine.backuppath import histories, metadata, values
 from backupng.engine.backuppath.fsio import Tree
@@ -23,8 +26,25 @@ from backupng.engine.model import ItemId
 _ESCAPED: Final = b"\\u00"
 _DELETED: Final = b'"deleted"'
 _MORE: Final = b'"more"'
+_SAID: Final = re.compile(rb'"([A-Za-z0-9+,]{43}=|deleted|more)"')
+"""What may name a blob, and the words that make a history need a closer look."""
 _BEGIN: Final = re.compile(rb'\{"n":[0-9]+,"mod":([0-9]{1,18}),"t":([0-9]{1,15}),')
 """What a writer of ours begins a state with: change number and time."""
+_DELETION: Final = re.compile(
+    _BEGIN.pattern + rb'"pos":"[a-z0-9:]*","type":"[a-z]+","deleted":true\}'
+)
+
+
+class Told(NamedTuple):
+    """What a purge has to know of an item: what it may name as a blob, and its last state.
+
+    Times are in ms; `deleted_ms` is since when it is deleted, None if it exists.
+    """
+
+    names: Iterable[bytes]
+    mod: int
+    start_ms: int
+    deleted_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +60,35 @@ class History:
         return self.lines.bodies
 
 
-def read_history(folder: Folder, name: str, seed: str) -> History | None:
-    """Read a history; None if it is not there. Raises ReadError; damage is part of the answer."""
-    found = folder.load(name, limit=values.LONGEST_FILE)
-    if found is None:
-        return None
+def history_of(folder: Folder, name: str, found: Found, seed: str) -> History:
+    """Return the history in a file that was read. Raises ReadError; damage is in the answer."""
     lines = metadata.read_lines(found.data, seed)
     if lines.damage:
         # A writer may have cut a torn tail, and written there, while we were reading.
         found = folder.load(name, limit=values.LONGEST_FILE) or found
         lines = metadata.read_lines(found.data, seed)
     return History(found, lines)
+
+
+def told(data: bytes, seed_sum: int) -> Told | None:
+    """Return what the file of a history tells that is whole and spelled as ours are.
+
+    None for any other: it has to be read with care. `seed_sum` is the CRC-32 of the file's seed.
+    """
+    bodies = metadata.whole_bodies(data, seed_sum)
+    begin = _BEGIN.match(bodies[-1]) if bodies else None
+    if not (bodies and begin) or (b"\\" in data and _ESCAPED in data):
+        return None
+    said = _SAID.findall(data)
+    if b"more" in said:
+        return None
+    if b"deleted" not in said:
+        return Told(set(said), int(begin[1]), int(begin[2]), None)
+    begins = list(map(_BEGIN.match, bodies))
+    if not (_DELETION.fullmatch(bodies[-1]) and all(begins)):
+        return None
+    since = max(int(each[2]) for each in begins if each)
+    return Told(set(said) - {b"deleted"}, int(begin[1]), int(begin[2]), since)
 
 
 def named(tree: Tree, history: History) -> set[bytes]:
@@ -83,20 +121,18 @@ def reckon(reckoning: Reckoning, item: ItemId, history: History) -> None:
         reckoning.add(item, mod=mod, start_ms=start_ms, deleted=deleted)
 
 
-def is_unseen(reckoning: Reckoning, history: History) -> bool:
-    """Say whether a history ends with a deletion that no scan has seen yet.
+def end_of(history: History) -> tuple[int, int, bool]:
+    """Return change number and time in ms of the last state, and whether it is a deletion.
 
     Raises BrokenItem for a line that no writer can have written.
     """
     try:
-        mod, start_ms, _ = _end_of(history.bodies[-1])
+        return _end_of(history.bodies[-1])
     except (KeyError, ValueError) as error:
         raise BrokenItem("a state has missing or impossible values") from error
-    return reckoning.is_unseen(mod=mod, start_ms=start_ms)
 
 
 def _end_of(last: bytes) -> tuple[int, int, bool]:
-    """Return change number, time in ms, and whether it is a deletion."""
     begin = _BEGIN.match(last)
     if begin and _DELETED not in last:
         return int(begin[1]), int(begin[2]), False

@@ -18,7 +18,7 @@ from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.removal import Account, Remover
 from backupng.engine.model import ItemId
 from backupng.engine.upkeep.purge_blobs import ACCOUNTS, BLOBS, Survey, trash_folder
-from backupng.engine.upkeep.purge_mark import AccountMark, References, length_of
+from backupng.engine.upkeep.purge_findings import AccountMark, References, length_of
 
 _THREADS: Final = 3
 _ITEMS_AT_ONCE: Final = 256

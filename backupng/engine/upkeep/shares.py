@@ -7,7 +7,8 @@ both may name ids of the old server, which the map translates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -72,6 +73,22 @@ class Mailboxes:
     accounts: dict[str, DirectoryEntry]
     folders: dict[str, dict[ItemId, ItemState]]
     known: dict[EntryKind, set[str]]
+    others: dict[str, bool] = field(default_factory=dict)
+    """Of accounts whose mail does not lie here, asked for one by one: whether they exist."""
+
+    def knows(self, kind: EntryKind, entry_id: str) -> bool:
+        """Say whether an entry exists; an account's mail may lie on any server."""
+        if entry_id in self.known[kind]:
+            return True
+        return kind is EntryKind.ACCOUNT and self.is_elsewhere(entry_id)
+
+    def is_elsewhere(self, account: str) -> bool:
+        """Say whether an account exists whose mail lies on another server."""
+        if account in self.accounts:
+            return False
+        if account not in self.others:
+            self.others[account] = self.source.has_account(account)
+        return self.others[account]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +135,19 @@ def count_shares(found: Mailboxes) -> tuple[int, int]:
     return sum(len(grants_of(state)) for state in states), mountpoints
 
 
+def count_elsewhere(found: Mailboxes) -> int:
+    """Return how many mountpoints lead to accounts whose mail lies on another server."""
+    return sum(1 for owner in _owners(found) if found.is_elsewhere(owner))
+
+
+def _owners(found: Mailboxes) -> Iterator[str]:
+    for states in found.folders.values():
+        for state in states.values():
+            if state.kind is ItemKind.MOUNTPOINT:
+                with suppress(BrokenItem):
+                    yield target_of(state).owner
+
+
 def _folders(source: Source, account: AccountId) -> dict[ItemId, ItemState]:
     mailbox = source.mailbox(account)
     if mailbox is None:
@@ -132,13 +162,13 @@ def _of_folder(
 ) -> Iterator[Problem]:
     for grant in grants_of(state):
         kind = _KINDS.get(Grantee(grant.type)) if grant.type in set(Grantee) else None
-        if kind is None or grant.grantee in found.known[kind]:
+        if kind is None or found.knows(kind, grant.grantee):
             continue
         problem = _problem(found, account, state, grant.grantee, Flaw.DANGLING)
         problem = replace(problem, grant=grant)
         for each in maps:
             new = each.new_id(kind, grant.grantee)
-            if new is not None and new in found.known[kind]:
+            if new is not None and found.knows(kind, new):
                 remedy = replace(grant, grantee=new)
                 problem = replace(problem, flaw=Flaw.WRONG_ID, remedy=remedy, map_name=each.name)
                 break
@@ -152,6 +182,9 @@ def _of_mountpoint(
         target = target_of(state)
     except BrokenItem:
         yield _problem(found, account, state, "", Flaw.NO_TARGET)
+        return
+    if found.is_elsewhere(target.owner):
+        yield from _of_far_mountpoint(found, account, state, maps)
         return
     folders = found.folders.get(target.owner)
     folder = folders.get(target.folder) if folders else None
@@ -169,6 +202,25 @@ def _of_mountpoint(
     yield problem
 
 
+def _of_far_mountpoint(
+    found: Mailboxes, account: str, state: ItemState, maps: list[MapOf]
+) -> Iterator[Problem]:
+    """Yield a mountpoint to an account of another server, if its map says that it leads astray.
+
+    What that account shares, only its own server can tell; a mountpoint that was mended knows no
+    uuid any more, and is left alone.
+    """
+    target = target_of(state)
+    for each in maps if target.uuid else ():
+        remedy = _moved(target, each)
+        if remedy not in (None, replace(target, uuid="")) and found.knows(
+            EntryKind.ACCOUNT, remedy.owner
+        ):
+            problem = _problem(found, account, state, target.owner, Flaw.WRONG_ID)
+            yield replace(problem, remedy=remedy, map_name=each.name)
+            return
+
+
 def _is_meant(target: Target, folder: ItemState) -> bool:
     """Say whether it is the folder that was mounted: the same id may be another one's by now."""
     return not target.uuid or folder.row.get("uuid", target.uuid) == target.uuid
@@ -176,16 +228,21 @@ def _is_meant(target: Target, folder: ItemState) -> bool:
 
 def _remedy(found: Mailboxes, target: Target, by: MapOf) -> Target | None:
     """Return the folder here that a map has for a mountpoint's target."""
+    moved = _moved(target, by)
+    is_here = moved is not None and moved.folder in found.folders.get(moved.owner, {})
+    return moved if is_here else None
+
+
+def _moved(target: Target, by: MapOf) -> Target | None:
+    """Return what a map says that a mountpoint's target has become."""
     new = by.new_id(EntryKind.ACCOUNT, target.owner)
-    if new is None or new not in found.folders:
+    if new is None:
         return None
     owner = AccountId(new)
     folder: ItemId | None = target.folder
     if target.folder >= FIRST_USER_ID:
         folder = by.items_of(target.owner, owner).get(target.folder)
-    if folder is None or folder not in found.folders[new]:
-        return None
-    return Target(owner, folder)
+    return None if folder is None else Target(owner, folder)
 
 
 def _may_read(found: Mailboxes, account: str, target: Target, folder: ItemState) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import random
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -223,6 +224,31 @@ def test_damaged_maps_of_imports_are_told_and_go_as_a_whole(tree: Tree) -> None:
     assert told(findings) == [("broken metadata", name) for name in maps]
     assert sorted(source for source, _ in moved) == maps
     assert uncertain(path) == set()
+    assert told(check(path)) == []
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "longer"])
+def test_a_damaged_archive_of_the_configuration_is_told_and_put_aside(
+    tree: Tree, damage: str
+) -> None:
+    path, _, _ = tree
+    name = "server/customizations_02_03_26#12_00_00.tar.gz"
+    good = gzip.compress(random.Random(1).randbytes(300_000))  # noqa: S311  # no secret
+    bad = {
+        "flipped": good[:-6] + bytes([good[-6] ^ 1]) + good[-5:],
+        "cut": good[:-9],
+        "longer": good + b"x",
+    }
+    (path.tree.root / name).write_bytes(good)
+    whole = check(path)
+    (path.tree.root / name).write_bytes(bad[damage])
+
+    findings = check(path)
+    moved = repair(path, findings)
+
+    assert (told(whole), whole.counts["foreign_names"]) == ([], 0)
+    assert told(findings) == [("broken metadata", name)]
+    assert [source for source, _ in moved] == [name]
     assert told(check(path)) == []
 
 

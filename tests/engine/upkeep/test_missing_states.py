@@ -67,7 +67,9 @@ def test_histories_that_are_gone_are_found_and_an_account_scan_saves_them_again(
 
 
 def test_of_a_single_one_the_sums_tell_which(mail: Office) -> None:
-    _, second = deliver(mail, "One", "Two")
+    gone, second = deliver(mail, "One", "Two")
+    mail.scan()
+    mail.client.delete(ALICE, gone)
     mail.scan()
     history_of(mail, second).unlink()
 
@@ -119,7 +121,10 @@ def test_what_came_went_and_changed_since_is_not_missing(mail: Office) -> None:
 
 
 def test_a_purge_removes_no_blob_while_histories_are_missing(mail: Office) -> None:
-    first, *_ = deliver(mail, "One", "Two", "Three")
+    first, second, *_ = deliver(mail, "One", "Two", "Three")
+    mail.scan()
+    mail.client.delete(ALICE, second)
+    mail.later(hours=1)
     mail.scan()
     digest = mail.history(ALICE, first)[-1].digest
     history_of(mail, first).unlink()

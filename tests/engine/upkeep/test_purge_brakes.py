@@ -17,7 +17,7 @@ from backupng.engine.model import Digest, ItemId, to_ms
 from backupng.engine.upkeep.purge import GRACE
 from backupng.engine.upkeep.purge_blobs import Survey
 from backupng.engine.upkeep.purge_brakes import brakes
-from backupng.engine.upkeep.purge_mark import Marked
+from backupng.engine.upkeep.purge_findings import Marked
 from tests.engine.backuppath.samples import (
     ACCOUNT,
     ITEM,

@@ -124,6 +124,16 @@ def test_a_history_with_a_torn_tail_stays_for_somebody_may_be_writing(path: Back
     assert (run(path).items_purged, items(path)) == (0, [257])
 
 
+def test_an_account_with_a_torn_tail_stays_for_somebody_may_be_writing(path: BackupPath) -> None:
+    _delete_account(path)
+    with (path.tree.root / layout.account_file(ACCOUNT)).open("ab") as file:
+        file.write(b'{"n":2,"t":1')
+    age(path.tree.root)
+
+    assert run(path).accounts == {}
+    assert path.accounts() == [ACCOUNT]
+
+
 def test_a_deletion_counts_from_no_earlier_than_the_lines_before_it(path: BackupPath) -> None:
     with path.writer(SCAN) as writer:
         states = [old(message(257, 11), LONG_AGO + 35 * DAY), old(deletion(257, 12))]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.mapfile import IdMap, ItemMap, Mapped
 from backupng.engine.errors import BackupError
 from backupng.engine.mailserver.port import Grant, Target
 from backupng.engine.mailserver.zimbra.grants import Grantee, grants_of, target_of
-from backupng.engine.model import AccountId, ItemId, ItemKind, ItemState
+from backupng.engine.model import AccountId, EntryKind, ItemId, ItemKind, ItemState
 from backupng.engine.operations.do_check_shares import DoCheckShares
 from backupng.engine.operations.do_fix_shares import DoFixShares
 from backupng.engine.operations.words import AccountNames
@@ -59,11 +63,13 @@ def test_shares_with_ids_of_the_old_server_are_found_and_mended_once(
 ) -> None:
     mail, to = offices
     break_shares(mail, to)
+    name = f"map_{mail.source.server_id}"
+    shutil.copy(to.backup_path / name, to.backup_path / "idmap_file")
 
     found = to.run(DoCheckShares())
     dry = to.run(DoFixShares(dryrun=True))
-    mended = to.run(DoFixShares())
-    again = to.run(DoFixShares(import_idmap_file=f"map_{mail.source.server_id}"))
+    mended = to.run(DoFixShares(import_idmap_file="idmap_file"))
+    again = to.run(DoFixShares(import_idmap_file=name))
 
     assert found.counters["wrong_ids"] == dry.counters["would_be_repaired"] == 2
     assert all("says" in each for each in found.warnings)
@@ -98,6 +104,58 @@ def test_what_no_map_knows_is_told_by_its_kind(offices: tuple[Office, Office]) -
     assert to.run(DoFixShares()).counters["not_repairable"] == 4
 
 
+def test_an_account_on_another_server_is_no_dangling_id(offices: tuple[Office, Office]) -> None:
+    _, to = offices
+    shares, far = to.destination.shares(to.sandbox.account(ALICE)), STRANGER
+    to.sandbox.add_account("far@example.com", far, zimbraMailHost="mail9")
+    shares.put_grant(ItemId(2), Grant(grantee=far, type=Grantee.USER, rights=1))
+    state = ItemState(
+        item_id=ItemId(300), kind=ItemKind.MOUNTPOINT, mod=1, start=to.now, name="Far"
+    )
+    shares.put_mountpoint(state, ItemId(1), Target(far, ItemId(300)))
+
+    report = to.run(DoCheckShares())
+
+    assert not report.losses
+    assert report.notes[-1].startswith("1 mountpoint leads to accounts of other servers")
+
+
+def test_the_map_of_another_server_mends_what_leads_there_once(
+    offices: tuple[Office, Office], tmp_path: Path
+) -> None:
+    _, to = offices
+    to.sandbox.add_account("far@example.com", STRANGER, zimbraMailHost="mail9")
+    state = ItemState(
+        item_id=ItemId(300), kind=ItemKind.MOUNTPOINT, mod=1, start=to.now, name="Far"
+    )
+    target = Target(STRANGER, ItemId(300), "uuid of the folder there")
+    to.destination.shares(to.sandbox.account(ALICE)).put_mountpoint(state, ItemId(1), target)
+    (tmp_path / "theirs").mkdir()
+    with closing(Tree(tmp_path / "theirs")) as tree:
+        entry = Mapped(kind=EntryKind.ACCOUNT, old=STRANGER, new=STRANGER, name="f", here="f")
+        IdMap(tree, "old").note(entry, to.now)
+        moved = ItemMap(tree, STRANGER, server_id="old", source=STRANGER, mailbox="m")
+        moved.note({ItemId(300): ItemId(301), ItemId(301): ItemId(302)}, to.now)
+        tree.sync()
+    mend = DoFixShares(import_idmap_file=str(tmp_path / "theirs" / "map_old"))
+
+    mended, again = to.run(mend), to.run(mend)
+
+    assert (mended.counters["repaired"], again.counters["repaired"]) == (1, 0)
+    assert target_of(folders(to, ALICE)["Far"]) == Target(STRANGER, ItemId(301))
+
+
+def test_a_damaged_map_hides_no_broken_share(offices: tuple[Office, Office]) -> None:
+    mail, to = offices
+    break_shares(mail, to)
+    (to.backup_path / "map_other").write_bytes(b'{"n":1} #00000000\n')
+
+    report = to.run(DoCheckShares())
+
+    assert report.counters["wrong_ids"] == 2
+    assert report.warnings[-1].startswith(f"The map {to.backup_path / 'map_other'} is damaged")
+
+
 def test_which_map_is_meant_has_to_be_said_where_there_are_several(
     offices: tuple[Office, Office],
 ) -> None:
@@ -110,7 +168,28 @@ def test_which_map_is_meant_has_to_be_said_where_there_are_several(
     assert refused.value.code == "usage"
 
 
-@pytest.mark.parametrize("name", ["map_nowhere", "../map_x", "format", "/etc/passwd"])
-def test_what_is_no_map_is_refused(offices: tuple[Office, Office], name: str) -> None:
-    with pytest.raises(BackupError, match=r"map|no file"):
-        offices[1].run(DoFixShares(import_idmap_file=name))
+def test_what_is_no_map_is_refused_with_the_maps_that_are_there(
+    offices: tuple[Office, Office],
+) -> None:
+    _, to = offices
+    (to.backup_path / "folder").mkdir()
+    (to.backup_path / "binary").write_bytes(b"\xac\xed\x00\x05" * 9)
+    (to.backup_path / "text").write_bytes(b'{"n":1} #00000000\n')
+    (to.backup_path / "empty").touch()
+    codes = {
+        "idmap_file": "path_missing",
+        "/nowhere/idmap_file": "path_missing",
+        "folder": "path_not_readable",
+        "binary": "unsupported_format",
+        "format": "unsupported_format",
+        "text": "path_damaged",
+        "empty": "bad_value",
+        "../map_x": "bad_value",
+        "/etc/passwd": "unsupported_format",
+    }
+    for name, code in codes.items():
+        with pytest.raises(BackupError) as refused:
+            to.run(DoFixShares(import_idmap_file=name))
+
+        assert refused.value.code == code, name
+        assert (code != "path_missing") or "there are: map_" in refused.value.hint

@@ -115,6 +115,12 @@ class LdapDirectory:
         wanted = Search(condition=self._condition(kind), attributes=("zimbraId",))
         return {self._id(kind, found) for found in self._client.search(wanted)}
 
+    def has_account(self, account_id: str) -> bool:
+        """Say whether an account of that id exists, whatever its host."""
+        condition = f"(&(objectClass=zimbraAccount)(zimbraId={escape(account_id)}))"
+        wanted = Search(condition=condition, attributes=("1.1",), page=1)
+        return any(True for _ in self._client.search(wanted))
+
     def changed_since(self, kind: EntryKind, moment: datetime) -> Iterator[DirectoryEntry]:
         """Yield the entries of a kind that were made or changed at `moment` or later.
 

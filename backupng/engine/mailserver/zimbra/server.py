@@ -56,6 +56,9 @@ class ServerDirectory(Protocol):
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         """Yield all entries of a kind."""
 
+    def has_account(self, account_id: str) -> bool:
+        """Say whether an account of that id exists, whatever its host."""
+
     def server(self, name: str) -> DirectoryEntry:
         """Return the entry of the server of that name. Raises MailServerError."""
 
@@ -119,13 +122,13 @@ class ZimbraServer:
 
     def source(self) -> MailServerSource:
         """Return this server as one that is read."""
-        relative = self.config.flag("zimbra_relative_volume_path")
         return MailServerSource(
             self.database,
             self.directory,
             server=self.entry,
             redo_log=self.redo_log,
-            home=self.home if relative else None,
+            home=self.home,
+            relative_volumes=self.config.flag("zimbra_relative_volume_path"),
         )
 
     @cached_property

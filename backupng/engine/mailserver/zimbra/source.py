@@ -14,6 +14,7 @@ from backupng.engine.errors import ItemError, ReadError
 from backupng.engine.mailserver.port import BlobReference, Census, DeletedMailbox
 from backupng.engine.mailserver.zimbra import volumes
 from backupng.engine.mailserver.zimbra.changes import ChangeReader
+from backupng.engine.mailserver.zimbra.configuration import Configuration
 from backupng.engine.mailserver.zimbra.rows import Database, MailboxReader, blob_references
 from backupng.engine.model import (
     AccountId,
@@ -35,12 +36,15 @@ class Directory(Protocol):
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         """Yield all entries of a kind, children with their account."""
 
+    def has_account(self, account_id: str) -> bool:
+        """Say whether an account of that id exists, whatever its host."""
+
 
 class MailServerSource:
     """Implements `port.Source` over a database, a directory and the volumes on this machine.
 
-    `home` is the install root where the volumes' paths are relative to it. `server` carries what it
-    inherits from the global configuration too.
+    `home` is the install root; with `relative_volumes` the volumes' paths are below it. `server`
+    carries what it inherits from the global configuration too.
     """
 
     def __init__(
@@ -50,13 +54,15 @@ class MailServerSource:
         *,
         server: DirectoryEntry,
         redo_log: LogFiles,
-        home: Path | None = None,
+        home: Path,
+        relative_volumes: bool = True,
     ) -> None:
         self._db = database
         self._reader = MailboxReader(database)
         self._changes = ChangeReader(database)
         self._directory = directory
         self._home = home
+        self._relative_volumes = relative_volumes
         self._volumes: dict[int, volumes.Volume] = {}
         self.server_id = server.entry_id
         self.server_name = server.name
@@ -65,12 +71,20 @@ class MailServerSource:
         self._server_folder = server.entry_id if named else ""
         self.redo_log = redo_log
 
+    def configuration(self) -> Configuration:
+        """Return the folders that an admin configures by hand, as they are now."""
+        return Configuration(self._home)
+
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         """Yield all entries of a kind; of accounts, those whose mail lies on this server."""
         for entry in self._directory.entries(kind):
             host = entry.first("zimbraMailHost", self._mail_host)
             if kind is not EntryKind.ACCOUNT or host.lower() == self._mail_host:
                 yield entry
+
+    def has_account(self, account_id: str) -> bool:
+        """Say whether an account of that id exists, wherever its mail lies."""
+        return self._directory.has_account(account_id)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Let everything read inside be of one moment."""
@@ -157,10 +171,10 @@ class MailServerSource:
 
     def _volume(self, volume_id: int) -> volumes.Volume:
         if volume_id not in self._volumes:
-            rows = self._reader.volume_rows()
+            home = self._home if self._relative_volumes else None
             found = (
-                volumes.volume_of_row(row, home=self._home, server_folder=self._server_folder)
-                for row in rows
+                volumes.volume_of_row(row, home=home, server_folder=self._server_folder)
+                for row in self._reader.volume_rows()
             )
             self._volumes = {volume.volume_id: volume for volume in found}
         if volume_id not in self._volumes:
