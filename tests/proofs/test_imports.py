@@ -18,6 +18,7 @@ from backupng.engine.model import to_ms
 from backupng.engine.operations.do_external_restore import ExternalRestore
 from tests.cast import ALICE, BOB, DAVE, Office, office
 from tests.engine.restore.migrating import bring, empty_office, is_killed, seen
+from tests.engine.restore.test_import_dry_run import numbers
 from tests.proofs.told import new_seed, tell
 
 SERVERS = 15
@@ -70,3 +71,35 @@ def test_an_import_that_is_killed_at_random_points_brings_everything_once(tmp_pa
             assert (again["restored"], again["skipped"]) == (0, again["planned"])
         shutil.rmtree(folder)
     tell("P15", kills, "kills of an import", seed=seed)
+
+
+@pytest.mark.proofs
+def test_a_dry_run_foretells_an_import_wherever_it_was_cut_short(tmp_path: Path) -> None:
+    seed = new_seed()
+    dice, runs = random.Random(seed), 0  # noqa: S311  # repeatable, not secret
+    for number in range(SERVERS // 2):
+        folder = tmp_path / str(number)
+        (folder / "a").mkdir(parents=True)
+        with office(folder / "a") as mail, empty_office(folder) as to:
+            busy(mail, dice.getrandbits(30))
+            to.now = mail.now
+            is_killed(to, ExternalRestore(source_path=mail.backup_path), looks=dice.randrange(400))
+            for _ in range(3):
+                runs += 1
+                dry, run = bring(mail, to, dryrun=True), bring(mail, to)
+                assert numbers(dry) == numbers(run), seed
+                assert dry.unrestored == run.unrestored, seed
+                work(to, dice.getrandbits(30))
+                mail.now = to.now
+                busy(mail, dice.getrandbits(30), 20)
+                to.now = mail.now
+        shutil.rmtree(folder)
+    tell("P15", runs, "imports that a dry run foretold", seed=seed)
+
+
+def work(to: Office, seed: int) -> None:
+    """Let people work on the destination meanwhile."""
+    play = Play(to.sandbox, seed=seed)
+    for _ in range(20):
+        to.later(seconds=1)
+        play.step(now_ms=to_ms(to.now))

@@ -113,6 +113,12 @@ def changes(
     return [connection.execute(query, (account, *span)).fetchone() for span in pairwise(limits)]
 
 
+def changed(connection: sqlite3.Connection, account: int, *, start: int, end: int) -> list[ItemId]:
+    """Return items with a state that began from one moment on and before another."""
+    query = "SELECT DISTINCT item FROM state WHERE account = ? AND t >= ? AND t < ?"
+    return [ItemId(item) for (item,) in connection.execute(query, (account, start, end))]
+
+
 def found(
     connection: sqlite3.Connection, account: int, sought: Sought, *, first: int, limit: int
 ) -> list[tuple[ItemId, int]]:

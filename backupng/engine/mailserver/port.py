@@ -129,6 +129,22 @@ Blobs = Callable[[Digest], Iterable[bytes]]
 """Gives the plain bytes of a blob by its digest. Raises ReadError or BrokenItem."""
 
 
+class Configuration(Protocol):
+    """The folders of a mail server that an admin configures by hand."""
+
+    @property
+    def mark(self) -> str:
+        """A text that differs once anything has been changed; empty if there is nothing."""
+
+    def pack(
+        self, write: Callable[[bytes], object], *, pause: Callable[[], None]
+    ) -> list[tuple[str, str]]:
+        """Write all of it as a `tar.gz` with paths below the install root.
+
+        Returns path and reason of each file that could not be read. `pause` is called before each.
+        """
+
+
 class Source(Protocol):
     """A mail server as it is read. Raises MailServerUnreachable when it does not answer."""
 
@@ -144,8 +160,14 @@ class Source(Protocol):
     def redo_log(self) -> LogFiles:
         """Where the server's redo log lies on this machine."""
 
+    def configuration(self) -> Configuration:
+        """Return the folders that an admin configures by hand, as they are now."""
+
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         """Yield all entries of a kind; of accounts, those whose mail lies on this server."""
+
+    def has_account(self, account_id: str) -> bool:
+        """Say whether an account of that id exists, wherever its mail lies."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Let everything read inside be of one moment; kept short, for the server's sake."""
@@ -273,7 +295,9 @@ class Destination(Protocol):
         """
 
     def open(self, account: DirectoryEntry) -> AbstractContextManager[MailboxWriter]:
-        """Open the account's mailbox for injection: quota lifted until it is closed."""
+        """Open the account's mailbox for injection: quota lifted from the first thing that is put
+        until it is closed.
+        """
 
 
 class MailboxWriter(Protocol):
@@ -286,6 +310,16 @@ class MailboxWriter(Protocol):
     @property
     def longest_line(self) -> int | None:
         """The longest line, in bytes, of a message that is not refused; None without that rule."""
+
+    def find_tag(self, name: str) -> ItemId | None:
+        """Return the tag that `put_tag` would reuse for a name; None if it would make one."""
+
+    def find_folder(self, state: ItemState, parent: ItemId) -> ItemId | None:
+        """Return what `put_folder` would reuse; None if it would make it. Refuses what that does.
+
+        That is something else of the name: of another kind, a mountpoint that leads elsewhere, a
+        search folder with another query. Asked of a document, it tells whether the name is taken.
+        """
 
     def put_tag(self, state: ItemState, *, keep: bool = False) -> tuple[ItemId, bool]:
         """Make a tag; an existing one of that name takes the colour unless it is to `keep` it.
@@ -318,9 +352,10 @@ class MailboxWriter(Protocol):
 
         Equal is a message of the same digest and date, a contact with the same fields, a calendar
         item with the same UID, a document of the same name with the content of one of its versions,
-        a note of the same text, a comment of the same text on the document whose id there is its
-        `parent_id`, a folder or search folder of the same name, a mountpoint of the same name that
-        leads to the same folder. With a folder: in it, without one: anywhere.
+        a note of the same text, place and colour, a comment of the same text on the document whose
+        id there is its `parent_id`, a folder of the same name, a search folder of the same name and
+        query, a mountpoint of the same name that leads to the same folder. With a folder: in it,
+        without one: anywhere.
         """
 
     def living(self, items: Iterable[ItemId]) -> set[ItemId]:
@@ -340,7 +375,7 @@ class ShareWriter(Protocol):
         """Take a grant on a folder away; one that is not there is no error."""
 
     def put_mountpoint(self, state: ItemState, parent: ItemId, target: Target) -> ItemId:
-        """Put someone else's folder below `parent`, looking as `state` does.
+        """Put someone else's folder below `parent`, looking as `state` does and of its date.
 
         A server may refuse a folder that is not there.
         """

@@ -41,16 +41,18 @@ class Reckoning:
 
     last: MailboxState
     _open: set[ItemId] = field(init=False)
+    _start_ms: int = field(init=False)
     _count: int = 0
     _ids: int = 0
     _pairs: int = 0
 
     def __post_init__(self) -> None:
         self._open = set(self.last.unread)
+        self._start_ms = to_ms(self.last.start)
 
     def add(self, item: ItemId, *, mod: int, start_ms: int, deleted: bool) -> None:
         """Take in the last state of a history."""
-        if mod > self.last.mod or start_ms > to_ms(self.last.start):
+        if mod > self.last.mod or start_ms > self._start_ms:
             self.doubt(item)
         elif not deleted and item not in self._open:
             self._count += 1
@@ -64,7 +66,7 @@ class Reckoning:
     def is_unseen(self, *, mod: int, start_ms: int) -> bool:
         """Say whether no scan has seen a deletion yet: the last one has counted what it was of."""
         is_reckoned = Census.sums_of(self.last.mark) is not None
-        return is_reckoned and mod > self.last.mod and start_ms > to_ms(self.last.start)
+        return is_reckoned and mod > self.last.mod and start_ms > self._start_ms
 
     def missing(self, now: MailboxState | None) -> Missing | None:
         """Return what is missing; None if nothing is, or nobody can tell.

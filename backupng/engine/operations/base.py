@@ -36,6 +36,9 @@ class Settings:
     retention_days: int = 30
     accounts_retention_days: int = 30
     """How long deleted items, and deleted accounts, are kept; 0: for ever."""
+    backup_customizations: bool = True
+    purge_customizations: bool = True
+    """Whether archives of the configuration folders are made, and old ones removed."""
     allowed_paths: tuple[Path, ...] = ()
     """Below these lie the folders that may be typed in the console; empty: the usual ones."""
     closed_paths: tuple[Path, ...] = ()

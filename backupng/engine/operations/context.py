@@ -219,6 +219,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         space_threshold_mb=values["space_threshold_mb"],
         retention_days=values.get("retention_days", 30),
         accounts_retention_days=values.get("accounts_retention_days", 30),
+        backup_customizations=values.get("backup_customizations", True),
+        purge_customizations=values.get("purge_customizations", True),
         allowed_paths=tuple(map(Path, values.get("allowed_paths", ()))),
         closed_paths=tuple(map(Path, values.get("closed_paths", ()))),
     )

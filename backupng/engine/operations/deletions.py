@@ -1,4 +1,4 @@
-"""What pages ask about a period of a mailbox: how much was deleted in it, and what."""
+"""What pages ask about a period of a mailbox: what was deleted in it, and what comes back."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from datetime import datetime
 from typing import Final
 
 from backupng.engine.catalog import deletions as asked
-from backupng.engine.model import FOLDER_LIKE, AccountId, ItemId, ItemKind, to_ms
+from backupng.engine.model import FOLDER_LIKE, AccountId, EntryKind, ItemId, ItemKind, to_ms
 from backupng.engine.operations.base import Context
 from backupng.engine.operations.moments import before_of, start_of
+from backupng.engine.operations.restoring import today, undelete_name
 from backupng.engine.operations.words import Moment
+from backupng.engine.restore.dry_mailbox import DryMailbox
+from backupng.engine.restore.rename import order
+from backupng.engine.restore.undelete import Deleted
 
 _LISTED: Final = 100
 _NO_ITEMS: Final = FOLDER_LIKE | {ItemKind.TAG, ItemKind.CONVERSATION}
@@ -76,3 +80,28 @@ def deletions(ctx: Context, account: str, start: Moment, end: Moment) -> Deletio
         )
 
     return ctx.catalog.ask(AccountId(account), ask) or Deletions()
+
+
+def coming_back(ctx: Context, account: str, start: Moment, end: Moment) -> Deletions:
+    """Return what an Undelete of that period would bring back now; reads every item.
+
+    Raises BadRequest (date_in_future) and what reading the Backup Path raises.
+    """
+    entry = ctx.destination.entry(EntryKind.ACCOUNT, account)
+    if entry is None:
+        return Deletions()
+    span = start_of(start, ctx.now), before_of(end, ctx.now)
+    deleted = Deleted.of(ctx.path, AccountId(account), *span)
+    selection = deleted.selection()
+    plan = deleted.plan(order(selection.states()), top=undelete_name(today(ctx))).with_shares()
+    with ctx.destination.open(entry) as real:
+        mailbox = DryMailbox(real)
+        injection = deleted.injection(selection, mailbox, ctx.destination.holds)
+        injection.run(plan)
+    kinds = {kind: number for kind, number in injection.kinds.items() if kind not in _NO_ITEMS}
+    return Deletions(
+        items=sum(kinds.values()),
+        size_bytes=mailbox.coming_bytes.total(),
+        folders=sum(injection.kinds[kind] for kind in FOLDER_LIKE),
+        kinds=dict(sorted(kinds.items())),
+    )

@@ -32,8 +32,7 @@ from backupng.engine.operations.words import (
     Domains,
 )
 from backupng.engine.restore.importing.choice import Choice, Chooser, Wanted
-from backupng.engine.restore.importing.phase1 import Options, Phase1
-from backupng.engine.restore.importing.rehearsal import Rehearsal
+from backupng.engine.restore.importing.phase1 import Options
 from backupng.engine.scan.beside import SCANNER_ROLE
 
 _EXAMPLE: Final = "backupng backup doexternalrestore /opt/zimbra/backup/restorePath/"
@@ -106,8 +105,7 @@ class ExternalRestore(Operation):
                 "blobs_archive is not implemented in this version.",
                 hint="Bring blobs and metadata together in one folder, and name that.",
             )
-        if not self.dryrun:
-            ctx.check_owned_path()
+        ctx.check_owned_path()
         with self._opened(ctx) as path:
             if self.domains or self.accounts or self.input_file or self.skip_domain_provisioning:
                 self._require_domains(ctx, self._choose(path))
@@ -126,17 +124,19 @@ class ExternalRestore(Operation):
                 ctx.log(warning, level=Level.WARNING)
             choice = self._choose(path)
             course = Import(ctx, path, choice, self._options(ctx, path), self._course(ctx, path))
-            if self.dryrun:
-                return self._rehearse(ctx, path, choice, course)
             course.expect()
             with self._advising(), course.mapped() as id_map:
                 phase = course.provision(id_map)
                 if self.provisioning_only:
                     course.complete(phase, with_items=False)
-                ctx.announce_phase1(import_report.after_phase1(course, choice, path.form.server_id))
+                if not self.dryrun:
+                    said = import_report.after_phase1(course, choice, path.form.server_id)
+                    ctx.announce_phase1(said)
                 if not self.provisioning_only:
                     course.restore_items(phase)
                     course.complete(phase, with_items=True)
+            if self.dryrun:
+                return import_report.foretold(course, choice)
             report = import_report.achieved(course, choice)
             name = f"map_{path.form.server_id}"
             report.notes.append(f"What became of which id stands in {name} in {ctx.backup_path}.")
@@ -233,6 +233,7 @@ class ExternalRestore(Operation):
             largest_bytes=self.max_file_size,
             with_data_sources=self.restore_datasource,
             at_home=path.form.server_id == ctx.source.server_id,
+            dry=self.dryrun,
         )
 
     def _require_domains(self, ctx: Context, choice: Choice) -> None:
@@ -245,24 +246,6 @@ class ExternalRestore(Operation):
                     code="no_such_domain",
                     hint="Create it, or leave skip_domain_provisioning out.",
                 )
-
-    # What is told
-
-    def _rehearse(self, ctx: Context, path: BackupPath, choice: Choice, course: Import) -> Report:
-        """Say what would be done; nothing is changed."""
-        phase = Phase1(
-            Rehearsal(ctx.destination),
-            choice,
-            self._options(ctx, path),
-            known=course.known_map(),
-            note=lambda _mapped: None,
-            tick=lambda name: ctx.tick(0, 0, phase=name),
-        )
-        if self.provisioning_only:
-            course.outcome.phase1 = phase.run()
-        else:
-            course.rehearse(phase)
-        return import_report.foretold(course, choice)
 
 
 def unfinished_source(path: BackupPath) -> list[str]:

@@ -12,7 +12,7 @@ from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.mailserver.port import MailboxWriter
 from backupng.engine.mailserver.zimbra.parsing import utf16
-from backupng.engine.model import ItemId, ItemState
+from backupng.engine.model import ItemId, ItemKind, ItemState
 from backupng.engine.operations.base import Context, Operation, Report
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.named_path import opened
@@ -59,7 +59,7 @@ class DoItemRestore(Operation):
     date: Moment = field(default=LAST, metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
     backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
     notifications: Addresses = NO_ADDRESSES
-    dryrun: bool = field(default=False, metadata={"values": "true|false"})
+    dryrun: bool = False
 
     def check(self, ctx: Context) -> None:
         """Refuse items that the backup does not have, and those that are still in place."""
@@ -77,28 +77,25 @@ class DoItemRestore(Operation):
         mailbox.settle(ctx, report)
         mailbox, single = self._prepare(ctx, path)
         known = known_at(ctx, path, mailbox.account, single.before or ALL_TIME)
-        restoring = Restoring(ctx, report, mailbox.entry.name)
+        restoring = Restoring(ctx, report, mailbox.entry.name, dry=self.dryrun)
         selection = single.selection()
         plan = single.plan(restoring.plan(selection)).with_shares()
-        if self.dryrun:
-            restoring.foretell([plan])
-        else:
-            with ctx.destination.open(mailbox.entry) as writer:
-                injection = Injection(
-                    selection=selection,
-                    writer=writer,
-                    holds=ctx.destination.holds,
-                    accounts={mailbox.account: mailbox.account},
-                    known=single.gone,
-                    at_home=True,
-                    again=True,
-                    in_place=True,
-                )
-                restoring.inject(plan, injection)
-                moved = _moved(single, injection)
-                report.notes += _places(writer, moved)
-            new_ids = list(moved.values())
-            restoring.tell(**({"new_id": new_ids[0]} if len(new_ids) == 1 else {}))
+        with restoring.into(mailbox.entry) as writer:
+            injection = Injection(
+                selection=selection,
+                writer=writer,
+                holds=ctx.destination.holds,
+                accounts={mailbox.account: mailbox.account},
+                known=single.gone,
+                at_home=True,
+                again=True,
+                in_place=True,
+            )
+            restoring.inject(plan, injection)
+            moved = {} if self.dryrun else _moved(single, injection)
+            report.notes += _places(writer, moved)
+        new_ids = list(moved.values())
+        restoring.tell(**({"new_id": new_ids[0]} if len(new_ids) == 1 else {}))
         left = len(self.item_id) - len(single.items)
         if left:
             are = "1 item is" if left == 1 else f"{left} items are"
@@ -203,7 +200,9 @@ def _places(writer: MailboxWriter, moved: Mapping[ItemId, ItemId]) -> Iterator[s
     for old, new in moved.items():
         state = found.get(new)
         if state is not None:
-            yield f"Item {old} is item {new} in {path_of(writer, state.folder_id)}."
+            is_tag = state.kind is ItemKind.TAG
+            where = "" if is_tag else f" in {path_of(writer, state.folder_id)}"
+            yield f"Item {old} is item {new}{where}."
 
 
 def _named(items: Sequence[ItemId]) -> str:

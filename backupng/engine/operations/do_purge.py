@@ -23,6 +23,8 @@ _DRY: Final = "This was a dry run: nothing was removed."
 _TRASH: Final = (
     f"What was moved to .trash stays there for {GRACE.days} days; a Purge after that deletes it."
 )
+REASONS: Final = "reasons_to_look_first"
+"""The counter of a dry run that says for how many reasons a person is to confirm the purge."""
 _WAITS: Final = "waiting for a person"
 _CLOCK_FIRST: Final = "Set the clock of this host first, then run it again."
 
@@ -101,6 +103,7 @@ def purge(
             ),
             doubt=lambda: plausibility.doubt(path, ctx.now, zone=zone),
             confirmed=confirmed,
+            customizations_zone=zone if ctx.settings.purge_customizations else None,
         )
         try:
             result = work.look() if dryrun else work.run()
@@ -157,8 +160,9 @@ def _report(result: Result, *, dryrun: bool) -> Report:
         report.notes.append(f"{what}: {_listed(sorted(names))}.")
     if dryrun:
         report.notes.append(_DRY)
-        report.warnings += [f"It waits for a person. {each}" for each in result.brakes]
-        report.warnings += _left_out(result)
+        asking = [f"It waits for a person. {each}" for each in result.brakes] + _left_out(result)
+        report.counters[REASONS] = len(asking)
+        report.warnings += asking
     elif result.trashed:
         report.notes.append(_TRASH)
     if result.flaws:

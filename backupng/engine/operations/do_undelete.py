@@ -15,7 +15,7 @@ from backupng.engine.operations.base import Context, Operation, Report
 from backupng.engine.operations.moments import before_of, start_of
 from backupng.engine.operations.named_path import opened
 from backupng.engine.operations.own_mailbox import OwnMailbox
-from backupng.engine.operations.restoring import NO_HSM, Restoring, known_at, undelete_name
+from backupng.engine.operations.restoring import NO_HSM, Restoring, known_at, today, undelete_name
 from backupng.engine.operations.words import NO_ADDRESSES, AccountName, Addresses, Moment
 from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.rename import Plan, tag_named
@@ -40,10 +40,10 @@ class DoUndelete(Operation):
     start_date: Moment = field(metadata={"values": '"dd/MM/yyyy HH:mm:ss"|first'})
     end_date: Moment = field(metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
     notifications: Addresses = NO_ADDRESSES
-    target_original_folder: bool = field(default=False, metadata={"values": "true|false"})
-    apply_hsm: bool = field(default=False, metadata={"values": "true|false"})
+    target_original_folder: bool = False
+    apply_hsm: bool = False
     backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
-    dryrun: bool = field(default=False, metadata={"values": "true|false"})
+    dryrun: bool = False
 
     def check(self, ctx: Context) -> None:
         """Refuse an account that is not there, and a period that is none."""
@@ -61,35 +61,25 @@ class DoUndelete(Operation):
         mailbox.settle(ctx, report)
         mailbox, start, end = self._prepare(ctx, path)
         known = known_at(ctx, path, mailbox.account, end)
-        restoring = Restoring(ctx, report, mailbox.entry.name)
-        name = undelete_name(ctx)
+        restoring = Restoring(ctx, report, mailbox.entry.name, dry=self.dryrun)
+        name = undelete_name(today(ctx))
         deleted = Deleted.of(path, mailbox.account, start, end)
         deleted.tag = name if self.target_original_folder else ""
         selection = deleted.selection()
         plan = restoring.plan(selection)
         plan = deleted.plan(plan, top="" if self.target_original_folder else name).with_shares()
-        found = {"found_deleted": plan.size, "folders": len(plan.folders), "tags": len(plan.tags)}
-        if self.dryrun:
-            restoring.foretell([plan], **found)
-        else:
-            with ctx.destination.open(mailbox.entry) as writer:
-                injection = Injection(
-                    selection=selection,
-                    writer=writer,
-                    holds=ctx.destination.holds,
-                    accounts={mailbox.account: mailbox.account},
-                    known=deleted.gone,
-                    at_home=True,
-                    again=True,
-                )
-                self._make_tag(writer, deleted.tag, plan)
-                restoring.inject(plan, injection)
-            restoring.tell(**found)
-            if injection.skipped:
-                report.notes.append(_there(injection.skipped))
-            if injection.top:
-                report.notes.append(f"What was deleted is in the folder /{injection.top}.")
-        report.notes += self._notes(plan)
+        with restoring.into(mailbox.entry) as writer:
+            injection = deleted.injection(selection, writer, ctx.destination.holds)
+            self._make_tag(writer, deleted.tag, plan)
+            restoring.inject(plan, injection)
+        restoring.tell(found_deleted=plan.size, folders=len(plan.folders), tags=len(plan.tags))
+        if deleted.merged:
+            report.notes.append(_merged(deleted.merged))
+        if injection.skipped:
+            report.notes.append(_there(injection.skipped))
+        if injection.top and not self.dryrun:
+            report.notes.append(f"What was deleted is in the folder /{injection.top}.")
+        report.notes += self._notes(plan, injection)
         if known:
             (report.notes if self.end_date.keyword else report.warnings).append(known)
         return report
@@ -111,10 +101,10 @@ class DoUndelete(Operation):
         if tag and plan.items:
             writer.put_tag(tag_named(tag), keep=True)
 
-    def _notes(self, plan: Plan) -> Iterator[str]:
+    def _notes(self, plan: Plan, injection: Injection) -> Iterator[str]:
         if not plan.size:
             yield _NOTHING
-        if self.target_original_folder and plan.items and not self.dryrun:
+        if self.target_original_folder and injection.kinds and not self.dryrun:
             yield "Messages and other items that came back bear a tag with today's date."
         if self.apply_hsm:
             yield NO_HSM
@@ -123,3 +113,11 @@ class DoUndelete(Operation):
 def _there(number: int) -> str:
     one = number == 1
     return f"{number} {'item is' if one else 'items are'} in the mailbox already: left alone."
+
+
+def _merged(number: int) -> str:
+    have, come = ("folder has", "comes") if number == 1 else ("folders have", "come")
+    return (
+        f"{number} deleted {have} the path of another deleted one and {come} as one with it:"
+        " what lay in either is in there."
+    )

@@ -11,6 +11,7 @@ from backupng.engine.errors import OperationError
 from backupng.engine.model import AccountId, EntryKind, ItemKind
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.importing import KINDS, Import, Outcome
+from backupng.engine.operations.restoring import dry_note
 from backupng.engine.restore.importing.choice import Choice
 from backupng.engine.restore.importing.phase1 import (
     ALIASES,
@@ -24,6 +25,10 @@ from backupng.engine.restore.importing.phase1 import (
 from backupng.engine.restore.importing.phase2 import Amount
 
 _NAMED: Final = 20
+_FORETOLD: Final = (
+    *("planned", "restored", "skipped", "unrestored"),
+    *("pending", "deleted_there", "too_large"),
+)
 _OLDER: Final = "restored in an older state: the scan could not read the newer one"
 _ENTRIES: Final = {
     EntryKind.DOMAIN: "domains",
@@ -49,16 +54,18 @@ _KINDS: Final = {
 
 
 def foretold(course: Import, choice: Choice) -> Report:
-    """Return what a dry run has found out."""
+    """Return what a dry run has found out: what a run right after it would come to."""
     outcome = course.outcome
     report = _report(course, choice)
     numbers = _numbers(outcome)
+    _require_sum(numbers)
     report.counters = {
-        **{name: numbers[name] for name in ("planned", "restored", "skipped", "unrestored")},
+        **{name: numbers[name] for name in _FORETOLD if name in numbers},
+        "restored": 0,
         "bytes": sum(each.size_bytes for each in outcome.expected.values()),
         **_entries(course),
     }
-    report.notes.append("This was a dry run: nothing was restored.")
+    report.notes.append(dry_note(numbers["restored"]))
     return report
 
 
@@ -105,7 +112,7 @@ def _report(course: Import, choice: Choice) -> Report:
     for name, account in sorted(course.outcome.accounts.items()):
         if account.unrestored:
             report.unrestored[name] = sorted(account.unrestored)
-    report.warnings += _problems(course)
+    report.warnings += [*_set_back(course), *_problems(course)]
     report.notes += _choice_notes(choice)
     if strangers := course.outcome.phase1.counts[MEMBERS, LEFT_OUT]:
         what = "1 member of a list was" if strangers == 1 else f"{strangers} members of lists were"
@@ -132,9 +139,10 @@ def _notes(outcome: Outcome) -> Iterator[str]:
             if dangling == 1
             else f"{dangling} grants and mountpoints name accounts that are"
         )
+        mended = "it" if dangling == 1 else "them"
         yield (
-            f"{what} not here. Once all accounts are imported, doFixShares mends it by the map of"
-            " that import."
+            f"{what} not here. Once all accounts are imported, doFixShares mends {mended} by the"
+            " map of that import."
         )
     if forwarding := _forwarding(outcome):
         what = "1 account forwards" if forwarding == 1 else f"{forwarding} accounts forward"
@@ -178,6 +186,26 @@ def _require_sum(counters: Mapping[str, int]) -> None:
         )
 
 
+def _set_back(course: Import) -> Iterator[str]:
+    """Say what scans after a roll-back of this server took for deleted: it does not come."""
+    accounts = course.outcome.accounts.items()
+    found = {name: each.set_back for name, each in accounts if each.set_back and each.set_back.lost}
+    if not found:
+        return
+    lost = sum(each.lost for each in found.values())
+    since = min(each.start for each in found.values()).astimezone(course.zone)
+    moment = f"{since:%d/%m/%Y %H:%M:%S}"
+    items, are = ("1 item is", "that is") if lost == 1 else (f"{lost} items are", "these are")
+    names = ", ".join(sorted(found)[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    yield (
+        f"{items} deleted in the backup since {moment} {since:%Z}, when a scan found the server set"
+        f" back: {are} not brought. Undelete brings what was lost, account by account:"
+        f' backupng backup doUndelete {min(found)} "{moment}" last target_original_folder true.'
+        f" It is about: {names}{more}."
+    )
+
+
 def _problems(course: Import) -> list[str]:
     """Return what was wanted and not achieved besides items, the first of it in sentences."""
     found = [f"{what} {name}: {why}." for what, name, why in course.failures()]
@@ -195,4 +223,4 @@ def _choice_notes(choice: Choice) -> list[str]:
 def _forwarding(outcome: Outcome) -> int:
     names = ("zimbraPrefMailForwardingAddress", "zimbraMailForwardingAddress")
     placed = outcome.phase1.accounts
-    return sum(1 for each in placed if any(name in each.later for name in names))
+    return sum(1 for each in placed if any(each.later.get(name) for name in names))

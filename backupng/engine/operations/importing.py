@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Final
+from zoneinfo import ZoneInfo
 
-from backupng.engine.backuppath.mapfile import IdMap, Mapped
+from backupng.engine.backuppath.fsio import Tree
+from backupng.engine.backuppath.mapfile import IdMap
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import BackupError, BackupPathBroken, ItemError
+from backupng.engine.errors import BackupError, BackupPathBroken, ItemError, MailServerRefused
+from backupng.engine.mailserver.port import Destination
 from backupng.engine.model import AccountId, EntryKind, ItemId
 from backupng.engine.operations import tether
 from backupng.engine.operations.base import Context, Level
@@ -31,12 +33,11 @@ from backupng.engine.restore.importing.phase2 import (
     Counts,
     Imported,
     ItemsImport,
-    Knows,
     amount_of,
     ids_of,
-    nothing,
 )
 from backupng.engine.restore.importing.phase3 import Phase3
+from backupng.engine.restore.importing.rehearsal import Rehearsal
 from backupng.engine.restore.importing.shares import Shares, SharesResult, folders_there
 from backupng.engine.scan.crew import Crew, Done, Tell, Work
 
@@ -46,19 +47,26 @@ PHASE_1: Final = "phase 1: domains, classes of service, lists, accounts"
 PHASE_2: Final = "phase 2: items"
 PHASE_3: Final = "phase 3: mountpoints and data sources"
 KINDS: Final = (EntryKind.DOMAIN, EntryKind.COS, EntryKind.LIST, EntryKind.ACCOUNT)
-NOBODY: Final[Mapping[AccountId, Knows]] = MappingProxyType({})
 NOT_HERE: Final = "the account could not be made"
 LEFT: Final = "the account could not be imported"
+_WHY: Final[Mapping[type[BackupError], str]] = {
+    BackupPathBroken: "its map is damaged",
+    MailServerRefused: "refused by the mail server",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How an import goes, beside what is chosen and how entries are made."""
+    """How an import goes, beside what is chosen and how entries are made.
+
+    A `dry` one goes the same way, into a destination that only remembers.
+    """
 
     concurrent: int = 1
     largest_bytes: int | None = None
     with_data_sources: bool = True
     at_home: bool = False
+    dry: bool = False
 
 
 @dataclass(slots=True)
@@ -81,68 +89,48 @@ class Import:
     ) -> None:
         self._ctx, self._path, self._choice = ctx, path, choice
         self._options, self._course = options, course
+        self._destination: Destination = ctx.destination
+        if course.dry:
+            self._destination = Rehearsal(ctx.destination, ctx.source)
         self.outcome = Outcome()
         self._done: Counter[str] = Counter()
         self._now: dict[int, Counts] = {}
         """What became of the accounts that are done, and of those that are being restored."""
 
-    def expect(self, knowing: Mapping[AccountId, Knows] = NOBODY) -> None:
-        """Count what is to be restored, before anything is written.
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone that moments are told in."""
+        return ZoneInfo(self._ctx.settings.zone)
 
-        `knowing` says of accounts which items went before: those are counted apart.
-        """
+    def expect(self) -> None:
+        """Count what is to be restored, before anything is written."""
         accounts = self._choice.accounts
         for number, account in enumerate(accounts):
             self._ctx.tick(number, len(accounts), phase=READING)
             account_id = AccountId(account.entry_id)
             try:
-                knows = knowing.get(account_id, nothing)
-                self.outcome.expected[account_id] = amount_of(self._path, account_id, knows)
+                self.outcome.expected[account_id] = amount_of(self._path, account_id)
             except ItemError as error:
                 self._ctx.log(f"{account.name}: {error}", level=Level.WARNING)
 
-    def known_map(self) -> list[Mapped]:
-        """Return what earlier imports of this source noted; nothing is made for it."""
-        try:
-            return list(IdMap(self._ctx.path.tree, self._path.form.server_id))
-        except BackupError:
-            return []
-
-    def rehearse(self, phase: Phase1) -> None:
-        """Do what phase 1 of a dry run can, and count what phase 2 would meet."""
-        result = self.outcome.phase1 = phase.run()
-        self.expect(self._knowing(result.accounts))
-        for each in result.accounts:
-            amount = self.outcome.expected.get(AccountId(each.source.entry_id), Amount())
-            found = Imported(planned=amount.items, skipped=amount.known)
-            self.outcome.accounts[each.source.name] = found
-        self._note_missing(result.accounts)
-
-    def _knowing(self, placed: list[Placed]) -> dict[AccountId, Knows]:
-        """Return what says of the accounts that are here which items went there before."""
-        try:
-            items = self._items(self._ctx, self._path, self._ctx.path)
-        except BackupError:
-            return {}
-        is_here = partial(self._ctx.destination.entry, EntryKind.ACCOUNT)
-        return {
-            AccountId(each.source.entry_id): items.knows(AccountId(each.source.entry_id), each.here)
-            for each in placed
-            if is_here(each.here.entry_id)
-        }
-
     @contextmanager
     def mapped(self) -> Iterator[IdMap]:
-        """Open this server's own Backup Path to note where things go."""
+        """Open this server's own Backup Path to note where things go; a dry run only reads it."""
+        server_id = self._path.form.server_id
+        if self._course.dry:
+            with closing(Tree(self._ctx.backup_path)) as self._own:
+                yield IdMap(self._own, server_id, dry=True)
+            return
         own = self._ctx.owned_path()
+        self._own = own.tree
         with own.writer(ROLE):
-            yield IdMap(own.tree, self._path.form.server_id)
+            yield IdMap(own.tree, server_id)
 
     def provision(self, id_map: IdMap) -> Phase1:
         """Do phase 1."""
         total, made = len(self._choice.accounts), iter(range(1 << 60))
         phase = Phase1(
-            self._ctx.destination,
+            self._destination,
             self._choice,
             self._options,
             known=id_map,
@@ -183,8 +171,8 @@ class Import:
     ) -> Iterator[tuple[int, Imported]]:
         """Yield what becomes of each account, by its number."""
         count = min(self._course.concurrent, len(placed))
-        if count < 2:
-            items = self._items(self._ctx, self._path)
+        if count < 2 or self._course.dry:
+            items = self._items(self._ctx, self._path, self._own)
             for job, each in enumerate(placed):
                 yield job, _import_one(items, each, accounts, partial(self._take, job))
             return
@@ -206,21 +194,22 @@ class Import:
             BackupPath.open(self._path.tree.root) as path,
             ctx.owned_path().writer(ROLE),
         ):
-            items = self._items(ctx, path)
+            items = self._items(ctx, path, ctx.owned_path().tree)
 
             def work(job: int, tell: Tell) -> Imported:
                 return _import_one(items, placed[job], accounts, tell)
 
             yield work
 
-    def _items(self, ctx: Context, path: BackupPath, own: BackupPath | None = None) -> ItemsImport:
+    def _items(self, ctx: Context, path: BackupPath, own: Tree) -> ItemsImport:
         return ItemsImport(
             path=path,
-            own=own or ctx.owned_path(),
-            destination=ctx.destination,
+            own=own,
+            destination=self._destination if self._course.dry else ctx.destination,
             source=ctx.source,
             now=lambda: ctx.now,
             at_home=self._course.at_home,
+            dry=self._course.dry,
             largest_bytes=self._course.largest_bytes,
         )
 
@@ -229,9 +218,9 @@ class Import:
         for each in self._now.values():
             counts.update(each)
         total = sum(amount.items for amount in self.outcome.expected.values())
-        self._ctx.tick(
-            min(sum(counts.values()), total), total, phase=PHASE_2, counts=_three(counts)
-        )
+        done = min(sum(counts.values()), total)
+        told = _three(counts) | ({"restored": 0} if self._course.dry else {})
+        self._ctx.tick(done, total, phase=PHASE_2, counts=told)
 
     def _note_missing(self, placed: list[Placed]) -> None:
         """Count the items of accounts that are not here as unrestored: they were wanted."""
@@ -257,14 +246,19 @@ class Import:
         """Do what comes last: shares, data sources, what was held back."""
         result = self.outcome.phase1
         third = Phase3(
-            self._ctx.destination,
+            self._destination,
             phase.new_id,
             with_data_sources=self._course.with_data_sources and with_items,
             with_rights=self._options.with_rights,
         )
-        items = self._items(self._ctx, self._path) if with_items else None
-        tree, server_id = self._ctx.owned_path().tree, self._path.form.server_id
-        maps = Maps(tree, server_id, phase.new_id, self._in_place())
+        items = self._items(self._ctx, self._path, self._own) if with_items else None
+        maps = Maps(
+            self._own,
+            self._path.form.server_id,
+            phase.new_id,
+            at_home=self._in_place(),
+            foretold=self._foretold(),
+        )
         for number, placed in enumerate(result.accounts):
             self._ctx.tick(number, len(result.accounts), phase=PHASE_3)
             moved: Mapping[ItemId, ItemId] = {}
@@ -281,12 +275,20 @@ class Import:
         """Return what is there under its own id, for a backup of the server itself."""
         if not self._course.at_home:
             return None
+        return {account: imported.in_place for account, imported in self._imported()}
+
+    def _foretold(self) -> dict[AccountId, Mapping[ItemId, ItemId]]:
+        """Return what a dry run has found to become of folders."""
+        if not self._course.dry:
+            return {}
+        found = self._imported()
+        return {account: imported.folders for account, imported in found if imported.folders}
+
+    def _imported(self) -> Iterator[tuple[AccountId, Imported]]:
         names = {each.source.name: each.source for each in self.outcome.phase1.accounts}
-        return {
-            AccountId(names[name].entry_id): imported.in_place
-            for name, imported in self.outcome.accounts.items()
-            if name in names
-        }
+        for name, imported in self.outcome.accounts.items():
+            if name in names:
+                yield AccountId(names[name].entry_id), imported
 
     def _share(
         self,
@@ -296,14 +298,20 @@ class Import:
     ) -> Mapping[ItemId, ItemId]:
         """Restore the shares of one account; return what became of its items."""
         source = AccountId(placed.source.entry_id)
-        known = items.map_of(source, placed.here)
+        try:
+            known = items.map_of(source, placed.here)
+        except (BackupPathBroken, ItemError) as error:
+            # Phase 2 has counted its items as lost: nothing of it was imported now.
+            why = f"{error} {error.hint}".rstrip(" .")
+            self.outcome.failures.append(Failure("the map of", placed.source.name, why))
+            return {}
         imported = self.outcome.accounts[placed.source.name]
         moved = maps.items_of(source) or known.items
         if not (imported.shared or imported.mountpoints):
             return moved
         mailbox = self._ctx.source.mailbox(AccountId(placed.here.entry_id))
         shares = Shares(
-            self._ctx.destination.shares(placed.here),
+            self._destination.shares(placed.here),
             there=folders_there(self._ctx.source, mailbox),
             items=moved,
             new_id=maps.new_id,
@@ -364,9 +372,9 @@ def _import_one(
     account = AccountId(placed.source.entry_id)
     try:
         return items.run(account, placed.here, accounts, tell)
-    except (ItemError, BackupPathBroken) as error:
+    except (ItemError, BackupPathBroken, MailServerRefused) as error:
         lost = ids_of(items.path, account)
-        why = error.cause if isinstance(error, ItemError) else "its map is damaged"
+        why = error.cause if isinstance(error, ItemError) else _WHY[type(error)]
         failed = ItemError(str(error), hint=error.hint)
         return Imported(
             planned=len(lost),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, ItemError
-from backupng.engine.model import AccountId, from_ms, to_ms
+from backupng.engine.model import AccountId, ItemId, from_ms, to_ms
 from backupng.engine.operations.words import DATE_FORMAT, Moment
 from backupng.engine.redolog.behind import unread_since
 from backupng.engine.redolog.faults import ForeignRedoLog, RedoLogError
@@ -80,17 +81,36 @@ def known_by(
     if before > end_of_second(max(last, followed or last)):
         is_followed = path.is_writing(SCANNER_ROLE) and lag is None
         return "" if is_followed else _ends(last, followed, zone)
-    scans = (state.start for state in path.mailbox_history(account))
-    later = next((start for start in scans if start >= before), None)
+    later = missed_until(path, account, before, lambda _until: path.items(account))
     if later is None:
         return ""
+    return (
+        f"No scan ran at that moment: items that changed more than once are as the scan of "
+        f"{spelled(later, zone)} saw them, and deletions count from that scan on."
+    )
+
+
+def missed_until(
+    path: BackupPath,
+    account: AccountId,
+    before: datetime,
+    changed: Callable[[datetime], Iterable[ItemId]],
+) -> datetime | None:
+    """Return the scan that alone tells what came after a moment; None if nothing was missed.
+
+    `before` is the end of that moment; a scan that began within its second tells it. `changed`
+    returns the items, or more than those, that changed from then until another moment. Raises
+    BadRequest, ReadError, BrokenItem.
+    """
+    scans = [state.start for state in path.mailbox_history(account)]
+    later = next((start for start in scans if start >= before), None)
+    if later is None or any(end_of_second(start) == before for start in scans):
+        return None
     # Without the scanner, what came and went between two scans was seen by nobody.
-    if followed is None or _was_missed(path, account, before, later):
-        return (
-            f"No scan ran at that moment: items that changed more than once are as the scan of "
-            f"{spelled(later, zone)} saw them, and deletions count from that scan on."
-        )
-    return ""
+    is_followed = _followed_until(path, None) is not None
+    if is_followed and not _was_missed(path, account, before, later, changed(later)):
+        return None
+    return later
 
 
 def lags_since(path: BackupPath, log: LogFiles) -> datetime | None:
@@ -128,10 +148,16 @@ def _ends(last: datetime, followed: datetime | None, zone: str) -> str:
     )
 
 
-def _was_missed(path: BackupPath, account: AccountId, before: datetime, later: datetime) -> bool:
+def _was_missed(
+    path: BackupPath,
+    account: AccountId,
+    before: datetime,
+    later: datetime,
+    items: Iterable[ItemId],
+) -> bool:
     """Say whether anything that came after a moment is known from the next scan alone."""
     by_scan = f"scan:{to_ms(later)}"
-    for item in path.items(account):
+    for item in items:
         try:
             history = path.history(account, item)
         except ItemError:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NoReturn
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest
@@ -16,7 +16,7 @@ from backupng.engine.operations.account_scan import settle
 from backupng.engine.operations.base import Context, Operation, Report
 from backupng.engine.operations.moments import before_of, require_scanned, spelled, start_of
 from backupng.engine.operations.named_path import opened
-from backupng.engine.operations.restoring import NO_HSM, Restoring, known_at, undelete_name
+from backupng.engine.operations.restoring import NO_HSM, Restoring, known_at, today, undelete_name
 from backupng.engine.operations.words import (
     FIRST,
     NO_ADDRESSES,
@@ -27,10 +27,10 @@ from backupng.engine.operations.words import (
     is_address,
 )
 from backupng.engine.restore.inject import Injection
-from backupng.engine.restore.known import Nothing
+from backupng.engine.restore.known import Nothing, free_name
 from backupng.engine.restore.losses import LossWatch, lost_shares
-from backupng.engine.restore.new_account import NewAccount, is_unfinished, mark_of
-from backupng.engine.restore.rename import Plan, grant_count
+from backupng.engine.restore.new_account import Mark, NewAccount, is_unfinished
+from backupng.engine.restore.rename import ROOTS, Plan, grant_count
 from backupng.engine.restore.select import (
     Selection,
     find_account,
@@ -65,17 +65,17 @@ class RestoreOnNewAccount(Operation):
     source_account: AccountNameOrId
     destination_account: AccountName
     date: Moment = field(metadata={"values": '"dd/MM/yyyy HH:mm:ss"|last'})
-    restore_chat_buddies: bool | None = field(default=None, metadata={"values": "true|false"})
+    restore_chat_buddies: bool | None = None
     notifications: Addresses = NO_ADDRESSES
-    apply_hsm: bool = field(default=False, metadata={"values": "true|false"})
-    restore_datasource: bool = field(default=True, metadata={"values": "true|false"})
-    undelete: bool = field(default=False, metadata={"values": "true|false"})
+    apply_hsm: bool = False
+    restore_datasource: bool = True
+    undelete: bool = False
     undelete_start_date: Moment = field(
         default=FIRST, metadata={"values": '"dd/MM/yyyy HH:mm:ss"|first'}
     )
-    hide_in_gal: bool = field(default=False, metadata={"values": "true|false"})
+    hide_in_gal: bool = False
     backup_path: Path | None = field(default=None, metadata={"default": "the active Backup Path"})
-    dryrun: bool = field(default=False, metadata={"values": "true|false"})
+    dryrun: bool = False
 
     def check(self, ctx: Context) -> None:
         """Refuse what cannot be met: unknown source, taken or foreign destination, wrong date."""
@@ -91,22 +91,23 @@ class RestoreOnNewAccount(Operation):
         report, zone = Report(), ctx.settings.zone
         prepared = self._settle(ctx, path, report)
         known = known_at(ctx, path, prepared.account, prepared.before)
-        restoring = Restoring(ctx, report, prepared.entry.name)
+        restoring = Restoring(ctx, report, prepared.entry.name, dry=self.dryrun)
         selection = select_account(path, prepared.account, prepared.before)
         watch = LossWatch(selection, now=ctx.now)
         parts = [(selection, restoring.plan(selection))]
         if self.undelete:
-            parts.append(self._deleted(ctx, prepared, restoring))
+            parts.append(self._deleted(ctx, prepared, restoring, parts[0][1]))
         plans = [plan for _, plan in parts]
         numbers = _numbers(plans)
+        new = NewAccount(ctx.destination, prepared.entry, prepared.mark)
         if self.dryrun:
-            restoring.foretell(plans, **numbers)
+            begun = new.find(prepared.name)
+            self._inject(ctx, prepared, restoring, begun, parts, is_new=begun is None)
         else:
-            new = NewAccount(ctx.destination, prepared.entry, self._mark(prepared))
             numbers["data_sources"] = self._fill(ctx, prepared, restoring, new, parts)
-            restoring.tell(**numbers)
-            report.notes += new.notes
-            report.warnings += new.warnings
+        restoring.tell(**numbers)
+        report.notes += new.notes
+        report.warnings += new.warnings
         self._note(ctx, report, prepared, known=known, shares=lost_shares(plans[0]))
         if self.date.keyword and watch.first_loss is not None:
             report.warnings.append(_loss(watch.number, spelled(watch.first_loss, zone)))
@@ -121,38 +122,59 @@ class RestoreOnNewAccount(Operation):
         parts: Sequence[tuple[Selection, Plan]],
     ) -> int:
         """Make the account and put everything into it; returns how many data sources came."""
-        is_continued = new.find(prepared.name) is not None
+        is_new = new.find(prepared.name) is None
         entry = new.make(prepared.name, hide_in_gal=self.hide_in_gal)
+        moved = self._inject(ctx, prepared, restoring, entry, parts, is_new=is_new)
+        carried = new.add_data_sources(entry, moved) if self.restore_datasource else 0
+        new.complete(entry, moved)
+        return carried
+
+    def _inject(
+        self,
+        ctx: Context,
+        prepared: _Prepared,
+        restoring: Restoring,
+        entry: DirectoryEntry | None,
+        parts: Sequence[tuple[Selection, Plan]],
+        *,
+        is_new: bool,
+    ) -> dict[ItemId, ItemId]:
+        """Put everything into the account, a new one or one that is continued.
+
+        Returns where it has gone. A dry run has no new account.
+        """
         moved: dict[ItemId, ItemId] = {}
-        with ctx.destination.open(entry) as writer:
+        here = AccountId(entry.entry_id if entry else "")
+        with restoring.into(entry) as writer:
             for number, (selection, plan) in enumerate(parts):
                 injection = Injection(
                     selection=selection,
                     writer=writer,
                     holds=ctx.destination.holds,
-                    accounts={prepared.account: AccountId(entry.entry_id)},
-                    known=Nothing() if is_continued or number else None,
+                    accounts={prepared.account: here},
+                    known=None if is_new and not number else Nothing(),
                     moved=moved,
+                    in_place=number > 0,
+                    beside=number > 0,
                 )
                 restoring.inject(plan, injection)
-        carried = new.add_data_sources(entry, moved) if self.restore_datasource else 0
-        new.complete(entry, moved)
-        return carried
+        return moved
 
     def _deleted(
-        self, ctx: Context, prepared: _Prepared, restoring: Restoring
+        self, ctx: Context, prepared: _Prepared, restoring: Restoring, living: Plan
     ) -> tuple[Selection, Plan]:
-        """Choose what had been deleted until that moment, for a folder of its own."""
+        """Choose what had been deleted until that moment, for a folder of its own.
+
+        That is named as on the day on which the restore began.
+        """
         start = start_of(self.undelete_start_date, ctx.now, name=_UNDELETE_FROM)
         deleted = Deleted.of(prepared.path, prepared.account, start, prepared.before)
         deleted.but_living = prepared.before
         selection = deleted.selection()
         plan = restoring.plan(selection)
-        return selection, deleted.plan(plan, top=undelete_name(ctx))
-
-    def _mark(self, prepared: _Prepared) -> str:
-        moment = self.date.keyword or spelled(prepared.before, "UTC")
-        return mark_of(prepared.entry, moment)
+        taken = {each.name for each in living.folders if each.folder_id in ROOTS}
+        top = free_name(undelete_name(prepared.mark.day), taken.__contains__)
+        return selection, deleted.plan(plan, top=top)
 
     def _settle(self, ctx: Context, path: BackupPath, report: Report) -> _Prepared:
         """Prepare, and have an uncertain account of this server scanned first."""
@@ -190,16 +212,14 @@ class RestoreOnNewAccount(Operation):
             )
         state = state_at(history, before) or history[0]
         name = full_name(self.destination_account, state.entry.name)
-        found = _Prepared(path, account, state.entry, before, settings_of=state.start, name=name)
         check_destination(ctx.destination, name)
-        begun = ctx.destination.entry(EntryKind.ACCOUNT, name)
-        if begun is not None and begun.first("zimbraNotes") != self._mark(found):
-            raise BadRequest(
-                f"The account {name} exists: another restore into it is unfinished.",
-                code="already_exists",
-                hint="Run that one again with the same words, or delete the account.",
-            )
-        return found
+        moment = self.date.keyword or spelled(before, "UTC")
+        mark = Mark(source=account, moment=moment, day=today(ctx))
+        if begun := ctx.destination.entry(EntryKind.ACCOUNT, name):
+            mark = mark.of(begun) or _refuse(name)
+        return _Prepared(
+            path, account, state.entry, before, settings_of=state.start, name=name, mark=mark
+        )
 
     def _note(
         self, ctx: Context, report: Report, prepared: _Prepared, *, known: str, shares: str
@@ -230,6 +250,15 @@ class _Prepared:
     before: datetime
     settings_of: datetime
     name: str
+    mark: Mark
+
+
+def _refuse(name: str) -> NoReturn:
+    raise BadRequest(
+        f"The account {name} exists: another restore into it is unfinished.",
+        code="already_exists",
+        hint="Run that one again with the same words, or delete the account.",
+    )
 
 
 def _numbers(plans: Sequence[Plan]) -> dict[str, int]:

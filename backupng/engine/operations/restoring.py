@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import ItemError, MailServerError, OperationError
-from backupng.engine.model import AccountId, ItemId, ItemState
+from backupng.engine.mailserver.port import MailboxWriter
+from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, ItemId
 from backupng.engine.operations.base import Context, Level, Report
 from backupng.engine.operations.moments import known_by, lags_since
+from backupng.engine.operations.own_mailbox import path_of
 from backupng.engine.redolog.files import LogFiles
+from backupng.engine.restore.dry_mailbox import DryMailbox
 from backupng.engine.restore.inject import Injection
-from backupng.engine.restore.rename import ROOTS, Plan, order, unknown_folder
+from backupng.engine.restore.known import free_name, is_there
+from backupng.engine.restore.rename import Plan, order
 from backupng.engine.restore.select import Selection
 from backupng.engine.scan.beside import Beside
 
 OLDER_STATE: Final = "restored in an older state: the scan could not read the newer one"
-DRY: Final = "This was a dry run: nothing was restored."
 NO_HSM: Final = (
     "apply_hsm has no effect: items always come to the current primary volume; the server's own HSM"
     " policy moves them later."
 )
 _READING: Final = "reading the backup"
 _RESTORING: Final = "restoring items"
+_COMPARING: Final = "comparing with what is there"
 _AGAIN: Final = "Run it again: what is done already is not done twice."
 _MOST_FOLDERS: Final = 20
 _COUNTED: Final = ("deleted_there", "unknown_folders")
@@ -37,32 +43,56 @@ _COUNTED: Final = ("deleted_there", "unknown_folders")
 class Restoring:
     """One account's restore of one selection or several, told in `report`.
 
-    `address` is the name under which losses are listed.
+    `address` is the name under which losses are listed. A dry run is the same, but for where it
+    goes: what it counts is what a run right after it does.
     """
 
     ctx: Context
     report: Report
     address: str
+    dry: bool = False
     _planned: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
     _losses: list[tuple[ItemId, str]] = field(default_factory=list)
+    _pending: set[ItemId] = field(default_factory=set)
 
     def plan(self, selection: Selection) -> Plan:
-        """Read through the backup; what cannot be read is planned, too, and lost."""
+        """Read through the backup; what cannot be read is planned, too, and lost: once."""
         begin(self.ctx, _READING)
         plan = order(selection.states(lambda seen: self.ctx.tick(seen, 0, phase=_READING)))
-        self._planned += len(selection.unreadable)
-        self._lose([(item, error.cause) for item, error in selection.unreadable])
-        self._explain(selection.unreadable)
-        if selection.pending:
-            self.report.count("pending", len(selection.pending))
+        listed = {item for item, _ in self._losses}
+        unreadable = [each for each in selection.unreadable if each[0] not in listed]
+        self._planned += len(unreadable)
+        self._lose([(item, error.cause) for item, error in unreadable])
+        self._explain(unreadable)
+        if pending := set(selection.pending) - self._pending:
+            self._pending |= pending
+            self.report.count("pending", len(pending))
         if outdated := [(item, OLDER_STATE) for item in sorted(selection.outdated)]:
             self.report.unreadable[self.address] += outdated
         return plan
 
+    @contextmanager
+    def into(self, account: DirectoryEntry | None) -> Iterator[MailboxWriter]:
+        """Open the mailbox that is restored into, or what a dry run takes for it.
+
+        A mailbox that is not there yet has none; it is for a dry run only.
+        """
+        opened = nullcontext() if account is None else self.ctx.destination.open(account)
+        with opened as real:
+            if real is not None and not self.dry:
+                yield real
+                return
+            mailbox = DryMailbox(real)
+            yield mailbox
+            self.report.count("items", mailbox.coming.total())
+            self.report.count("bytes", mailbox.coming_bytes.total())
+            self.report.notes += _per_folder(mailbox)
+
     def inject(self, plan: Plan, injection: Injection) -> None:
         """Make what is planned. Raises MailServerError when the destination dies on the way."""
-        begin(self.ctx, _RESTORING, total=plan.size)
+        phase = _COMPARING if self.dry else _RESTORING
+        begin(self.ctx, phase, total=plan.size)
         before = self._counts.copy()
         self._planned += plan.size
 
@@ -70,7 +100,8 @@ class Restoring:
             so_far = {name: before[name] + n for name, n in injection.counts.items()}
             for name, number in so_far.items():
                 self._counts[name] = number
-            self.ctx.tick(done, total, phase=_RESTORING, counts=so_far)
+            told = so_far | ({"restored": 0} if self.dry else {})
+            self.ctx.tick(done, total, phase=phase, counts=told)
 
         injection.tick = tick
         try:
@@ -102,27 +133,10 @@ class Restoring:
                 " for.",
                 hint=_AGAIN,
             )
+        if self.dry:
+            self.report.notes.append(dry_note(done["restored"]))
+            done["restored"] = 0
         self.report.counters = {"planned": self._planned, **done, **further, **self.report.counters}
-
-    def foretell(self, plans: Sequence[Plan], **further: int) -> None:
-        """Put into the report what would be restored: in numbers, and per folder."""
-        if self._losses:
-            self.report.unrestored[self.address] = sorted(self._losses)
-        sizes = sum(item.size for plan in plans for item in plan.items)
-        self._planned += sum(plan.size for plan in plans)
-        self.report.counters = {
-            "planned": self._planned,
-            "restored": 0,
-            "skipped": 0,
-            "unrestored": len(self._losses),
-            "items": sum(len(plan.items) for plan in plans),
-            "bytes": sizes,
-            **further,
-            **self.report.counters,
-        }
-        for plan in plans:
-            self.report.notes += _per_folder(plan)
-        self.report.notes.append(DRY)
 
     def _lose(self, losses: Sequence[tuple[ItemId, str]]) -> None:
         self._losses += losses
@@ -141,9 +155,23 @@ def begin(ctx: Context, phase: str, *, total: int = 0) -> None:
     ctx.log(f"{phase.capitalize()}: {total} in all." if total else f"{phase.capitalize()}.")
 
 
-def undelete_name(ctx: Context) -> str:
-    """Return the name that today's folder or tag for what is undeleted has."""
-    return f"undelete_{ctx.now.astimezone(ZoneInfo(ctx.settings.zone)):%d_%m_%y}"
+def undelete_name(day: str) -> str:
+    """Return the name that the folder or tag for what is undeleted on a day has."""
+    return f"undelete_{day}"
+
+
+def today(ctx: Context) -> str:
+    """Return the day in the server's zone, as such a name spells it."""
+    return f"{ctx.now.astimezone(ZoneInfo(ctx.settings.zone)):%d_%m_%y}"
+
+
+def undelete_folder(ctx: Context, account: str) -> str:
+    """Return the path of the folder that an Undelete would make now in that mailbox."""
+    name, entry = undelete_name(today(ctx)), ctx.destination.entry(EntryKind.ACCOUNT, account)
+    if entry is not None:
+        with ctx.destination.open(entry) as writer:
+            name = free_name(name, partial(is_there, writer))
+    return f"/{name}"
 
 
 def known_at(ctx: Context, path: BackupPath, account: AccountId, before: datetime) -> str:
@@ -163,33 +191,21 @@ def known_at(ctx: Context, path: BackupPath, account: AccountId, before: datetim
     return known_by(path, account, before, zone=ctx.settings.zone, log=log)
 
 
-def _per_folder(plan: Plan) -> list[str]:
+def _per_folder(mailbox: DryMailbox) -> list[str]:
     """Say how much would come into each folder, the fullest first."""
-    folders = {each.item_id: each for each in (*plan.system, *plan.frame, *plan.folders)}
-    number: Counter[ItemId | None] = Counter()
-    size: dict[ItemId | None, int] = defaultdict(int)
-    for item in plan.items:
-        number[item.folder_id] += 1
-        size[item.folder_id] += item.size
     lines = [
-        f"{_path(folder, folders)}: {_items(count)}, {size[folder]} bytes."
-        for folder, count in number.most_common(_MOST_FOLDERS)
+        f"{path_of(mailbox, folder)}: {_items(number)}, {mailbox.coming_bytes[folder]} bytes."
+        for folder, number in mailbox.coming.most_common(_MOST_FOLDERS)
     ]
-    if (more := len(number) - _MOST_FOLDERS) > 0:
+    if (more := len(mailbox.coming) - _MOST_FOLDERS) > 0:
         lines.append(f"And {more} more folders.")
     return lines
 
 
-def _path(folder: ItemId | None, folders: dict[ItemId, ItemState]) -> str:
-    names: list[str] = []
-    seen: set[ItemId | None] = set()
-    while folder is not None and folder in folders and folder not in {*ROOTS, *seen}:
-        seen.add(folder)
-        names.append(folders[folder].name or "")
-        folder = folders[folder].folder_id
-    if folder not in ROOTS:
-        names.append(unknown_folder(folder))
-    return "/" + "/".join(reversed(names))
+def dry_note(number: int) -> str:
+    """Say that nothing was restored, and how many items a run would restore."""
+    what = _items(number) if number else "nothing"
+    return f"This was a dry run: nothing was restored. A run now would restore {what}."
 
 
 def _items(number: int) -> str:

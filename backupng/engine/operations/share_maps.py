@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from backupng.engine.backuppath import layout, mapfile
+from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.mapfile import ItemMap, Mapped, MappedItems
-from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.mailserver.port import Target
 from backupng.engine.model import AccountId, EntryKind, ItemId
@@ -16,6 +18,7 @@ from backupng.engine.upkeep.shares import Flaw, MapOf, Problem
 
 _NAMED = 50
 _LISTED = 5
+_KEPT = 4
 _COUNTERS = {
     Flaw.DANGLING: "dangling_ids",
     Flaw.WRONG_ID: "wrong_ids",
@@ -33,27 +36,44 @@ def maps_there(ctx: Context) -> list[str]:
 
 
 def load(ctx: Context, name: str) -> MapOf:
-    """Read a map by its name in the Backup Path, or by its full path.
+    """Read a map, or a copy of one, by its name in the Backup Path, or by its full path.
 
     Raises BadRequest (path_missing, bad_value), BackupPathError for what is no map of ours.
     """
+    if not name.startswith("/") and "/" in name:
+        raise _no_name(name)
     file = Path(name) if name.startswith("/") else ctx.backup_path / name
-    server_id = layout.server_of_map(file.name)
-    if server_id is None or (not name.startswith("/") and "/" in name):
-        raise BadRequest(
-            f"{name} is no name of a map.",
-            hint="A map is called map_<source server id>; it lies in the Backup Path.",
-        )
-    entries, _ = read_map(ctx, file)
-    return _map_of(ctx.path, file.name, server_id, entries)
+    with _naming(ctx):
+        written, entries = mapfile.read_entries(file, maps_there(ctx))
+    server_id = layout.server_of_map(written)
+    if server_id is None:
+        raise _no_name(name)
+    return _map_of(file, server_id, entries)
+
+
+def _no_name(name: str) -> BadRequest:
+    return BadRequest(
+        f"{name} is no name of a map.",
+        hint="A map is called map_<source server id>; it lies in the Backup Path.",
+    )
 
 
 def read_map(ctx: Context, file: Path) -> tuple[list[Mapped], list[MappedItems]]:
-    """Read a map by its path. Raises BadRequest, which names the maps that are there, and others as
-    `mapfile.read_file` does.
+    """Read a map of entries or of items by its path.
+
+    Raises BadRequest, which names the maps that are there, and others as `mapfile` does.
     """
+    with _naming(ctx):
+        if file.name == layout.ID_MAPPER:
+            return [], mapfile.read_items(file)
+        return mapfile.read_entries(file, maps_there(ctx))[1], []
+
+
+@contextmanager
+def _naming(ctx: Context) -> Iterator[None]:
+    """Name the maps that are there to whom a file is missing."""
     try:
-        return mapfile.read_file(file)
+        yield
     except BadRequest as error:
         names = maps_there(ctx) if error.code == "path_missing" else []
         if names:
@@ -62,16 +82,18 @@ def read_map(ctx: Context, file: Path) -> tuple[list[Mapped], list[MappedItems]]
         raise
 
 
-def _map_of(path: BackupPath, name: str, server_id: str, entries: Iterable[Mapped]) -> MapOf:
+def _map_of(file: Path, server_id: str, entries: Iterable[Mapped]) -> MapOf:
+    """Return a map of entries with those of items in the Backup Path that it lies in."""
     new = {(each.kind, each.old): each.new for each in entries}
 
     def new_id(kind: EntryKind, old: str) -> str | None:
         return new.get((kind, old))
 
     def items_of(old: str, owner: AccountId) -> Mapping[ItemId, ItemId]:
-        return ItemMap(path.tree, owner, server_id=server_id, source=AccountId(old)).items
+        with closing(Tree(file.parent)) as tree:
+            return ItemMap(tree, owner, server_id=server_id, source=AccountId(old)).items
 
-    return MapOf(name, new_id, items_of)
+    return MapOf(file.name, new_id, lru_cache(_KEPT)(items_of))
 
 
 def describe(problem: Problem) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
+from zoneinfo import ZoneInfo
 
 from backupng.engine.backuppath.space import shortage
 from backupng.engine.errors import BadRequest
@@ -15,6 +16,7 @@ from backupng.engine.operations.base import Context, Level, Operation, Report
 from backupng.engine.operations.catching_up import catch_up
 from backupng.engine.operations.words import NO_ADDRESSES, Addresses
 from backupng.engine.scan import smartscan
+from backupng.engine.scan.customizations import Kept
 
 _NAMED = 10
 _MOST_PROCESSES = 4
@@ -55,6 +57,7 @@ class SmartScan(Operation):
             deep=self.deep,
             most_errors=self.read_error_threshold,
             skip_lists=ctx.settings.skip_lists,
+            customizations_zone=_archive_zone(ctx),
             crew=smartscan.CrewPlan(_processes(), ctx.another, tether.die_with_parent),
         )
         try:
@@ -65,6 +68,10 @@ class SmartScan(Operation):
             for account, failures in sorted(scan.result.unreadable.items()):
                 for item, error in failures:
                     ctx.log(f"{account}, item {item}: {error}", level=Level.WARNING)
+
+
+def _archive_zone(ctx: Context) -> ZoneInfo | None:
+    return ZoneInfo(ctx.settings.zone) if ctx.settings.backup_customizations else None
 
 
 def _processes() -> int:
@@ -88,6 +95,16 @@ def _dropped(names: Sequence[str]) -> str:
     return f"No longer saved, by their class of service: {first}{more}."
 
 
+def _archived(kept: Kept) -> str:
+    """Say which archive was made of the configuration folders, and what it lacks."""
+    said = f"The configuration of the server has changed: {kept.name} was made."
+    if not kept.unread:
+        return said
+    first = ", ".join(f"{path} ({why})" for path, why in kept.unread[:_NAMED])
+    more = f" and {len(kept.unread) - _NAMED} more" if len(kept.unread) > _NAMED else ""
+    return f"{said} Not in it, because they could not be read: {first}{more}."
+
+
 def _report(result: smartscan.ScanResult) -> Report:
     report, counts = Report(), result.counts
     for account, failures in sorted(result.unreadable.items()):
@@ -95,6 +112,8 @@ def _report(result: smartscan.ScanResult) -> Report:
         report.suspect(account, failures)
     if result.directory.accounts_dropped:
         report.warnings.append(_dropped(sorted(result.directory.accounts_dropped)))
+    if result.customizations is not None:
+        report.notes.append(_archived(result.customizations))
     report.counters = {
         "accounts_scanned": result.accounts_scanned,
         "accounts_new": result.accounts_new,
@@ -112,6 +131,7 @@ def _report(result: smartscan.ScanResult) -> Report:
         "domains": result.directory.entries.get(EntryKind.DOMAIN, 0),
         "classes_of_service": result.directory.entries.get(EntryKind.COS, 0),
         "lists": result.directory.entries.get(EntryKind.LIST, 0),
+        "customizations_new": int(result.customizations is not None),
         "entries_changed": result.directory.changed,
     }
     return report

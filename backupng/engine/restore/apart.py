@@ -44,7 +44,7 @@ def apart(
     said. Raises BrokenItem or what `read` raises.
     """
     if state.kind not in CALENDAR:
-        return _renamed(state), None
+        return renamed(state), None
     old = _uid_of(state)
     where = "" if folder is None else f"\n{folder}"
     new = str(uuid.uuid5(_NAMESPACE, f"{old}\n{state.item_id}\n{state.mod}{where}"))
@@ -59,10 +59,10 @@ def apart(
     return replace(state, digest=digest, size=len(blob), row=row), blob
 
 
-def _renamed(state: ItemState) -> ItemState:
+def renamed(state: ItemState) -> ItemState:
     """Return a document under the next name that tells it from one of its own: `plan (2).txt`."""
     stem, dot, ending = (state.name or "").rpartition(".")
-    stem, ending = (stem, dot + ending) if stem else (ending, "")
+    stem, ending = (stem, dot + ending) if stem else (dot + ending, "")
     found = _NUMBERED.fullmatch(stem)
     stem, number = (found[1], int(found[2]) + 1) if found else (stem, 2)
     name = f"{stem} ({number}){ending}"

@@ -11,6 +11,7 @@ _SEEN: Final = "kind", "name", "subject", "flags", "unread", "tags", "color", "s
 """What must be the same when the destination is read again, besides the folder."""
 _TEXTS: Final = frozenset({"name", "subject", "tags"})
 _BARE: Final = {"flags": "", "tags": (), "color": 0}
+_DRAFT: Final = "d"
 _MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
 
 
@@ -36,12 +37,40 @@ def is_itself(wanted: ItemState, found: ItemState, *, at_home: bool) -> bool:
     return bool(_traits(wanted) == _traits(found))
 
 
+def is_another(wanted: ItemState, found: ItemState) -> bool:
+    """Say whether an id is an item now that the one it was cannot have become. A doubt is a No.
+
+    An owner may change anything but the content and date of mail that was delivered, the UID of a
+    calendar item, and all of a contact or document at once.
+    """
+    if found.kind is not wanted.kind:
+        return True
+    if found.kind in _MAIL:
+        same = found.digest in (wanted.digest, wanted.row.get("blob_digest"))
+        is_draft = _DRAFT in found.flags
+        return not (wanted.digest is None or same or is_draft or found.date == wanted.date)
+    ours, theirs = _marks(wanted), _marks(found)
+    return bool(ours) and bool(theirs) and not ours & theirs
+
+
+def _marks(state: ItemState) -> frozenset[object]:
+    """Return what an item keeps some of whatever its owner does to it; empty: that is unknown."""
+    if state.kind is ItemKind.CONTACT:
+        return frozenset(each for each in state.fields.items() if each[0] != "fileAs")
+    if state.kind is ItemKind.DOCUMENT:
+        older = (row.get("blob_digest") for row in state.side_rows.get("revision", ()))
+        return frozenset(each for each in (state.name, state.digest, *older) if each)
+    return frozenset(row.get("uid") for row in state.side_rows.get("appointment", ()))
+
+
 def _traits(state: ItemState) -> Any:
     """Return what tells an item from one of the same kind and bytes, or from one without bytes."""
     if state.kind in _MAIL:
         return state.date
     if state.kind is ItemKind.CONTACT:
         return dict(state.fields)
+    if state.kind is ItemKind.NOTE:
+        return three_bytes(state.subject), state.date, state.color
     uids = [row.get("uid") for row in state.side_rows.get("appointment", ())]
     return [*map(three_bytes, (state.name, state.subject)), *map(three_bytes, uids)]
 

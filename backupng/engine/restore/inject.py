@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
 from typing import Final, TypeVar
 
 from backupng.engine.errors import InvalidItem, ItemError, MailServerRefused, ServerFault
@@ -23,7 +22,7 @@ from backupng.engine.model import AccountId, Digest, ItemId, ItemKind, ItemState
 from backupng.engine.restore.apart import CALENDAR, can_stand_apart
 from backupng.engine.restore.compare import is_half_made, is_same
 from backupng.engine.restore.dress import described, is_bare
-from backupng.engine.restore.known import AtHome, Known
+from backupng.engine.restore.known import AtHome, Known, free_name, is_there
 from backupng.engine.restore.lines import LMTP_LONGEST_LINE, Lines, require_short
 from backupng.engine.restore.ready import Ready, equal_to
 from backupng.engine.restore.rename import (
@@ -32,7 +31,6 @@ from backupng.engine.restore.rename import (
     Planned,
     batches,
     folder_named,
-    grant_count,
     unknown_folder,
 )
 from backupng.engine.restore.select import Selection
@@ -42,8 +40,6 @@ NOT_FOUND: Final = "not found after writing"
 DIFFERS: Final = "differs after writing"
 _MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
 _Result = TypeVar("_Result")
-
-
 _Any = TypeVar("_Any", Planned, ItemState)
 
 
@@ -79,6 +75,8 @@ class Injection:
     again: bool = False
     in_place: bool = False
     """At home too, only what lies where it is to come is back."""
+    beside: bool = False
+    """What meets another of its name or UID comes beside it under a new one; always at home."""
     largest_bytes: int | None = None
     moved: dict[ItemId, ItemId] = field(default_factory=dict)
     kinds: Counter[ItemKind] = field(default_factory=Counter)
@@ -89,7 +87,6 @@ class Injection:
     long_lines: int = 0
     unrestored: list[tuple[ItemId, str]] = field(default_factory=list)
     errors: list[tuple[ItemId, ItemError]] = field(default_factory=list)
-    grants_lost: int = 0
     unknown_folders: int = 0
     top: str = ""
     """The name that the plan's `top` was given, once there was something to put there."""
@@ -99,6 +96,9 @@ class Injection:
     _taken: set[ItemId] = field(default_factory=set)
     _wanted_top: str = ""
     _total: int = 0
+
+    def __post_init__(self) -> None:
+        self.beside = self.beside or self.at_home
 
     @property
     def restored(self) -> int:
@@ -120,11 +120,11 @@ class Injection:
         Raises MailServerUnreachable when the destination dies: run again, it goes on from there.
         """
         self._total, self._wanted_top = plan.size, plan.top
+        self._taken = {*self.moved.values()}
         self._places = {root: root for root in ROOTS}
         if plan.top:
             del self._places[ROOTS[0]]
         self._waiting = {state.item_id: state for state in plan.frame}
-        self.grants_lost = sum(grant_count(state) for state in (*plan.system, *plan.folders))
         self._put_tags(plan.tags)
         self._put_folders(plan)
         for batch in batches(plan.items):
@@ -207,13 +207,9 @@ class Injection:
 
     def _make_top(self) -> ItemId:
         """Make the folder for everything; at home under a name that nothing has yet."""
-        for number in count(1):
-            name = self._wanted_top if number == 1 else f"{self._wanted_top}_{number}"
-            folder, is_new = self.writer.put_folder(folder_named(name), ROOTS[0], keep=True)
-            if is_new or not self.at_home:
-                break
-        self.top = name
-        return folder
+        wanted = self._wanted_top
+        self.top = free_name(wanted, partial(is_there, self.writer)) if self.at_home else wanted
+        return self.writer.put_folder(folder_named(self.top), ROOTS[0], keep=True)[0]
 
     # Items
 
@@ -252,8 +248,7 @@ class Injection:
         if self.known is None:
             return [], list(ready)
         found = self._equal(ready)
-        ready, others = self._apart(ready, found)
-        found |= self._equal(others)
+        ready = self._apart(ready, found)
         shown = self.writer.read_back(sorted(found.values()))
         is_ours, missing = not self.at_home, list[Ready]()
         there: list[_Made] = []
@@ -268,28 +263,31 @@ class Injection:
                 there.append((each, self._arrive(each.state.item_id, item)))
         return there, missing
 
-    def _apart(
-        self, ready: Sequence[Ready], found: Mapping[ItemId, ItemId]
-    ) -> tuple[list[Ready], list[Ready]]:
-        """Give calendar items of the mailbox itself another UID where their own lives on in it.
-
-        Returns all that is ready, and those of it that have another one.
+    def _apart(self, ready: Sequence[Ready], found: dict[ItemId, ItemId]) -> Sequence[Ready]:
+        """Give calendar items another UID where their own lives on beside them, and the next one
+        where that does, too; `found` gets what is there already under such a UID.
         """
-        asked = [each.state for each in ready if each.state.kind in CALENDAR and self.at_home]
-        asked = [state for state in asked if state.item_id not in found]
-        live = self.writer.equal([(state, None) for state in asked]) if asked else {}
-        others: dict[ItemId, Ready | None] = {}
-        for each in ready:
-            item = each.state.item_id
-            if live.get(item):
-                others[item] = self._attempt(item, partial(each.apart, self.selection.path))
-        made = [others.get(each.state.item_id, each) for each in ready]
-        return [each for each in made if each], [each for each in others.values() if each]
+        while True:
+            left = [each for each in ready if each.state.item_id not in found]
+            asked = [each for each in left if each.state.kind in CALENDAR and self.beside]
+            live = self.writer.equal([(each.state, None) for each in asked]) if asked else {}
+            others = {
+                item: self._attempt(item, partial(each.apart, self.selection.path))
+                for each in asked
+                if live.get(item := each.state.item_id)
+            }
+            if not others:
+                return ready
+            new = [others.get(each.state.item_id, each) for each in ready]
+            ready = [each for each in new if each]
+            found |= self._equal([each for each in others.values() if each])
 
     def _equal(self, ready: Sequence[Ready]) -> dict[ItemId, ItemId]:
         """Return for old ids what there is equal and claimed by nothing else."""
         moved = AtHome(self.moved, self.writer) if self.at_home else self.moved
-        equal = equal_to(ready, moved, self.writer, in_place=self.in_place)
+        equal = equal_to(
+            ready, moved, self.writer, in_place=self.in_place, by_next_names=self.beside
+        )
         found: dict[ItemId, ItemId] = {}
         for each in ready:
             for item in equal.get(each.state.item_id, ()):
@@ -302,18 +300,18 @@ class Injection:
 
     def _put(self, each: Ready) -> _Made:
         folder = self._place(each.state.folder_id) if each.folder is None else each.folder
-        each, lines = replace(each, folder=folder), Lines()
+        wanted, each, lines = each, replace(each, folder=folder), Lines()
         moved = AtHome(self.moved, self.writer) if self.at_home else self.moved
         places = Places(folder=folder, items=moved, accounts=self.accounts)
         blobs = partial(self._blob, lines if each.state.kind in _MAIL else None, each)
         try:
             item = self._make_item(each, places, blobs)
         except InvalidItem as error:
-            is_taken = error.code == "already_exists" and self.at_home
+            is_taken = error.code == "already_exists" and self.beside
             if not (is_taken and can_stand_apart(each.state)):
                 raise
             # Something else has its name or UID now.
-            return self._put(each.apart(self.selection.path))
+            return self._put(wanted.apart(self.selection.path))
         self.long_lines += lines.longest > LMTP_LONGEST_LINE
         return each, self._arrive(each.state.item_id, item)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
+from backupng.engine.errors import InvalidItem
 from backupng.engine.mailserver.port import MailboxWriter
 from backupng.engine.model import ItemId, ItemState
+from backupng.engine.restore.compare import is_another, is_itself
+from backupng.engine.restore.rename import ROOTS, folder_named
+
+_AT_ONCE: Final = 100
 
 
 class Known(Protocol):
@@ -35,6 +40,48 @@ class Nothing:
 
     def record(self, pairs: Iterable[tuple[ItemId, ItemId]]) -> None:
         """Remember nothing."""
+
+
+def is_set_back(
+    brought: Mapping[ItemId, ItemId],
+    history_of: Callable[[ItemId], Sequence[ItemState]],
+    there: Callable[[Sequence[ItemId]], Mapping[ItemId, ItemState]],
+) -> bool:
+    """Say whether a mailbox has lost what a map says was brought into it, and grown since.
+
+    It gives its ids out in order and none twice, unless it is set back to an earlier state: then
+    the highest that the map knows are the first to become other items. Of those that live the
+    highest that can be told from another decides. `history_of` gives the states of an item at the
+    source, `there` what lives of some ids here.
+    """
+    old_of = {new: old for old, new in brought.items()}
+    ids = sorted(old_of, reverse=True)
+    for at in range(0, len(ids), _AT_ONCE):
+        found = there(ids[at : at + _AT_ONCE])
+        for new in sorted(found, reverse=True):
+            states = [each for each in history_of(old_of[new]) if not each.deleted]
+            if any(is_itself(each, found[new], at_home=False) for each in states):
+                return False
+            if states and all(is_another(each, found[new]) for each in states):
+                return True
+    return False
+
+
+def free_name(wanted: str, is_taken: Callable[[str], bool]) -> str:
+    """Return that name, or the next such as `name_2` that is not taken."""
+    number, name = 1, wanted
+    while is_taken(name):
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
+
+
+def is_there(writer: MailboxWriter, name: str) -> bool:
+    """Say whether something has that name at the top of a mailbox."""
+    try:
+        return writer.find_folder(folder_named(name), ROOTS[0]) is not None
+    except InvalidItem:
+        return True
 
 
 class AtHome(Mapping[ItemId, ItemId]):

@@ -19,6 +19,7 @@ from backupng.engine.restore.provision import CHILDREN_CARRIED, attributes_for
 from backupng.engine.restore.rename import FIRST_USER_ID
 
 _NOTES: Final = "zimbraNotes"
+_UNFINISHED: Final = "Backup NG: an unfinished restore of "
 _FOLDER: Final = "zimbraDataSourceFolderId"
 _INBOX: Final = b"2"
 _SECRETS: Final = frozenset(
@@ -32,14 +33,27 @@ _SECRETS: Final = frozenset(
 """Encrypted with the id of the data source: under another one nobody can read them."""
 
 
-def mark_of(source: DirectoryEntry, moment: str) -> str:
-    """Return the mark of an unfinished restore of that account as of a moment."""
-    return f"Backup NG: an unfinished restore of {source.entry_id} as of {moment}."
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An unfinished restore of that account as of a moment, begun on a day: `02_03_26`."""
+
+    source: str
+    moment: str
+    day: str
+
+    def __str__(self) -> str:
+        return f"{_UNFINISHED}{self.source} as of {self.moment}, begun on {self.day}."
+
+    def of(self, entry: DirectoryEntry | None) -> Mark | None:
+        """Return the mark of an account if it is this very restore, on whatever day it began."""
+        notes = "" if entry is None else entry.first(_NOTES)
+        begun = replace(self, day=notes[-9:-1])
+        return begun if notes == str(begun) else None
 
 
 def is_unfinished(entry: DirectoryEntry) -> bool:
     """Say whether an account is one that a restore has not completed."""
-    return entry.first(_NOTES).startswith("Backup NG: an unfinished restore of ")
+    return entry.first(_NOTES).startswith(_UNFINISHED)
 
 
 @dataclass(slots=True)
@@ -48,7 +62,7 @@ class NewAccount:
 
     destination: Destination
     source: DirectoryEntry
-    mark: str
+    mark: Mark
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -57,7 +71,7 @@ class NewAccount:
         entry = self.destination.entry(EntryKind.ACCOUNT, name)
         if entry is None or entry.name != name:
             return None
-        return entry if entry.first(_NOTES) == self.mark else None
+        return entry if self.mark.of(entry) else None
 
     def make(self, name: str, *, hide_in_gal: bool) -> DirectoryEntry:
         """Make the account, or go on with it. Raises MailServerRefused or BadRequest."""
@@ -66,7 +80,7 @@ class NewAccount:
             attributes = attributes_for(self.source, hide_in_gal=hide_in_gal)
             attributes = {key: attributes[key] for key in attributes if key not in OF_ITEMS}
             self._replace_cos(attributes)
-            attributes[_NOTES] = (self.mark.encode(),)
+            attributes[_NOTES] = (str(self.mark).encode(),)
             entry = self.destination.create_account(name, attributes)
         have = {(child.kind, child.name) for child in entry.children}
         for child in self.source.children:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.mailserver.port import MailboxWriter
 from backupng.engine.model import Digest, ItemId, ItemKind, ItemState
-from backupng.engine.restore.apart import apart
+from backupng.engine.restore.apart import apart, renamed
+
+_PAPERS: Final = frozenset({ItemKind.DOCUMENT, ItemKind.WIKI})
+_NAMES: Final = 20
+"""Under so many further names a document is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,27 @@ def equal_to(
     writer: MailboxWriter,
     *,
     in_place: bool = False,
+    by_next_names: bool = False,
 ) -> dict[ItemId, Sequence[ItemId]]:
     """Return for old ids what there is equal; `in_place` only what lies in the folder meant.
 
     `moved` says where the documents of comments have gone. A calendar item is found by its UID,
-    wherever it lies.
+    wherever it lies; `by_next_names` documents also by
+    those that they get beside others.
     """
-    asked = [(_in_new_place(each.state, moved), each.folder) for each in ready]
-    found = dict(writer.equal(asked))
+    asked = [
+        (state, each.folder)
+        for each in ready
+        for state in (
+            _in_new_place(each.state, moved),
+            *(_others(each.state) if by_next_names else ()),
+        )
+    ]
+    found: dict[ItemId, Sequence[ItemId]] = {
+        # As they are made in this order, the first that was made is the first that is found.
+        item: sorted(items)
+        for item, items in writer.equal(asked).items()
+    }
     if in_place:
         shown = writer.read_back(sorted({item for items in found.values() for item in items}))
         for each in ready:
@@ -61,6 +79,13 @@ def equal_to(
                 item for item in there if shown[item].folder_id == each.folder
             ]
     return found
+
+
+def _others(state: ItemState) -> Iterator[ItemState]:
+    """Yield a document under its next names; nothing for anything else."""
+    for _ in range(_NAMES if state.kind in _PAPERS and state.name else 0):
+        state = renamed(state)
+        yield state
 
 
 def _in_new_place(state: ItemState, moved: Mapping[ItemId, ItemId]) -> ItemState:

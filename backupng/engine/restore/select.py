@@ -71,7 +71,7 @@ class Selection:
     items: Sequence[ItemId] | None = None
     """Those to look at; None: all."""
     before: datetime | None = None
-    """The moment, if the mailbox as a whole is chosen as it was then."""
+    """The moment, if the mailbox or its `items` are chosen as they were then."""
     unreadable: list[tuple[ItemId, ItemError]] = field(default_factory=list)
     outdated: list[ItemId] = field(default_factory=list)
     pending: list[ItemId] = field(default_factory=list)
@@ -81,6 +81,7 @@ class Selection:
     def states(self, tick: Callable[[int], None] = _no_tick) -> Iterator[ItemState]:
         """Yield the chosen states, each once; `tick` is told how many items were looked at."""
         unsaved = set(_unsaved(self.path, self.account, self.before))
+        unsaved &= unsaved if self.items is None else set(self.items)
         last = self._last_scan() if self.before and self.items is None else None
         self._reckoning = None if last is None else Reckoning(last)
         for seen, item in enumerate(self._items() if self.items is None else self.items):

@@ -11,10 +11,11 @@ from backupng.engine.model import ItemId, ItemKind, ItemState
 from backupng.engine.restore.compare import is_same
 from backupng.engine.restore.origins import Origins
 from backupng.engine.restore.rename import Plan, folder_named
-from backupng.engine.restore.select import Selection, living_at
+from backupng.engine.restore.select import ALL_TIME, Selection, living_at
 from backupng.engine.restore.undelete import Gone, visible
 
 _TOP = ItemId(SystemFolder.USER_ROOT)
+_TRASH = ItemId(SystemFolder.TRASH)
 _FIRST_OF_PATH = 2**41
 
 
@@ -34,6 +35,8 @@ class Single:
     """The names of a path, none for the top; None: where each item was."""
     chosen: dict[ItemId, ItemState] = field(default_factory=dict)
     """What was picked of each, as the backup has it."""
+    thrown: set[ItemId] = field(default_factory=set)
+    """Those that lie in the Trash and came from somewhere else: they are not in place there."""
 
     def selection(self) -> Selection:
         """Return what to read."""
@@ -43,6 +46,7 @@ class Single:
             pick=self.pick,
             look=self.look,
             items=self.items,
+            before=self.before or ALL_TIME,
         )
 
     def plan(self, plan: Plan) -> Plan:
@@ -61,11 +65,19 @@ class Single:
         if state is None:
             return None
         self.chosen[state.item_id] = state
-        later = (each.start for each in history if each.mod > state.mod)
-        # A copy of what lives may have been asked for before: it came after that state did.
-        last = self.now if self.folder is None else state.start
-        self.gone.moments[state.item_id] = next(later, last)
+        self.gone.moments[state.item_id] = self._moment(history, state)
         return state
+
+    def _moment(self, history: Sequence[ItemState], state: ItemState) -> datetime:
+        """Return when the item ceased to be as in that state, or where it belongs."""
+        later = next((each.start for each in history if each.mod > state.mod), None)
+        if later is None and self.folder is None:
+            thrown = _thrown_away(history)
+            if thrown is not None:
+                self.thrown.add(state.item_id)
+            return thrown or self.now
+        # A copy of what lives may have been asked for before: it came after that state did.
+        return later or state.start
 
     def look(self, history: Sequence[ItemState], state: ItemState) -> ItemState:
         """Return the state as it comes back."""
@@ -78,7 +90,7 @@ class Single:
     def is_in_place(self, present: ItemState) -> bool:
         """Say whether an item lives as the state that was picked of it, and nothing is to do."""
         state = self.chosen.get(present.item_id)
-        if state is None or self.folder is not None:
+        if state is None or self.folder is not None or present.item_id in self.thrown:
             return False
         return present.folder_id == state.folder_id and is_same(state, present)
 
@@ -89,6 +101,16 @@ class Single:
             found.append(replace(folder_named(name), item_id=own, folder_id=parent))
             parent = own
         return found
+
+
+def _thrown_away(history: Sequence[ItemState]) -> datetime | None:
+    """Return when an item went to the Trash; None if it is not there, or was never elsewhere."""
+    start = None
+    for each in reversed(history):
+        if each.folder_id != _TRASH:
+            return start
+        start = each.start
+    return None
 
 
 def cannot_come_back(kind: ItemKind) -> str:

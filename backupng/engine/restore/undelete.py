@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,9 +13,13 @@ from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import ItemError
+from backupng.engine.mailserver.port import MailboxWriter
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder
+from backupng.engine.mailserver.zimbra.grants import target_of
+from backupng.engine.mailserver.zimbra.metadata import decode_column
 from backupng.engine.model import FOLDER_LIKE, AccountId, Digest, ItemId, ItemKind, ItemState
+from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.origins import Origins
 from backupng.engine.restore.rename import Plan, Planned
 from backupng.engine.restore.select import Selection, living_at
@@ -72,10 +77,12 @@ class Deleted:
     end: datetime
     tag: str = ""
     but_living: datetime | None = None
-    contents: dict[ItemId, tuple[bytes, ItemId]] = field(default_factory=dict)
-    """A digest of what each item holds, and the document of a comment: copies are alike there."""
+    contents: dict[ItemId, tuple[bytes, ItemId, datetime]] = field(default_factory=dict)
+    """A digest of what each item holds, the document of a comment, and when the item came."""
     copies: dict[ItemId, ItemId] = field(default_factory=dict)
     """Which one comes in place of each that does not."""
+    merged: int = 0
+    """How many folders come as one with another of their path; items of both are in it."""
 
     @classmethod
     def of(cls, path: BackupPath, account: AccountId, start: datetime, end: datetime) -> Deleted:
@@ -97,23 +104,43 @@ class Deleted:
         plan.top = top
         plan.frame = self.origins.frame
         _without_undeletes(plan)
+        folders, plan.folders = plan.folders, _merged(plan.folders, plan.frame)
+        self.merged = len(folders) - len(plan.folders)
+        plan.shares = _merged(plan.shares, plan.frame)
         self._find_copies(plan)
         plan.items = [item for item in plan.items if item.item_id not in self.copies]
         return plan
 
     def _find_copies(self, plan: Plan) -> None:
-        """Find of those with one content in one folder all but the first; documents' comments
-        after them.
+        """Find of those with one content in one folder all that came after another had gone.
+
+        Two that were there at one time are two. Documents' comments go after them.
         """
         folders = {each.item_id: each for each in plan.frame}
-        first: dict[tuple[object, ...], ItemId] = {}
+        places: dict[tuple[object, ...], list[tuple[ItemId, datetime]]] = defaultdict(list)
         for item in sorted(plan.items, key=_documents_first):
-            content, parent = self.contents[item.item_id]
+            content, parent, came = self.contents[item.item_id]
             parent = self.copies.get(parent, parent)
-            key = (_path(item.folder_id, folders), content, parent)
-            kept = first.setdefault(key, item.item_id)
-            if kept != item.item_id:
-                self.copies[item.item_id] = kept
+            alike = places[_path(item.folder_id, folders), content, parent]
+            place = next((n for n, (_, gone) in enumerate(alike) if gone <= came), len(alike))
+            first = alike[place][0] if place < len(alike) else item.item_id
+            alike[place : place + 1] = [(first, self.gone.moments[item.item_id])]
+            if first != item.item_id:
+                self.copies[item.item_id] = first
+
+    def injection(
+        self, selection: Selection, writer: MailboxWriter, holds: frozenset[ItemKind]
+    ) -> Injection:
+        """Return what brings it back to the mailbox itself."""
+        return Injection(
+            selection=selection,
+            writer=writer,
+            holds=holds,
+            accounts={self.gone.account: self.gone.account},
+            known=self.gone,
+            at_home=True,
+            again=True,
+        )
 
     def pick(self, history: Sequence[ItemState]) -> ItemState | None:
         """Choose the state before the last deletion in the period."""
@@ -136,9 +163,9 @@ class Deleted:
             state = replace(
                 state, row={**state.row, "parent_id": self.copies.get(document, document)}
             )
-            self.contents[state.item_id] = _content(state), document
+            self.contents[state.item_id] = _content(state), document, history[0].start
         elif state.kind not in FOLDER_LIKE:
-            self.contents[state.item_id] = _content(state), ItemId(0)
+            self.contents[state.item_id] = _content(state), ItemId(0), history[0].start
         return visible(replace(state, folder_id=folder), tag=self.tag)
 
 
@@ -175,6 +202,30 @@ def _unlike(
             found.append(each)
         paths.add(path)
     return found
+
+
+def _merged(folders: Sequence[ItemState], frame: Sequence[ItemState]) -> list[ItemState]:
+    """Return the folders, of those of one path the first: what lay in any of them comes there."""
+    above = {each.item_id: each for each in frame}
+    found: dict[tuple[object, ...], ItemState] = {}
+    for each in folders:
+        key = (each.kind, _aim(each), each.name, *_path(each.folder_id, above))
+        found.setdefault(key, each)
+    return [*found.values()]
+
+
+def _aim(folder: ItemState) -> object:
+    """Return what a search folder looks for, or where a mountpoint leads.
+
+    One that cannot be read is like no other.
+    """
+    try:
+        if folder.kind is ItemKind.MOUNTPOINT:
+            return target_of(folder)
+        is_search = folder.kind is ItemKind.SEARCH
+        return str(decode_column(folder.row.get("metadata")).get("q")) if is_search else None
+    except ItemError:
+        return folder.item_id
 
 
 def _is_of_undelete(folder: ItemState, tops: Collection[ItemId]) -> bool:

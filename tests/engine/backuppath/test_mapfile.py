@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,15 +48,16 @@ def item_map(tree: Tree, mailbox: str | None = "first", *, server: str = SERVER)
 
 def test_what_was_noted_is_there_again_and_the_last_word_counts(tree: Tree) -> None:
     known, items = IdMap(tree, SERVER), item_map(tree)
-    known.note(MAPPED, NOW)
-    known.note(MAPPED, NOW)
+    last = replace(MAPPED, new="c")
+    for mapped in (MAPPED, MAPPED, last):
+        known.note(mapped, NOW)
     items.note({ItemId(old): ItemId(old + 1) for old in range(300, 1400)}, NOW)
     items.note({ItemId(300): ItemId(7)}, NOW)
 
     again = IdMap(tree, SERVER)
 
-    assert list(again) == [MAPPED]
-    assert again.new_id(EntryKind.ACCOUNT, "a") == "b"
+    assert list(again) == [last]
+    assert again.new_id(EntryKind.ACCOUNT, "a") == "c"
     assert item_map(tree).items == items.items
     assert (item_map(tree).items[ItemId(300)], item_map(tree).holds(ItemId(7))) == (7, True)
     assert len((tree.root / layout.id_mapper(ALICE)).read_bytes().splitlines()) == 4
@@ -65,8 +67,9 @@ def test_a_map_of_another_server_or_account_says_nothing(tree: Tree) -> None:
     item_map(tree).note({ItemId(300): ItemId(301)}, NOW)
 
     other = item_map(tree, server="another")
+    his = ItemMap(tree, ALICE, server_id=SERVER, source=AccountId("bob"), mailbox="first")
 
-    assert (dict(other.items), list(IdMap(tree, "another"))) == ({}, [])
+    assert (dict(other.items), dict(his.items), list(IdMap(tree, "another"))) == ({}, {}, [])
 
 
 def test_only_lines_of_the_present_mailbox_count(tree: Tree) -> None:
@@ -74,7 +77,7 @@ def test_only_lines_of_the_present_mailbox_count(tree: Tree) -> None:
     item_map(tree).note(old, NOW)
     item_map(tree, "second").note(new, NOW)
 
-    _, listed = mapfile.read_file(tree.root / layout.id_mapper(ALICE))
+    listed = mapfile.read_items(tree.root / layout.id_mapper(ALICE))
 
     assert item_map(tree, "second").items == item_map(tree, None).items == new
     assert [item_map(tree, name).items for name in ("first", "third")] == [{}, {}]
@@ -116,6 +119,7 @@ def test_a_torn_last_line_is_cut_by_who_notes_next(tree: Tree) -> None:
         GOOD | {"new": "b" * 128},
         GOOD | {"name": 7},
         GOOD | {"here": None},
+        GOOD | {"own": 1},
         GOOD | {"n": 7},
     ],
 )
@@ -176,11 +180,11 @@ def test_what_is_no_map_of_ours_is_told_so(tmp_path: Path, make: str) -> None:
     }[make]()
 
     with pytest.raises(BackupError):
-        mapfile.read_file(file)
+        mapfile.read_entries(file)
 
 
 def test_a_binary_map_is_explained(tmp_path: Path) -> None:
     (tmp_path / "id_mapper").write_bytes(b"\x01\x00\xff")
 
     with pytest.raises(NotABackupPath, match="Zextras"):
-        mapfile.read_file(tmp_path / "id_mapper")
+        mapfile.read_items(tmp_path / "id_mapper")

@@ -238,5 +238,32 @@ def test_outside_the_roots_nobody_learns_what_is_there(place: Place) -> None:
     assert len(said) == 1
 
 
+def test_who_is_on_the_host_may_name_any_folder_and_links_above_the_innermost_root(
+    place: Place,
+) -> None:
+    base = Path(place["{base}"])
+    (base / "linked").symlink_to(place["{root}"])
+    inner = base / "linked" / "good"
+    limits = Bounds(roots=(base, inner, base / "linked"), tree=Path(place["{tree}"]))
+
+    with folder_to_write(inner, limits):
+        pass
+    with folder_to_write(Path(place["{outside}"]), bounds(place, {})):
+        pass
+    with (
+        pytest.raises(BadRequest, match="leads through the link"),
+        folder_to_read(inner, Bounds(roots=(base,), tree=limits.tree)),
+    ):
+        pass
+
+
+def test_a_file_that_is_called_as_one_of_ours_makes_no_backup_path(place: Place) -> None:
+    Path(place["{root}"], "format").write_text("A4, landscape\n")
+
+    with folder_to_write(Path(place["{good}"]), bounds(place, {})) as found:
+        # What is needed fits to the byte.
+        assert found.warnings(found.room.bytes) == found.warnings()
+
+
 def test_the_usual_roots_are_the_folders_of_mounts() -> None:
     assert list(map(str, typed.USUAL_ROOTS)) == ["/mnt", "/srv", "/media"]

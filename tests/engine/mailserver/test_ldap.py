@@ -163,12 +163,11 @@ def test_the_ids_are_those_of_the_entries(directory: LdapDirectory, kind: EntryK
     assert directory.ids(kind) == {entry.entry_id for entry in directory.entries(kind)}
 
 
-def test_accounts_of_other_hosts_and_of_none_are_not_shown(
-    server: Slapd, directory: LdapDirectory
-) -> None:
+def test_accounts_of_other_hosts_are_only_known(server: Slapd, directory: LdapDirectory) -> None:
     server.modify("uid=ben,ou=people,dc=example,dc=com", zimbraMailHost="mail2.example.com")
 
     assert directory.ids(EntryKind.ACCOUNT) == {"id-anna", "id-room"}
+    assert [directory.has_account(each) for each in ("id-ben", "id-*")] == [True, False]
 
 
 def test_without_a_host_the_accounts_of_all_hosts_are_shown(server: Slapd, opens: Opens) -> None:

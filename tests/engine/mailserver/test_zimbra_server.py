@@ -45,6 +45,9 @@ class Entries:
     def entries(self, kind: EntryKind) -> Iterator[DirectoryEntry]:
         yield from [self.server(NAME)] if kind is EntryKind.SERVER else []
 
+    def has_account(self, account_id: str) -> bool:
+        return False
+
     def server(self, name: str) -> DirectoryEntry:
         return _entry(EntryKind.SERVER, name, self.attributes)
 

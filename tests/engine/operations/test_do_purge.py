@@ -20,7 +20,7 @@ from backupng.engine.model import to_ms
 from backupng.engine.operations import OPERATIONS, parameters
 from backupng.engine.operations.base import Report, Settings
 from backupng.engine.operations.do_fix_orphans import DoFixOrphans
-from backupng.engine.operations.do_purge import DoPurge
+from backupng.engine.operations.do_purge import REASONS, DoPurge
 from backupng.engine.scan.directory import LEFT_OUT
 from tests.engine.backuppath.samples import OWNER, PLAIN, SCAN, entry, new_path
 from tests.engine.upkeep.purging import DAY, LONG_AGO, age, delete, has, items, keep
@@ -106,6 +106,7 @@ def test_a_dry_run_says_what_waits_for_a_person_and_confirm_is_the_answer(ctx: N
         "It waits for a person. It would remove 1 of 2 blobs, more than 10% of them."
     ]
     assert "This was a dry run: nothing was removed." in looked.notes
+    assert looked.counters[REASONS] == 1
 
     done = perform(ctx, "doPurge", confirm="true")
     assert (done.warnings, items(ctx.path)) == ([], [258])
@@ -122,6 +123,7 @@ def test_an_account_that_is_still_there_is_named_before_it_goes(ctx: Nobody) -> 
     report = perform(ctx, "doPurge", dryrun="true")
 
     assert f"Deleted only because {LEFT_OUT}: alice@example.com." in report.warnings
+    assert report.counters[REASONS] == len(report.warnings)
     assert "Accounts that would be purged: alice@example.com." in report.notes
 
 

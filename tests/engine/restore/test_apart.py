@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import email
 import email.policy
+from dataclasses import replace
 from email.message import EmailMessage
 
 import pytest
 
 from backupng.engine.mailserver.zimbra.metadata import decode_column, encode_column
 from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, from_ms
-from backupng.engine.restore.apart import apart
+from backupng.engine.restore.apart import apart, renamed
 
 OLD = "040000008200E00074C5B7101A82E00800000000-a-long-uid-that-is-folded@example.com"
 EVENT = (
@@ -67,3 +68,20 @@ def test_the_same_state_gets_the_same_uid_each_time_and_one_that_has_it_another(
 
     uids = [each.side_rows["appointment"][0]["uid"] for each in (first, again, next_one)]
     assert uids[0] == uids[1] != uids[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("plan.txt", ["plan (2).txt", "plan (3).txt"]),
+        (".profile", [".profile (2)", ".profile (3)"]),
+        ("notes", ["notes (2)", "notes (3)"]),
+    ],
+)
+def test_a_document_gets_the_next_name_and_keeps_its_ending(name: str, names: list[str]) -> None:
+    state = replace(STATE, kind=ItemKind.DOCUMENT, name=name)
+
+    second = renamed(state)
+
+    assert [second.name, renamed(second).name] == names
+    assert second.row["name"] == second.row["subject"] == second.subject == names[0]

@@ -149,6 +149,7 @@ def test_an_alias_domain_stands_for_the_domain_here(world: World) -> None:
 
     assert alias.first("zimbraDomainType") == "alias"
     assert alias.first("zimbraDomainAliasTargetId") == domain.entry_id
+    assert alias.first("zimbraMailCatchAllAddress") == "@alias.example"
     assert alias.first("zimbraMailCatchAllForwardingAddress") == "@example.com"
     assert domain.entry_id != entry(world.mail, EntryKind.DOMAIN, "example.com").entry_id
 
@@ -168,6 +169,7 @@ def test_an_account_of_the_same_name_is_filled_and_shares_lead_to_its_new_folder
 
     assert world.to.account_id(DAVE) != world.mail.account_id(DAVE)
     assert target_of(mounted) == Target(world.to.account_id(DAVE), ItemId(shared))
+    assert mounted.date == mounted_in(world.mail, ALICE)[0].date
     assert world.first.counters["mountpoints"] == world.first.counters["grants"] == 1
     assert world.again.counters["mountpoints_there"] == 1
     assert world.first.counters["mail"] > 0

@@ -123,6 +123,68 @@ def test_a_bare_name_means_the_account_of_the_default_domain(path: BackupPath) -
     assert names(chosen.accounts) == ["x@a.org", "y@b.org"]
 
 
+def test_domains_come_before_their_aliases_and_deleted_ones_stay_out(path: BackupPath) -> None:
+    put(path, EntryKind.DOMAIN, "a.org", zimbraDomainType="alias")
+    put(path, EntryKind.DOMAIN, "z.org")
+    put(path, EntryKind.DOMAIN, "old.org", deleted_at=1)
+    put(path, EntryKind.ACCOUNT, "x@none.org")
+
+    chosen, everything = choose(path), choose(path, with_deleted=True)
+
+    assert names(chosen.domains) == ["z.org", "a.org"]
+    assert chosen.left_out == {(EntryKind.DOMAIN, "deleted at the source"): 1}
+    assert names(everything.domains) == ["old.org", "z.org", "a.org"]
+    assert names(choose(path, domains=("none.org",)).accounts) == ["x@none.org"]
+
+
+def test_classes_come_that_are_used_and_lists_that_live(path: BackupPath) -> None:
+    coses = {name: put(path, EntryKind.COS, name) for name in ("own", "of domain", "default", "no")}
+    put(path, EntryKind.DOMAIN, "a.org", zimbraDomainDefaultCOSId=coses["of domain"])
+    put(path, EntryKind.DOMAIN, "b.org")
+    put(path, EntryKind.ACCOUNT, "x@a.org", zimbraCOSId=coses["own"])
+    put(path, EntryKind.ACCOUNT, "y@a.org")
+    put(path, EntryKind.ACCOUNT, "z@b.org")
+    put(path, EntryKind.LIST, "all@a.org")
+    put(path, EntryKind.LIST, "old@a.org", deleted_at=1)
+
+    chosen, of_domain = choose(path), choose(path, domains=("a.org",))
+    bare = choose(path, with_coses=False, with_lists=False)
+
+    assert names(chosen.coses) == ["default", "of domain", "own"]
+    assert (names(of_domain.coses), names(of_domain.lists)) == (["of domain", "own"], ["all@a.org"])
+    assert {name for (kind, _), name in bare.names.items() if kind is EntryKind.COS} == {*coses}
+    assert (bare.coses, bare.lists) == ([], [])
+    assert sorted(bare.left_out.items()) == [
+        ((EntryKind.COS, "skip_coses"), 3),
+        ((EntryKind.LIST, "skip_distribution_lists"), 1),
+    ]
+
+
+def test_who_is_asked_for_by_any_name_comes_once_and_the_others_are_strangers(
+    path: BackupPath,
+) -> None:
+    put(path, EntryKind.ACCOUNT, "x@a.org", zimbraMailAlias="alias@a.org")
+    put(path, EntryKind.ACCOUNT, "x@a.org", deleted_at=1)
+    put(path, EntryKind.ACCOUNT, "y@a.org", zimbraMailAlias="other@a.org")
+    spam = put(path, EntryKind.ACCOUNT, "spam@a.org", zimbraIsSystemResource="TRUE")
+    put(path, EntryKind.ACCOUNT, "ham@a.org", zimbraIsSystemResource="TRUE")
+
+    chosen = choose(path, accounts=(spam, "Alias@a.org", "x@a.org", spam))
+    everybody = choose(path, accounts=("x@a.org",), with_system_accounts=True)
+
+    assert names(chosen.accounts) == ["spam@a.org", "x@a.org"]
+    assert chosen.strangers == {"y@a.org", "other@a.org", "ham@a.org"}
+    assert names(everybody.accounts) == ["x@a.org", "ham@a.org", "spam@a.org"]
+
+
+def test_of_deleted_accounts_of_one_name_the_one_deleted_last_comes(path: BackupPath) -> None:
+    late, _ = (put(path, EntryKind.ACCOUNT, "x@a.org", deleted_at=days) for days in (4, 2))
+
+    chosen = choose(path, with_deleted=True)
+
+    assert [each.entry_id for each in chosen.accounts] == [late]
+
+
 @pytest.mark.parametrize(
     "name",
     ["", "x", "x@", "@a.org", "x y@a.org", "x\n@a.org", 'x"@a.org', "x@a.org,y@a.org", "x@../a"],
@@ -146,6 +208,7 @@ def test_a_damaged_entry_is_told_and_hides_no_other(path: BackupPath) -> None:
 
     assert names(chosen.accounts) == ["good@a.org"]
     assert [each.entry_id for each in chosen.lost] == [broken]
+    assert choose(path, accounts=("good@a.org",)).lost == []
     listed = choose(path, accounts=("good@a.org", broken))
     assert [names(listed.accounts), [each.entry_id for each in listed.lost]] == [
         ["good@a.org"],
@@ -164,6 +227,10 @@ def test_a_damaged_entry_is_told_and_hides_no_other(path: BackupPath) -> None:
         ("zimbraIsAdminAccount", "TRUE", "rights"),
         ("zimbraIsDelegatedAdminAccount", "TRUE", "rights"),
         ("zimbraACE", "x usr adminLoginAs", "rights"),
+        ("zimbraACE", "x usr loginAs", "rights"),
+        ("zimbraACE", "x usr +sendAs", "rights"),
+        ("zimbraACE", "00000000-0000-0000-0000-000000000000 all viewFreeBusy", "now"),
+        ("zimbraACE", "unknown usr -sendAs", "dropped"),
         ("zimbraAuthLdapExternalDn", "cn=x", "rights"),
         ("zimbraForeignPrincipal", "kerberos5:x", "rights"),
         ("zimbraMailHost", "evil.org", ""),

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from backupng.engine.errors import BadRequest
+from backupng.engine.mailserver.sandbox.directory import dn_of
 from backupng.engine.model import EntryKind
 from backupng.engine.operations.do_external_restore import ExternalRestore
 from backupng.engine.operations.words import AccountNames
-from tests.cast import ALICE, BOB, Office, message, office
-from tests.engine.restore.migrating import TEAM, bring, empty_office, entry, fill
+from tests.cast import ALICE, BOB, DAVE, Office, message, office
+from tests.engine.restore.migrating import (
+    TEAM,
+    account,
+    bring,
+    empty_office,
+    entry,
+    fill,
+    modify,
+)
+from tests.engine.restore.restoring import subjects
 
 
 @pytest.fixture
@@ -51,6 +62,23 @@ def test_a_dry_run_after_an_import_skips_what_that_brought(mail: Office, to: Off
     assert counters["planned"] - counters["skipped"] == 1
 
 
+def test_an_account_whose_map_is_damaged_is_lost_and_the_file_to_move_away_is_named(
+    mail: Office, to: Office
+) -> None:
+    bring(mail, to)
+    map_file = to.backup_path / "accounts" / to.account_id(ALICE) / "id_mapper"
+    map_file.write_bytes(b"damaged\n" + map_file.read_bytes())
+
+    dry = bring(mail, to, dryrun=True)
+    wet = bring(mail, to)
+
+    assert (dry.counters["skipped"], dry.unrestored) == (wet.counters["skipped"], wet.unrestored)
+    assert {cause for _, cause in wet.unrestored[ALICE]} == {"its map is damaged"}
+    for report in (dry, wet):
+        (warning,) = (each for each in report.warnings if str(map_file) in each)
+        assert "Move it away" in warning
+
+
 def test_a_list_gets_only_the_members_that_are_asked_for_until_the_others_come(
     mail: Office, to: Office
 ) -> None:
@@ -73,6 +101,111 @@ def test_a_missing_domain_that_may_not_be_made_is_refused_before_anything_runs(
         ExternalRestore(source_path=mail.backup_path, skip_domain_provisioning=True).check(to)
 
     assert refused.value.code == "no_such_domain"
+
+
+def test_what_was_here_before_the_first_import_keeps_what_it_says(mail: Office, to: Office) -> None:
+    mail.sandbox.add_list(TEAM, "11111111-2222-4333-8444-555555555555", [ALICE])
+    named = {EntryKind.DOMAIN: "example.com", EntryKind.LIST: TEAM}
+    for kind, name in named.items():
+        mail.destination.modify(entry(mail, kind, name), {"zimbraNotes": (b"theirs",)})
+        to.destination.create(kind, name, {"zimbraNotes": (b"ours",)})
+    mail.scan()
+
+    bring(mail, to)
+    bring(mail, to)
+
+    assert [entry(to, *each).first("zimbraNotes") for each in named.items()] == ["ours", "ours"]
+
+
+def test_what_an_import_made_is_brought_up_to_date_by_the_next_one_but_a_class(
+    mail: Office, to: Office
+) -> None:
+    mail.client.set_cos(ALICE, "sales")
+    named = {EntryKind.DOMAIN: "example.com", EntryKind.LIST: TEAM, EntryKind.COS: "sales"}
+    mail.sandbox.add_list(TEAM, "11111111-2222-4333-8444-555555555555", [ALICE])
+    found = []
+    for said in (b"1", b"2"):
+        for kind, name in named.items():
+            values = {"zimbraNotes": (said,), "zimbraMailQuota": (said,)}
+            mail.destination.modify(entry(mail, kind, name), values)
+        mail.scan()
+        bring(mail, to, provisioning_only=True)
+        there = [entry(to, *each) for each in named.items()]
+        found += [[each.first(name) for each in there] for name in values]
+
+    assert found == [["1"] * 3] * 2 + [["2", "2", "1"]] * 2
+
+
+def test_a_list_whose_address_is_an_account_here_is_told_and_left_out(
+    mail: Office, to: Office
+) -> None:
+    bring(mail, to, provisioning_only=True)
+    mail.sandbox.add_list(TEAM, "11111111-2222-4333-8444-555555555555", [ALICE])
+    mail.scan()
+    to.client.create_account(TEAM)
+
+    report = bring(mail, to, provisioning_only=True)
+
+    assert report.counters["lists_failed"] == 1
+    assert f"list {TEAM}: its address is taken by the account {TEAM}." in report.warnings
+
+
+def test_an_account_that_was_renamed_here_is_filled_and_not_made_again(
+    mail: Office, to: Office
+) -> None:
+    bring(mail, to, provisioning_only=True)
+    for server in (to, mail):
+        rename(server, DAVE, "david@example.com")
+
+    there = bring(mail, to)
+    at_home = bring(mail, mail, force_as_external_restore=True)
+
+    for server, report in ((to, there), (mail, at_home)):
+        assert f"The account {DAVE} is called david@example.com here." in report.notes
+        assert server.destination.entry(EntryKind.ACCOUNT, DAVE) is None
+        assert "three" in subjects(server, "david@example.com")
+
+
+def rename(server: Office, address: str, name: str) -> None:
+    """Give an account another address, as an administrator does."""
+    old, directory = account(server, address), server.sandbox.directory
+    directory.remove(old)
+    addresses = dict.fromkeys(("mail", "zimbraMailDeliveryAddress"), (name.encode(),))
+    attributes = {**old.attributes, **addresses}
+    dn = dn_of(EntryKind.ACCOUNT, name)
+    directory.add(replace(old, name=name, dn=dn, attributes=attributes))
+
+
+def test_accounts_keep_what_they_say_here_if_they_are_not_to_be_provisioned(
+    mail: Office, to: Office
+) -> None:
+    modify(mail, ALICE, zimbraPrefLocale=b"it")
+    mail.scan()
+    bring(mail, to)
+    modify(to, ALICE, zimbraPrefLocale=b"de")
+    found = []
+    for skip in (True, False):
+        bring(mail, to, skip_account_provisioning=skip)
+        found.append(account(to, ALICE).first("zimbraPrefLocale"))
+
+    assert found == ["de", "it"]
+
+
+def test_what_forwards_and_filters_goes_when_it_has_gone_at_the_source(
+    mail: Office, to: Office
+) -> None:
+    names = ("zimbraPrefMailForwardingAddress", "zimbraMailSieveScript")
+    modify(mail, ALICE, **dict.fromkeys(names, b"x"))
+    mail.scan()
+    bring(mail, to)
+    before = [account(to, ALICE).values(name) for name in names]
+    modify(mail, ALICE, **dict.fromkeys(names, ()))
+    mail.scan()
+
+    bring(mail, to)
+
+    assert before == [("x",), ("x",)]
+    assert not account(to, ALICE).attributes.keys() & set(names)
 
 
 def test_a_retry_leaves_out_nothing_that_somebody_asked_for(mail: Office, to: Office) -> None:

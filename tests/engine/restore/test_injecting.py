@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from backupng.engine.errors import (
@@ -57,8 +59,54 @@ def test_what_the_map_knows_is_left_as_it_is(mail: Office) -> None:
 
     again = inject(mail, ALICE, BOB, known)
 
+    assert ids(mail, ALICE) <= known.pairs.keys()
     assert (again.restored, again.skipped) == (0, first.restored)
     assert mail.client.list(BOB) == before
+
+
+def ids(mail: Office, address: str) -> set[int]:
+    """Return the ids of all that somebody made, tags and folders too."""
+    listed = mail.client.list(address)
+    return {each["id"] for each in listed["items"] + listed["tags"] if each["id"] > 255}
+
+
+def test_what_is_new_in_a_folder_comes_to_where_that_was_moved_there(mail: Office) -> None:
+    folder = mail.client.create_folder(ALICE, "/Work")
+    mail.scan()
+    known = Map()
+    moved = inject(mail, ALICE, BOB, known).moved[folder]
+    mail.client.move(BOB, moved, "/Inbox")
+    mail.client.deliver(ALICE, message("New"), folder="/Work")
+    mail.scan()
+
+    inject(mail, ALICE, BOB, known)
+
+    assert [(i["folder"], i["name"] or i["subject"]) for i in seen(mail, BOB)] == [
+        *(("/Inbox", "Work"), ("/Inbox/Work", "New"))
+    ]
+
+
+def seen(mail: Office, address: str) -> list[dict[str, Any]]:
+    """Return what somebody made in a mailbox."""
+    return [each for each in mail.client.list(address)["items"] if each["id"] > 255]
+
+
+def test_what_came_another_way_is_left_as_its_owner_has_it(mail: Office) -> None:
+    client, kind = mail.client, ItemKind.APPOINTMENT
+    item = client.add_calendar_item(ALICE, EVENT, kind=kind)
+    client.tag(ALICE, item, "Red")
+    own = client.add_calendar_item(BOB, EVENT, kind=kind)
+    client.create_folder(BOB, "/Mine")
+    client.move(BOB, own, "/Mine")
+    client.save_document(ALICE, b"hers", name="plan.txt")
+    client.save_document(BOB, b"his", name="plan.txt")
+    mail.scan()
+    before = seen(mail, BOB)
+
+    injection = inject(mail, ALICE, BOB, Map())
+
+    assert [cause for _, cause in injection.unrestored] == ["invalid item"]
+    assert seen(mail, BOB) == before
 
 
 def test_what_its_owner_deleted_there_stays_deleted_unless_asked_for(mail: Office) -> None:
@@ -89,6 +137,8 @@ def test_a_folder_deleted_there_is_made_again_for_what_is_new_in_it(mail: Office
     assert (again.restored, again.deleted_there) == (1, 4)
     new = [i for i in mail.client.list(BOB)["items"] if i["folder"] == "/Work/2026"]
     assert [i["subject"] for i in new] == ["New"]
+    (made,) = (i for i in mail.client.list(BOB)["items"] if i["name"] == "2026")
+    assert made["id"] in known.pairs.values()
 
 
 @pytest.mark.parametrize("name", ["2026", "One"])
@@ -104,6 +154,7 @@ def test_a_kill_before_the_map_is_written_doubles_nothing(mail: Office, name: st
     inject(mail, ALICE, BOB, known)
     third = inject(mail, ALICE, BOB, known)
 
+    assert ids(mail, ALICE) <= known.pairs.keys()
     assert comparable(mail.client.list(BOB)) == comparable(mail.client.list(ALICE))
     assert (third.restored, third.deleted_there) == (0, 0)
 
@@ -177,7 +228,8 @@ def test_a_server_that_dies_ends_it_and_it_goes_on_from_there(mail: Office) -> N
 
 def test_a_line_that_delivery_refuses_is_foreseen_where_that_rule_holds(mail: Office) -> None:
     item = mail.client.deliver(ALICE, message("Long", body="x" * 20_000), folder="/Inbox")
-    mail.client.deliver(ALICE, message("Short"), folder="/Inbox")
+    mail.client.deliver(ALICE, message("Short", body="x" * 10_240), folder="/Inbox")
+    mail.client.save_document(ALICE, b"x" * 20_000, name="no mail")
     mail.scan()
 
     refused = inject(mail, ALICE, BOB, destination=Hostile(mail, longest_line=10_240))
@@ -194,17 +246,22 @@ def test_a_comment_is_left_out_with_a_document_that_is_too_large(mail: Office) -
         arrivals.add_comment(change, "Fine", document=document, creator_id=account.entry_id)
     mail.scan()
 
-    injection = inject(mail, ALICE, BOB, largest_bytes=1000)
+    told: list[tuple[int, int]] = []
+
+    injection = inject(
+        mail, ALICE, BOB, largest_bytes=1000, tick=lambda *numbers: told.append(numbers)
+    )
 
     assert (injection.unrestored, len(injection.too_large)) == ([], 2)
+    assert told == [(1, 2), (2, 2), (2, 2)]
 
 
 def test_what_is_too_large_is_skipped_and_counted(mail: Office) -> None:
     mail.client.deliver(ALICE, message("Big", body="x" * 20_000), folder="/Inbox")
-    mail.client.deliver(ALICE, message("Small"), folder="/Inbox")
+    small = mail.client.deliver(ALICE, message("Small"), folder="/Inbox")
     mail.scan()
 
-    injection = inject(mail, ALICE, BOB, largest_bytes=1000)
+    injection = inject(mail, ALICE, BOB, largest_bytes=mail.history(ALICE, small)[0].size)
 
     assert (injection.restored, injection.skipped, len(injection.too_large)) == (1, 1, 1)
 

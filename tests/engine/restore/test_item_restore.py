@@ -14,7 +14,7 @@ from backupng.engine.mailserver.zimbra.grants import target_of
 from backupng.engine.mailserver.zimbra.metadata import decode_column
 from backupng.engine.model import ItemKind, ItemState, to_ms
 from backupng.engine.operations.base import Report
-from backupng.engine.operations.do_item_restore import DoItemRestore
+from backupng.engine.operations.do_item_restore import DoItemRestore, folder_names
 from backupng.engine.operations.words import AccountNameOrId, ItemIds
 from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.engine.restore.injecting import EVENT
@@ -45,6 +45,24 @@ def test_mail_of_an_emptied_trash_comes_back_to_its_folder_made_again(mail: Offi
     assert report.counters["new_id"] == offer["id"] != item
     assert f"Item {item} is item {offer['id']} in /Work." in report.notes
     assert_balanced(report)
+
+
+def test_mail_that_lies_in_the_trash_is_copied_to_where_it_lay_before_and_once(
+    mail: Office,
+) -> None:
+    item = mail.client.deliver(ALICE, message("Thrown"), folder="/Inbox")
+    only = mail.client.deliver(ALICE, message("Only there"), folder="/Trash")
+    mail.scan()
+    mail.client.move(ALICE, item, "/Trash")
+    mail.scan()
+
+    report = item_restore(mail, item, only)
+    mail.scan()
+    again = item_restore(mail, item)
+
+    assert folders_of(mail, "Thrown") == ["/Inbox", "/Trash"]
+    assert (report.counters["restored"], again.counters["restored"]) == (1, 0)
+    assert "1 item is still in place and unchanged: left alone." in report.notes
 
 
 def test_several_items_go_to_a_folder_that_is_made(mail: Office) -> None:
@@ -137,6 +155,20 @@ def test_a_damaged_item_is_told_as_lost(mail: Office) -> None:
     report = item_restore(mail, item)
 
     assert report.unrestored == {ALICE: [(item, "broken item")]}
+    assert_balanced(report)
+
+
+def test_an_older_state_that_stands_for_an_unreadable_one_is_a_loss(mail: Office) -> None:
+    items = [mail.client.deliver(ALICE, message(each), folder="/Inbox") for each in ("a", "b")]
+    mail.scan()
+    for item in items:
+        mail.set_column(ALICE, item, metadata="d1:x", mod_metadata=900 + item)
+    mail.scan()
+
+    report = item_restore(mail, items[0], restore_folder="/Back")
+
+    assert [item for item, _ in report.unreadable[ALICE]] == items[:1]
+    assert report.counters["restored"] == 1
     assert_balanced(report)
 
 
@@ -301,6 +333,28 @@ def test_a_folder_that_no_mailbox_can_have_is_refused_before_the_start(
         "bad_value",
         "restore_folder",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("", None),
+        ("/", ()),
+        ("/Inbox//Old /", ("Inbox", "Old")),
+        ("x" * 255, ("x" * 255,)),
+        ("😀" * 127, ("😀" * 127,)),
+    ],
+)
+def test_the_names_in_a_path_have_255_characters_at_most(
+    path: str, names: tuple[str, ...] | None
+) -> None:
+    assert folder_names(path) == names
+
+
+@pytest.mark.parametrize("path", ["x" * 256, "😀" * 128, "/a/ /b", "..", "/Inbox/."])
+def test_a_name_that_no_folder_has_is_refused(path: str) -> None:
+    with pytest.raises(BackupError, match="cannot be the name of a folder"):
+        folder_names(path)
 
 
 def test_the_same_words_on_another_document_are_not_the_comment_that_is_gone(mail: Office) -> None:

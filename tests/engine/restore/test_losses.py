@@ -125,17 +125,21 @@ def test_items_of_a_folder_nobody_knows_any_more_get_one(mail: Office) -> None:
 def test_what_differs_after_writing_is_unrestored(mail: Office) -> None:
     mail.client.deliver(ALICE, message("Same"), folder="/Inbox")
     item = mail.client.deliver(ALICE, message("Other"), folder="/Inbox")
+    moved = mail.client.deliver(ALICE, message("Moved"), folder="/Inbox")
     mail.scan()
     table = mail.sandbox.database.table("mboxgroup5", "mail_item")
     mail.sandbox.database.ensure_group(5)
-    # A server that loses the flag of what it accepts, as a filter of its own might.
-    statement = "CREATE TRIGGER lossy AFTER INSERT ON TABLE_ WHEN NEW.subject = 'Other' BEGIN"
-    statement += " UPDATE TABLE_ SET unread = 0 WHERE mailbox_id = NEW.mailbox_id AND id = NEW.id;"
-    mail.sandbox.database.run(f"{statement} END".replace("TABLE_", table))
+    # A server that loses the flag of what it accepts, or files it elsewhere, as its filters might.
+    statement = "CREATE TRIGGER lossy AFTER INSERT ON TABLE_ BEGIN UPDATE TABLE_ SET"
+    statement += " unread = iif(subject = 'Other', 0, unread),"
+    statement += " folder_id = iif(subject = 'Moved', 5, folder_id)"
+    statement += " WHERE mailbox_id = NEW.mailbox_id AND id = NEW.id; END"
+    mail.sandbox.database.run(statement.replace("TABLE_", table))
 
     report = restore(mail)
 
-    assert report.unrestored == {ALICE: [(item, "differs after writing")]}
+    differs = "differs after writing"
+    assert report.unrestored == {ALICE: [(item, differs), (moved, differs)]}
     assert_balanced(report)
 
 

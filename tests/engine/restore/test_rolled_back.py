@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from backupng.engine.model import ItemId, ItemKind, ItemState
 from backupng.engine.operations.do_check_shares import DoCheckShares
 from backupng.engine.operations.do_external_restore import ExternalRestore
 from backupng.engine.operations.do_undelete import DoUndelete
-from backupng.engine.operations.words import FIRST, LAST, AccountName
+from backupng.engine.operations.words import LAST, AccountName, Moment
 from tests.cast import ALICE, BOB, DAVE, Office, message, office
 from tests.engine.restore.migrating import (
     account,
@@ -26,6 +28,7 @@ from tests.engine.restore.migrating import (
     seen,
 )
 
+SCANNED = Moment(at=datetime(2026, 3, 2, 14, 0, 5, tzinfo=UTC))
 CARD = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:%s\r\nEND:VCARD"
 
 
@@ -93,8 +96,11 @@ def test_an_unchanged_server_keeps_its_shares_and_gets_back_those_made_since(
 
     unchanged = mail.run(again)
     roll_back(mail, snapshot)
+    dry = mail.run(replace(again, dryrun=True))
     report = mail.run(again)
 
+    same = ("planned", "skipped", "unrestored")
+    assert [dry.counters[name] for name in same] == [report.counters[name] for name in same]
     names = ("mountpoints", "mountpoints_to_nowhere", "grants", "grants_lost", "shares_to_mend")
     assert [unchanged.counters.get(name, 0) for name in names] == [0, 0, 0, 0, 0]
     assert [report.counters.get(name, 0) for name in names] == [1, 0, 1, 0, 0]
@@ -119,13 +125,17 @@ def test_after_a_smartscan_the_restore_brings_nothing_and_undelete_does(
     mail.later(hours=1)
     mail.scan()
     undelete = DoUndelete(
-        account=AccountName(ALICE), start_date=FIRST, end_date=LAST, target_original_folder=True
+        account=AccountName(ALICE), start_date=SCANNED, end_date=LAST, target_original_folder=True
     )
 
     report = mail.run(ExternalRestore(source_path=mail.backup_path, force_as_external_restore=True))
     undeleted = mail.run(undelete)
 
     assert (report.counters["restored"], undeleted.counters["restored"]) == (0, 1)
+    assert report.warnings[0].startswith(
+        "1 item is deleted in the backup since 02/03/2026 14:00:05 UTC, when a scan found"
+    )
+    assert 'doUndelete alice@example.com "02/03/2026 14:00:05" last' in report.warnings[0]
     assert len(seen(mail, ALICE)) == len(before)
 
 
@@ -219,19 +229,21 @@ def test_an_account_deleted_here_and_imported_again_is_filled_again(
     assert again.counters["restored"] == 0
 
 
+@pytest.mark.parametrize("later", [2, 30])
 def test_a_destination_that_was_set_back_is_filled_again(
-    mail: Office, to: Office, tmp_path: Path
+    mail: Office, to: Office, tmp_path: Path, later: int
 ) -> None:
     bring(mail, to, provisioning_only=True)
     shutil.copytree(to.sandbox.folder, tmp_path / "snapshot")
     bring(mail, to)
     roll_back(to, tmp_path / "snapshot")
-    for _ in range(2):
+    to.later(hours=1)
+    for _ in range(later):
         to.client.deliver(ALICE, message("new here"), folder="/Inbox")
 
     bring(mail, to)
     again = bring(mail, to)
 
-    assert subjects(to) == ["new here", "new here", "one", "two"]
+    assert subjects(to) == [*["new here"] * later, "one", "two"]
     assert {each["folder"] for each in to.client.list(ALICE)["items"]} >= {"/Inbox/Invoices"}
     assert again.counters["restored"] == 0

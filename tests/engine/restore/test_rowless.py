@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from backupng.engine.mailserver.sandbox.client import SandboxClient
 from backupng.engine.mailserver.zimbra.codes import Flag
 from backupng.engine.mailserver.zimbra.metadata import decode_column, encode_column
 from backupng.engine.model import Digest, EntryKind, ItemId, ItemKind, ItemState
-from backupng.engine.restore.dress import dressed, is_bare
+from backupng.engine.restore.dress import described, dressed, is_bare
 from tests.cast import ALICE, NOON, Office, message
 from tests.engine.restore.restoring import COPY, at, restore
 
@@ -169,3 +170,61 @@ def test_a_state_with_a_row_is_left_alone() -> None:
     state = replace(MAIL, row={"flags": 2})
 
     assert dressed([state], state) is state
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "column", "value"),
+    [
+        (ItemKind.TAG, {"color": 4}, "color", 4),
+        (ItemKind.CONTACT, {"fields": {"company": "Acme", "fileAs": "3"}}, "sender", "Acme"),
+        (ItemKind.DOCUMENT, {"sender": "eve"}, "sender", "eve"),
+    ],
+)
+def test_without_any_row_there_is_one_of_the_visible_fields(
+    kind: ItemKind, more: dict[str, Any], column: str, value: object
+) -> None:
+    state = replace(MAIL, kind=kind, name="x", **more)
+
+    assert dressed([state], state).row[column] == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "more", "after"),
+    [
+        (ItemKind.MESSAGE, {"c": 2, "s": "Eve"}, {"color": 4}, {"c": 4, "s": "Eve"}),
+        (ItemKind.MESSAGE, {"c": 2, "s": "Eve"}, {}, {"s": "Eve"}),
+        (ItemKind.CONTACT, {"n": "A"}, {"fields": {"n": "B"}}, {"fld": {"n": "B"}}),
+        (
+            ItemKind.DOCUMENT,
+            {"ct": "text/old", "ver": 3},
+            {"fields": {"contentType": "text/new", "creator": "eve"}},
+            {"ct": "text/new", "cr": "eve", "ver": 3},
+        ),
+    ],
+)
+def test_metadata_says_what_the_visible_fields_say(
+    kind: ItemKind, before: dict[str, Any], more: dict[str, Any], after: dict[str, Any]
+) -> None:
+    first = replace(MAIL, kind=kind, row={"metadata": encode_column(before)})
+    state = replace(MAIL, kind=kind, mod=7, **more)
+
+    assert decode_column(dressed([first, state], state).row["metadata"]) == after
+
+
+def test_older_blobs_are_found_under_the_digests_that_they_are_kept_by() -> None:
+    kept = {Digest("sha1"): Digest("sha256")}
+    first = replace(MAIL, row={"flags": 2}, kept_as=kept)
+    moved = replace(MAIL, mod=7, folder_id=ItemId(300))
+
+    assert dressed([first, moved], moved).kept_as == kept
+
+
+@pytest.mark.parametrize(("priority", "flag"), [("1", "HIGH"), ("5", "LOW")])
+def test_a_blob_tells_priority_and_attachments(priority: str, flag: str) -> None:
+    mixed = b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nHello\r\n'
+    attached = b"--b\r\nContent-Disposition: attachment; filename=x.txt\r\n\r\nx\r\n--b--\r\n"
+    state = replace(MAIL, row={"flags": int(Flag.FLAGGED)})
+
+    found = described(state, b"X-Priority: %s\r\n" % priority.encode() + mixed + attached)
+
+    assert found.row["flags"] == Flag.FLAGGED | Flag.ATTACHED | Flag[f"{flag}_PRIORITY"]

@@ -216,7 +216,7 @@ def test_a_dry_run_tells_the_plan_and_changes_nothing(mail: Office) -> None:
 
     assert mail.client.list(ALICE) == before
     assert report.counters["planned"] == report.counters["items"] == 1
-    assert any(note.startswith("/Inbox: 1 item") for note in report.notes)
+    assert any(note.startswith(f"/{TODAY}/Inbox: 1 item") for note in report.notes)
 
 
 @pytest.mark.parametrize(

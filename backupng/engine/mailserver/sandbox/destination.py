@@ -15,7 +15,7 @@ from typing import Final
 from backupng.engine.errors import InvalidItem, NoRoom
 from backupng.engine.mailserver.port import Blobs, Places
 from backupng.engine.mailserver.sandbox import arrivals, edits, redo
-from backupng.engine.mailserver.sandbox.equality import Equality
+from backupng.engine.mailserver.sandbox.equality import Equality, is_alike
 from backupng.engine.mailserver.sandbox.injection import FLAGS_KEPT, GRANTS, Arrival, without
 from backupng.engine.mailserver.sandbox.provisioning import SandboxProvisioning
 from backupng.engine.mailserver.sandbox.series import MailboxSeries
@@ -71,9 +71,39 @@ class SandboxInjection:
 
     longest_line: Final = None
 
+    def find_tag(self, name: str) -> ItemId | None:
+        """Return the tag of that name; None if there is none."""
+        table = self._sandbox.database.table(f"mboxgroup{self._mailbox.group_id}", "tag")
+        row = self._sandbox.database.one(
+            f"SELECT id FROM {table} WHERE mailbox_id = ? AND id > 0 AND name = ?",
+            self._mailbox.mailbox_id,
+            codes.three_bytes(name.strip()),
+        )
+        return None if row is None else ItemId(row["id"])
+
+    def find_folder(self, state: ItemState, parent: ItemId) -> ItemId | None:
+        """Return what `put_folder` would reuse, system folders too. Raises InvalidItem as it."""
+        table = self._sandbox.database.table(f"mboxgroup{self._mailbox.group_id}", "mail_item")
+        row = self._sandbox.database.one(
+            f"SELECT id, type FROM {table} WHERE mailbox_id = ? AND folder_id = ? AND name = ?",
+            self._mailbox.mailbox_id,
+            parent,
+            codes.three_bytes(state.name or "").rstrip(" "),
+        )
+        if row is None:
+            return None
+        found = ItemId(row["id"])
+        if codes.KIND_OF_TYPE.get(row["type"]) is not state.kind:
+            raise _taken(state)
+        if state.kind is not ItemKind.FOLDER:
+            there = self.read_back([found]).get(found)
+            if there is None or not is_alike(state, there):
+                raise _taken(state)
+        return found
+
     def put_tag(self, state: ItemState, *, keep: bool = False) -> tuple[ItemId, bool]:
         """Make a tag; an existing one of that name takes the colour unless it is to keep it."""
-        if keep and (known := self._tag_named(state.name or "")) is not None:
+        if keep and (known := self.find_tag(state.name or "")) is not None:
             return known, False
         with self._series.change() as change:
             before = change.next_id
@@ -92,10 +122,9 @@ class SandboxInjection:
         self, state: ItemState, parent: ItemId, *, keep: bool = False
     ) -> tuple[ItemId, bool]:
         """Make a folder, search folder or mountpoint, or dress the one that is there."""
-        target = target_of(state) if state.kind is ItemKind.MOUNTPOINT else None
-        known = self._folder_named(state, parent)
-        if target and known and target_of(self.read_back([known])[known]) != target:
-            raise _taken(state)
+        if state.kind is ItemKind.MOUNTPOINT:
+            target_of(state)
+        known = self.find_folder(state, parent)
         if keep and known is not None:
             return known, False
         flags = int(state.row.get("flags", 0)) & FLAGS_KEPT
@@ -162,28 +191,6 @@ class SandboxInjection:
 
     def _now_ms(self) -> int:
         return to_ms(self._clock())
-
-    def _tag_named(self, name: str) -> ItemId | None:
-        table = self._sandbox.database.table(f"mboxgroup{self._mailbox.group_id}", "tag")
-        row = self._sandbox.database.one(
-            f"SELECT id FROM {table} WHERE mailbox_id = ? AND id > 0 AND name = ?",
-            self._mailbox.mailbox_id,
-            codes.three_bytes(name.strip()),
-        )
-        return None if row is None else ItemId(row["id"])
-
-    def _folder_named(self, state: ItemState, parent: ItemId) -> ItemId | None:
-        """Return the folder of a state's name below `parent`, which system folders have, too."""
-        table = self._sandbox.database.table(f"mboxgroup{self._mailbox.group_id}", "mail_item")
-        row = self._sandbox.database.one(
-            f"SELECT id, type FROM {table} WHERE mailbox_id = ? AND folder_id = ? AND name = ?",
-            self._mailbox.mailbox_id,
-            parent,
-            codes.three_bytes(state.name or "").rstrip(" "),
-        )
-        if row is not None and codes.KIND_OF_TYPE.get(row["type"]) is not state.kind:
-            raise _taken(state)
-        return None if row is None else ItemId(row["id"])
 
 
 def _taken(state: ItemState) -> InvalidItem:

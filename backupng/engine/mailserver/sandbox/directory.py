@@ -98,6 +98,11 @@ class SandboxDirectory:
         )
         return self._with_children(_entry(row)) if row else None
 
+    def has_account(self, account_id: str) -> bool:
+        """Say whether an account of that id exists, whatever its host."""
+        query = f"SELECT 1 FROM {self._entries} WHERE kind = ? AND entry_id = ?"
+        return self._db.one(query, EntryKind.ACCOUNT, account_id) is not None
+
     def is_taken(self, address: str) -> bool:
         """Say whether an account or list goes by that address."""
         query = f"SELECT dn FROM {self._addresses} WHERE address = ?"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
+from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.sandbox.database import SqliteDatabase
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import three_bytes
 from backupng.engine.mailserver.zimbra.grants import target_of
+from backupng.engine.mailserver.zimbra.metadata import decode_column
 from backupng.engine.mailserver.zimbra.rows import read_row
 from backupng.engine.model import FOLDER_LIKE, Digest, ItemId, ItemKind, ItemState, Mailbox
 
@@ -106,12 +109,31 @@ def _is_equal(state: ItemState, found: ItemState, row: Mapping[str, Any]) -> boo
         return dict(state.fields) == dict(found.fields) and state.digest == found.digest
     if state.kind in _PAPERS:
         return _key(state, "name") == row["name"] and found.digest in _versions(state)
-    if state.kind is ItemKind.MOUNTPOINT:
-        return bool(_key(state, "name") == row["name"]) and target_of(state) == target_of(found)
     if state.kind in FOLDER_LIKE:
-        return bool(_key(state, "name") == row["name"])
-    is_beside = state.kind is not ItemKind.COMMENT or _key(state, "parent_id") == row["parent_id"]
-    return is_beside and bool(_key(state, "subject") == row["subject"])
+        return bool(_key(state, "name") == row["name"]) and is_alike(state, found)
+    if _key(state, "subject") != row["subject"]:
+        return False
+    if state.kind is ItemKind.NOTE:
+        # Where it is pinned, and its colour: it has both from the first.
+        return all(_told(state, key) == _told(found, key) for key in ("l", "c"))
+    return bool(_key(state, "parent_id") == row["parent_id"])
+
+
+def is_alike(state: ItemState, found: ItemState) -> bool:
+    """Say whether two folders of one name and kind lead to the same, or search for the same."""
+    if state.kind is ItemKind.MOUNTPOINT:
+        with suppress(ItemError):
+            return target_of(state) == target_of(found)
+        return False
+    return state.kind is not ItemKind.SEARCH or _told(state, "q") == _told(found, "q")
+
+
+def _told(state: ItemState, key: str) -> str:
+    """Return what the metadata says under a key; what cannot be read says nothing."""
+    try:
+        return str(decode_column(state.row.get("metadata")).get(key) or "")
+    except ItemError:
+        return ""
 
 
 def _versions(state: ItemState) -> set[Digest | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from backupng.engine.mailserver.sandbox.change import Change
@@ -38,6 +39,14 @@ def add_volumes(database: SqliteDatabase) -> None:
         )
     current = {"message_volume_id": 1, "index_volume_id": 2, "next_mailbox_id": 1}
     database.insert(database.table("zimbra", "current_volumes"), current)
+
+
+def add_configuration(folder: Path, name: str) -> None:
+    """Make the folders that an admin configures by hand, with the settings of Postfix."""
+    (folder / "conf").mkdir(mode=0o750)
+    postfix = folder / "postfix" / "conf"
+    postfix.mkdir(mode=0o750, parents=True)
+    (postfix / "main.cf").write_text(f"myhostname = {name}\n")
 
 
 def furnish(change: Change, account_id: str) -> None:

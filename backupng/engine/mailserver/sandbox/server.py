@@ -69,6 +69,7 @@ class Sandbox:
                 sandbox.database.transaction(),
             ):
                 furniture.add_volumes(sandbox.database)
+                furniture.add_configuration(folder, name)
                 sandbox.add_entry(EntryKind.SERVER, name, draw_id(ids), zimbraServiceHostname=name)
                 sandbox.add_entry(EntryKind.COS, DEFAULT_COS, draw_id(ids))
                 sandbox.add_domain(domain, draw_id(ids))

@@ -66,6 +66,7 @@ class SandboxShares:
                 kind=ItemKind.MOUNTPOINT,
                 flags=int(state.row.get("flags", 0)) & int(codes.CLIENT_BITS),
                 values=values,
+                date=state.row.get("date"),
             )
 
     def point(self, state: ItemState, target: Target) -> ItemId:

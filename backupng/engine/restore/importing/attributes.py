@@ -23,6 +23,12 @@ _NEVER: Final = (
 ) | {"zimbraDomainAliasTargetId", "memberURL", "zimbraDomainType"}
 _KNOWN: Final = re.compile(r"(zimbra|carbonio|amavis)[A-Za-z0-9]*")
 _HASH: Final = re.compile(rb"\{(SSHA512|SSHA256|SSHA|SHA512|SHA256|SHA|CRYPT|ARGON2)\}.", re.I)
+_OF_USERS: Final = re.compile(
+    rb"[^ ]+ (usr|grp|dom|all) -?(invite|viewFreeBusy|sendAs|sendOnBehalfOf|sendAsDistList"
+    rb"|sendOnBehalfOfDistList|sendToDistList|viewDistList|ownDistList)"
+)
+"""Rights that one user grants another: whoever has them administers nothing and logs in as nobody.
+"""
 _GRANTEE_KINDS: Final = {
     "usr": EntryKind.ACCOUNT,
     "grp": EntryKind.LIST,
@@ -33,6 +39,12 @@ _WHY: Final = {
     "userPassword": "is no hash of a password that can be taken over",
     "zimbraCOSId": "names a class of service that is not here: the domain's default counts",
 }
+_OF_MAIL: Final = classes.HELD_BACK - {
+    "zimbraAccountStatus",
+    "zimbraDomainStatus",
+    "zimbraMailQuota",
+}
+"""Of an account that an import has made these go when they have gone at the source."""
 _FIRST_USER_ID: Final = 256
 _LISTS_OWN: Final = "zimbraMailForwardingAddress"
 
@@ -60,7 +72,9 @@ def carry(entry: DirectoryEntry, new_id: NewId, *, with_rights: bool) -> Carried
         if name in _NEVER or (entry.kind is EntryKind.LIST and name == _LISTS_OWN):
             continue
         if name in classes.RIGHTS and not with_rights:
-            continue
+            values = _among_users(name, values)
+            if not values:
+                continue
         if not (name in classes.PERSONAL or _KNOWN.fullmatch(name)):
             carried.dropped.append(f"attribute {name} is not among those that are imported")
         else:
@@ -70,8 +84,19 @@ def carry(entry: DirectoryEntry, new_id: NewId, *, with_rights: bool) -> Carried
 
 def rights_in(entry: DirectoryEntry) -> list[str]:
     """Return the names of the attributes by which an entry gives rights; FALSE gives none."""
-    rights = classes.RIGHTS - _NEVER
-    return [n for n, values in entry.attributes.items() if n in rights and values != (b"FALSE",)]
+    rights = {n: v for n, v in entry.attributes.items() if n in classes.RIGHTS - _NEVER}
+    return [n for n, v in rights.items() if v not in ((b"FALSE",), _among_users(n, v))]
+
+
+def _among_users(name: str, values: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return those of the values that only say what users may do with each other."""
+    return tuple(v for v in values if name == "zimbraACE" and _OF_USERS.fullmatch(v))
+
+
+def taken_away(source: DirectoryEntry, here: DirectoryEntry) -> dict[str, tuple[bytes, ...]]:
+    """Return what forwards, filters or answers mail here and at the source no more: as nothing."""
+    names = here.attributes.keys() & _OF_MAIL - source.attributes.keys()
+    return dict.fromkeys(sorted(names), ())
 
 
 def translated(values: tuple[bytes, ...], items: Mapping[ItemId, ItemId]) -> tuple[bytes, ...]:

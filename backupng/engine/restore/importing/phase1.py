@@ -17,8 +17,9 @@ from backupng.engine.backuppath.mapfile import Mapped
 from backupng.engine.errors import BadRequest, InvalidItem, MailServerRefused
 from backupng.engine.mailserver.port import Attributes, Destination
 from backupng.engine.model import AccountId, DirectoryEntry, EntryKind
-from backupng.engine.restore.importing.attributes import Carried, carry
+from backupng.engine.restore.importing.attributes import Carried, carry, taken_away
 from backupng.engine.restore.importing.choice import Choice, is_alias_domain
+from backupng.engine.restore.importing.setting import set_attributes
 
 CREATED, THERE, FAILED, LEFT_OUT = "created", "already there", "failed", "left out"
 ALIASES, ATTRIBUTES, MEMBERS = "aliases", "attributes", "members"
@@ -52,10 +53,14 @@ class Failure:
 
 @dataclass(slots=True)
 class Placed:
-    """An account at its place: its entry at the source and here, and what comes after its items."""
+    """An account at its place: its entry at the source and here, and what comes after its items.
+
+    `is_ours`: an import of this source has made it, so what it says is what the source says.
+    """
 
     source: DirectoryEntry
     here: DirectoryEntry
+    is_ours: bool = False
     later: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     of_items: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
 
@@ -99,8 +104,9 @@ class Phase1:
         """
         self._destination, self._choice, self._options = destination, choice, options
         self._note, self._tick = note, tick
+        known = list(known)
         self._new = {(each.kind, each.old): each.new for each in known}
-        self._ours = set(self._new)
+        self._ours = {(each.kind, each.old) for each in known if not each.own}
         self._result = Phase1Result()
         self._groups: list[tuple[DirectoryEntry, DirectoryEntry]] = []
         self._domains: list[tuple[DirectoryEntry, DirectoryEntry, bool]] = []
@@ -146,7 +152,7 @@ class Phase1:
                     kind = "an alias domain" if is_alias_domain(found) else "a local domain"
                     raise InvalidItem(f"a domain of this name exists, and it is {kind}")
                 self._count(EntryKind.DOMAIN, THERE)
-            self._take(source, found)
+            self._take(source, found, own=not is_ours)
             self._domains.append((source, found, is_ours))
 
     def _create_domain(self, source: DirectoryEntry) -> DirectoryEntry:
@@ -192,12 +198,13 @@ class Phase1:
                 self._ours.add((EntryKind.LIST, source.entry_id))
             else:
                 self._count(EntryKind.LIST, THERE)
-            self._take(source, found)
+            self._take(source, found, own=(EntryKind.LIST, source.entry_id) not in self._ours)
             self._groups.append((source, found))
 
     def _place_account(self, source: DirectoryEntry) -> None:
         with self._attempt(EntryKind.ACCOUNT, source.name):
             found = self._find_account(source)
+            is_ours = (EntryKind.ACCOUNT, source.entry_id) in self._ours or found is None
             if found is None:
                 if not self._options.create_accounts:
                     raise InvalidItem("it does not exist here, and accounts are not created")
@@ -207,8 +214,8 @@ class Phase1:
                 self._count(EntryKind.ACCOUNT, THERE)
                 if found.name != source.name:
                     self._result.renamed.append((source.name, found.name))
-            self._take(source, found)
-            self._result.accounts.append(Placed(source, found))
+            self._take(source, found, own=not is_ours)
+            self._result.accounts.append(Placed(source, found, is_ours=is_ours))
 
     def _find_account(self, source: DirectoryEntry) -> DirectoryEntry | None:
         """Return the account that is filled: the one of an earlier import, or of the same name."""
@@ -267,6 +274,8 @@ class Phase1:
             self._result.kept_passwords.append(placed.here.name)
         self._set(placed.here, carried.now)
         placed.later, placed.of_items = carried.later, carried.of_items
+        if placed.is_ours:
+            placed.later |= taken_away(placed.source, placed.here)
 
     def _set_domain(self, source: DirectoryEntry, here: DirectoryEntry, *, is_ours: bool) -> None:
         """Set what a domain says; one that was here before the first import keeps its own."""
@@ -356,7 +365,7 @@ class Phase1:
                 self._count(kind, FAILED)
             self._fail(kind, name, str(error))
 
-    def _take(self, source: DirectoryEntry, here: DirectoryEntry) -> None:
+    def _take(self, source: DirectoryEntry, here: DirectoryEntry, *, own: bool = False) -> None:
         self._new[source.kind, source.entry_id] = here.entry_id
         self._note(
             Mapped(
@@ -365,6 +374,7 @@ class Phase1:
                 new=here.entry_id,
                 name=source.name,
                 here=here.name,
+                own=own,
             )
         )
 
@@ -373,24 +383,3 @@ class Phase1:
 
     def _fail(self, what: str, name: str, why: str) -> None:
         self._result.failures.append(Failure(what, name, why.rstrip(".")))
-
-
-def set_attributes(
-    destination: Destination, entry: DirectoryEntry, attributes: Attributes
-) -> Iterator[tuple[str, str]]:
-    """Set attributes of an entry; yield those that are refused, each with why.
-
-    One refused attribute fails a whole request, so what is refused is parted until it stands alone.
-    """
-    if not attributes:
-        return
-    try:
-        destination.modify(entry, attributes)
-    except MailServerRefused as error:
-        names = list(attributes)
-        if len(names) == 1:
-            yield names[0], str(error).rstrip(".")
-            return
-        half = len(names) // 2
-        for some in (names[:half], names[half:]):
-            yield from set_attributes(destination, entry, {each: attributes[each] for each in some})

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
+from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.mapfile import ItemMap
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import ItemError, ServerFault
@@ -23,24 +24,23 @@ from backupng.engine.model import (
     Mailbox,
 )
 from backupng.engine.restore.compare import is_itself
+from backupng.engine.restore.importing.setback import SetBack
 from backupng.engine.restore.importing.shares import Shared, shared_of
 from backupng.engine.restore.inject import Injection
+from backupng.engine.restore.known import is_set_back
 from backupng.engine.restore.rename import ROOTS, Plan, order
 from backupng.engine.restore.select import ALL_TIME, Selection, select_account
 
 Counts = dict[str, int]
-Knows = Callable[[Sequence[ItemState]], set[ItemId]]
-"""Says which of some items went to an account before, or are still there."""
 _AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """How much of an account is to be restored, and how much of that is known to be there."""
+    """How much of an account is to be restored."""
 
     items: int = 0
     size_bytes: int = 0
-    known: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +62,10 @@ class Imported:
     """Folders and mountpoints that are still there under their own ids."""
     shared: list[Shared] = field(default_factory=list)
     mountpoints: list[ItemState] = field(default_factory=list)
+    folders: Mapping[ItemId, ItemId] = field(default_factory=dict)
+    """Of a dry run: where folders and mountpoints would be, or are."""
+    set_back: SetBack | None = None
+    """What a roll-back of the mailbox itself has hidden from this import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +92,13 @@ class SameMailbox:
         self.brought.note(dict(pairs), self.now())
 
 
-def nothing(_states: Sequence[ItemState]) -> set[ItemId]:
-    """Know of nothing."""
-    return set()
-
-
-def amount_of(path: BackupPath, account: AccountId, knows: Knows = nothing) -> Amount:
+def amount_of(path: BackupPath, account: AccountId) -> Amount:
     """Count what is to be restored of an account; what cannot be read is part of it."""
     selection = select_account(path, account, ALL_TIME)
-    known: set[ItemId] = set()
-    plan = order(_seen(selection.states(), knows, known))
+    plan = order(selection.states())
     return Amount(
         items=plan.size + len(plan.shares) + len(selection.unreadable),
         size_bytes=sum(item.size for item in plan.items),
-        known=sum(item in known for item in _ids(plan)),
     )
 
 
@@ -115,13 +112,9 @@ def ids_of(path: BackupPath, account: AccountId) -> list[ItemId]:
         plan = order(selection.states())
     except ItemError:
         return [ItemId(0)]
-    return sorted([*_ids(plan), *(item for item, _ in selection.unreadable)])
-
-
-def _seen(states: Iterator[ItemState], knows: Knows, known: set[ItemId]) -> Iterator[ItemState]:
-    for some in _some(states):
-        known |= knows(some)
-        yield from some
+    states = (*plan.tags, *plan.folders, *plan.shares)
+    ids = [*(each.item_id for each in states), *(each.item_id for each in plan.items)]
+    return sorted([*ids, *(item for item, _ in selection.unreadable)])
 
 
 def _some(states: Iterator[ItemState]) -> Iterator[list[ItemState]]:
@@ -129,26 +122,22 @@ def _some(states: Iterator[ItemState]) -> Iterator[list[ItemState]]:
         yield some
 
 
-def _ids(plan: Plan) -> list[ItemId]:
-    """Return the ids of what is planned, shares included."""
-    states = (*plan.tags, *plan.folders, *plan.shares)
-    return [*(each.item_id for each in states), *(each.item_id for each in plan.items)]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemsImport:
     """Imports the items of accounts from a source into a destination, one account at a time.
 
     `own` is the Backup Path of the destination, which holds the maps; `source` is the destination
-    as it is read. `at_home` says that its own mailboxes are what the backup is of.
+    as it is read. `at_home` says that its own mailboxes are what the backup is of. In a `dry` run
+    the destination only remembers, and nothing is noted.
     """
 
     path: BackupPath
-    own: BackupPath
+    own: Tree
     destination: Destination
     source: Source
     now: Callable[[], datetime]
     at_home: bool = False
+    dry: bool = False
     largest_bytes: int | None = None
 
     def run(
@@ -161,15 +150,20 @@ class ItemsImport:
         """Bring what is missing of an account; `tick` is told the numbers so far."""
         selection = select_account(self.path, account, ALL_TIME)
         is_home = self.at_home and here.entry_id == account
+        set_back = SetBack.of(self.path, account) if is_home else None
+        if set_back is not None:
+            selection.pick = set_back.watching(selection.pick)
         with self.destination.open(here) as writer:
             mailbox = self._mailbox(here)
-            if mailbox is None:
+            if mailbox is None and not self.dry:
                 raise ServerFault(f"{here.name} has no mailbox")
             known = SameMailbox(self.map_of(account, here), self.now)
-            if self._is_set_back(known.brought, mailbox):
+            if mailbox is not None and self._is_set_back(known.brought, account, mailbox):
                 known.brought.begin_anew(self._kept(known.brought, account, mailbox), self.now())
-            knows = partial(self._at_home, mailbox) if is_home else nothing
-            plan = order(_seen(selection.states(), knows, known.at_home))
+            states = selection.states()
+            if mailbox is not None and is_home:
+                states = self._seen_at_home(mailbox, states, known.at_home)
+            plan = order(states)
             injection = Injection(
                 selection=selection,
                 writer=writer,
@@ -181,50 +175,58 @@ class ItemsImport:
                 largest_bytes=self.largest_bytes,
             )
             injection.run(plan)
-        return _imported(selection, plan, injection, known)
+        imported = _imported(selection, plan, injection, known)
+        imported.set_back = set_back
+        if self.dry:
+            imported.folders = _found(known, _shared_ids(plan))
+        return imported
 
     def map_of(self, account: AccountId, here: DirectoryEntry) -> ItemMap:
         """Return what is known of the items of an account.
 
         A mailbox is told from one that an account had before by the uuid of its root.
         """
-        mailbox, named = self._mailbox(here), None
+        mailbox, named = self._mailbox(here), ""
         if mailbox is not None:
             root = dict(self.source.states(mailbox, ROOTS[:1])).get(ROOTS[0])
             row = root.row if isinstance(root, ItemState) else {}
             named = str(row.get("uuid") or mailbox.mailbox_id)
         return ItemMap(
-            self.own.tree,
+            self.own,
             AccountId(here.entry_id),
             server_id=self.path.form.server_id,
             source=account,
             mailbox=named,
+            dry=self.dry,
         )
 
     def _mailbox(self, here: DirectoryEntry) -> Mailbox | None:
         return self.source.mailbox(AccountId(here.entry_id))
 
-    def knows(self, account: AccountId, here: DirectoryEntry) -> Knows:
-        """Return what says which items went to that account before, or are still there."""
-        mailbox = self._mailbox(here)
-        if mailbox is None:
-            return nothing
-        brought = self.map_of(account, here)
-        is_set_back = self._is_set_back(brought, mailbox)
-        went = self._kept(brought, account, mailbox) if is_set_back else brought.items
-        is_home = self.at_home and here.entry_id == account
+    def _is_set_back(self, brought: ItemMap, account: AccountId, mailbox: Mailbox) -> bool:
+        """Say whether the mailbox has lost what a map says it got.
 
-        def known(states: Sequence[ItemState]) -> set[ItemId]:
-            found = {each.item_id for each in states if each.item_id in went}
-            return found | self._at_home(mailbox, states) if is_home else found
-
-        return known
-
-    def _is_set_back(self, brought: ItemMap, mailbox: Mailbox) -> bool:
-        """Say whether a map knows ids that its mailbox has not given out: it has lost them."""
+        Then the map knows ids that it has not given out, or some that are other items now.
+        """
         above = brought.above(int(mailbox.row["item_id_checkpoint"]))
         # A real server saves only every twentieth id: those just above may well have been given.
-        return bool(above) and above[-1] not in self.source.living(mailbox, above[-1:])
+        if above and above[-1] not in self.source.living(mailbox, above[-1:]):
+            return True
+        return is_set_back(
+            brought.items,
+            history_of=partial(self._history, account),
+            there=partial(self._states, mailbox),
+        )
+
+    def _history(self, account: AccountId, item: ItemId) -> Sequence[ItemState]:
+        try:
+            return self.path.history(account, item)
+        except ItemError:
+            return ()
+
+    def _states(self, mailbox: Mailbox, items: Sequence[ItemId]) -> dict[ItemId, ItemState]:
+        found = self.source.states(mailbox, items)
+        return {item: state for item, state in found if isinstance(state, ItemState)}
 
     def _kept(self, brought: ItemMap, account: AccountId, mailbox: Mailbox) -> dict[ItemId, ItemId]:
         """Return what is still there of what was brought into a mailbox that was set back."""
@@ -238,8 +240,15 @@ class ItemsImport:
                     kept[item] = found.item_id
         return kept
 
+    def _seen_at_home(
+        self, mailbox: Mailbox, states: Iterator[ItemState], there: set[ItemId]
+    ) -> Iterator[ItemState]:
+        """Yield the states; add to `there` what is there under its own id."""
+        for some in _some(states):
+            there |= self._at_home(mailbox, some)
+            yield from some
+
     def _at_home(self, mailbox: Mailbox, states: Sequence[ItemState]) -> set[ItemId]:
-        """Return what is there under its own id."""
         there = dict(self.source.states(mailbox, [each.item_id for each in states]))
         return {
             state.item_id
@@ -251,6 +260,11 @@ class ItemsImport:
 
 def _shared_ids(plan: Plan) -> set[ItemId]:
     return {each.item_id for each in (*plan.system, *plan.folders, *plan.shares)}
+
+
+def _found(known: SameMailbox, items: Iterable[ItemId]) -> dict[ItemId, ItemId]:
+    found = {item: known.find(item) for item in items}
+    return {old: new for old, new in found.items() if new is not None}
 
 
 def _imported(

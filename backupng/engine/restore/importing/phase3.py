@@ -15,7 +15,8 @@ from backupng.engine.errors import InvalidItem
 from backupng.engine.mailserver.port import Destination
 from backupng.engine.model import DirectoryEntry, EntryKind, ItemId
 from backupng.engine.restore.importing.attributes import NewId, carry, translated
-from backupng.engine.restore.importing.phase1 import Failure, Placed, set_attributes
+from backupng.engine.restore.importing.phase1 import Failure, Placed
+from backupng.engine.restore.importing.setting import set_attributes
 
 _GAL: Final = "zimbraDataSourceType"
 _LAST: Final = frozenset({"zimbraAccountStatus", "zimbraDomainStatus"})

@@ -1,23 +1,26 @@
-"""A destination that only remembers what it was asked for: phase 1 of a dry run."""
+"""A destination that only remembers what it was asked for: where a dry run goes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from backupng.engine.errors import MailServerRefused
-from backupng.engine.mailserver.port import Attributes, Destination, MailboxWriter, ShareWriter
-from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, ItemKind
+from backupng.engine.errors import InvalidItem, MailServerRefused
+from backupng.engine.mailserver.port import Attributes, Destination, Grant, Source, Target
+from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, ItemId, ItemKind, ItemState
+from backupng.engine.restore.dry_mailbox import DryMailbox
+from backupng.engine.restore.importing.shares import folders_there
 
 
 class Rehearsal:
-    """Implements the provisioning half of `port.Destination`; changes nothing anywhere.
+    """Implements `port.Destination`; changes nothing anywhere.
 
-    What was asked for is there afterwards, under an id that says so.
+    What was asked for is there afterwards, under an id of its own. `source` is the real one, read.
     """
 
-    def __init__(self, real: Destination) -> None:
-        self._real = real
+    def __init__(self, real: Destination, source: Source) -> None:
+        self._real, self._source = real, source
         self._made: dict[tuple[EntryKind, str], DirectoryEntry] = {}
 
     @property
@@ -40,14 +43,14 @@ class Rehearsal:
         """Remember an entry; the domain of a list must be there."""
         if kind is EntryKind.LIST:
             self._require_domain(name)
-        return self._make(kind, name, f"new {kind} {name}", attributes)
+        return self._make(kind, name, str(uuid.uuid4()), attributes)
 
     def create_account(
         self, name: str, attributes: Attributes, *, account_id: AccountId | None = None
     ) -> DirectoryEntry:
         """Remember an account; its domain must be there."""
         self._require_domain(name)
-        return self._make(EntryKind.ACCOUNT, name, account_id or f"new account {name}", attributes)
+        return self._make(EntryKind.ACCOUNT, name, account_id or str(uuid.uuid4()), attributes)
 
     def modify(self, entry: DirectoryEntry, changes: Attributes) -> None:
         """Do nothing: what would be refused, only the server knows."""
@@ -71,13 +74,19 @@ class Rehearsal:
     def set_notes(self, cos: DirectoryEntry, notes: str) -> None:
         """Do nothing."""
 
-    def shares(self, account: DirectoryEntry) -> ShareWriter:
-        """Refuse: a dry run has no phase 3."""
-        raise NotImplementedError
+    def shares(self, account: DirectoryEntry) -> DryShares:
+        """Return what only remembers."""
+        mailbox = self._source.mailbox(AccountId(account.entry_id))
+        return DryShares(folders_there(self._source, mailbox).values())
 
-    def open(self, account: DirectoryEntry) -> AbstractContextManager[MailboxWriter]:
-        """Refuse: a dry run has no phase 2."""
-        raise NotImplementedError
+    @contextmanager
+    def open(self, account: DirectoryEntry) -> Iterator[DryMailbox]:
+        """Open a mailbox that only remembers, over the real one if there is one."""
+        if self._source.mailbox(AccountId(account.entry_id)) is None:
+            yield DryMailbox(None)
+            return
+        with self._real.open(account) as mailbox:
+            yield DryMailbox(mailbox)
 
     def _require_domain(self, address: str) -> None:
         domain = address.partition("@")[2]
@@ -90,3 +99,27 @@ class Rehearsal:
         made = DirectoryEntry(kind=kind, entry_id=entry_id, name=name, dn="", attributes=attributes)
         self._made[kind, name] = self._made[kind, entry_id] = made
         return made
+
+
+class DryShares:
+    """Implements `port.ShareWriter`; `there` are the folders and mountpoints of the mailbox."""
+
+    def __init__(self, there: Iterable[ItemState]) -> None:
+        self._names = {(state.folder_id, state.name) for state in there}
+
+    def put_grant(self, folder: ItemId, grant: Grant) -> None:
+        """Do nothing."""
+
+    def revoke(self, folder: ItemId, grantee: str) -> None:
+        """Do nothing."""
+
+    def put_mountpoint(self, state: ItemState, parent: ItemId, target: Target) -> ItemId:
+        """Refuse a name that is taken below `parent`."""
+        if (parent, state.name) in self._names:
+            raise InvalidItem(f"item {state.item_id}: something else is called {state.name!r}")
+        self._names.add((parent, state.name))
+        return state.item_id
+
+    def point(self, state: ItemState, target: Target) -> ItemId:
+        """Do nothing."""
+        return state.item_id
