@@ -21,6 +21,8 @@ from backupng.engine.operations import accounts as engine_accounts
 from backupng.engine.operations import browsing as engine_browsing
 from backupng.engine.operations import cos as engine_cos
 from backupng.engine.operations import deletions as engine_deletions
+from backupng.engine.operations import gaps as engine_gaps
+from backupng.engine.operations import restoring
 from backupng.engine.operations import transfers as engine_transfers
 from backupng.engine.operations.accounts import AccountLine, AccountList, Expected
 from backupng.engine.operations.browsing import (
@@ -35,7 +37,7 @@ from backupng.engine.operations.browsing import (
 )
 from backupng.engine.operations.cos import ClassOfService, Switched
 from backupng.engine.operations.deletions import Deletions
-from backupng.engine.operations.restoring import undelete_name
+from backupng.engine.operations.gaps import Gap
 from backupng.engine.operations.transfers import (
     AccountToImport,
     BackupToImport,
@@ -58,6 +60,7 @@ __all__ = [
     "Expected",
     "ExpectedOfImport",
     "FolderLine",
+    "Gap",
     "Inside",
     "ItemInTime",
     "ItemLine",
@@ -68,6 +71,9 @@ __all__ = [
     "View",
     "ms_before",
 ]
+
+_READING_S = 1.0
+"""No longer is waited for a catalog that has to read; what it knows by then is taken."""
 
 # Accounts
 
@@ -139,6 +145,13 @@ def changed_days(
         return engine_accounts.changed_days(ctx, account_id, year=year, month=month, zone=zone)
 
 
+def gap_at(server: Server, account_id: str, moment: datetime) -> Gap | None:
+    """Return the time around a moment in which nobody saw the mailbox change; None without one."""
+    with connect.context(server) as ctx:
+        engine_browsing.read_up(ctx, AccountId(account_id), seconds=_READING_S)
+        return engine_gaps.gap_at(ctx, AccountId(account_id), moment)
+
+
 def item_count(server: Server, account_id: str) -> int:
     """Return how many items the backup has ever had of an account; cheap, nothing is opened."""
     with connect.context(server) as ctx:
@@ -151,10 +164,19 @@ def deletions(server: Server, account_id: str, start: Moment, end: Moment) -> De
         return engine_deletions.deletions(ctx, account_id, start, end)
 
 
-def undelete_folder(server: Server) -> str:
-    """Return the path of the folder that an Undelete would make now."""
+def coming_back(server: Server, account_id: str, start: Moment, end: Moment) -> Deletions:
+    """Return what an Undelete would bring back now; reads every item of the account.
+
+    Raises BadRequest (date_in_future).
+    """
     with connect.context(server) as ctx:
-        return f"/{undelete_name(ctx)}"
+        return engine_deletions.coming_back(ctx, account_id, start, end)
+
+
+def undelete_folder(server: Server, account_id: str) -> str:
+    """Return the path of the folder that an Undelete would make now in that mailbox."""
+    with connect.context(server) as ctx:
+        return restoring.undelete_folder(ctx, account_id)
 
 
 def expected(server: Server, account_id: str, moment: Moment) -> Expected:

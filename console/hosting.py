@@ -166,12 +166,18 @@ TIDY_LOCK = "tidy"
 
 
 def write_journal(operation: uuid.UUID, end: Mapping[str, Any]) -> None:
-    """Keep an operation's end where neither a kill nor a lost database can undo it."""
+    """Keep an operation's end where neither a kill nor a lost database can undo it.
+
+    Before that, what its first phase came to: `{"phase1": …}`.
+    """
     path = _journal(operation)
-    with _durable_draft(path) as file:
-        file.write(json.dumps(end).encode())
-    os.rename(file.name, path)
-    _sync_folder(path.parent)
+    try:
+        with _durable_draft(path) as file:
+            file.write(json.dumps(end).encode())
+        os.rename(file.name, path)
+        _sync_folder(path.parent)
+    except OSError:
+        logger.exception("no journal can be written: %s", path)
 
 
 def read_journal(operation: uuid.UUID) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -14,14 +14,17 @@ from django.db.models import BooleanField, Case, Count, OuterRef, Q, QuerySet, S
 from django.utils.translation import gettext
 
 from backupng.engine.errors import BackupError
-from backupng.engine.operations.do_fix_orphans import DoFixOrphans
-from backupng.engine.operations.do_purge import DoPurge
+from backupng.engine.operations import OPERATIONS
 from console import connect, hosting, telling
 from console.capture import Scanner
 from console.models import OPEN_STATES, Level, Notification, QueuedOperation, Server, State
 
 SMART_SCAN = "doSmartScan"
-_WITH_DRY_RUNS = frozenset({DoFixOrphans.command, DoPurge.command})
+_WITH_DRY_RUNS = frozenset(
+    command
+    for command, operation in OPERATIONS.items()
+    if any(each.name == "dryrun" for each in fields(operation))
+)
 OLD_AFTER = timedelta(hours=26)
 """A nightly SmartScan, and two hours for it to end."""
 MATRIX_DAYS = 30

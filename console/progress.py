@@ -40,6 +40,8 @@ class Progress:
         self._next_beat = 0.0
         self._answers = True
         self.stop_asked = False
+        self.phase1: dict[str, Any] | None = None
+        """What the first phase of an import came to, once that was said."""
 
     def note(self, progress: dict[str, Any]) -> None:
         """Remember progress until it is time to write."""

@@ -90,6 +90,8 @@ PURGE_SCHEDULER = "backupPurgeScheduler"
 CHECK_SCHEDULER = "backupCoherencyCheckScheduler"
 RETENTION = "ZxBackup_DataRetentionDays"
 ACCOUNTS_RETENTION = "backupAccountsRetentionDays"
+BACKUP_CUSTOMIZATIONS = "ZxBackup_BackupCustomizations"
+PURGE_CUSTOMIZATIONS = "ZxBackup_PurgeCustomizations"
 BLOB_CODEC = "ZxBackup_BlobCodec"
 COMPRESSION_LEVEL = "backupCompressionLevel"
 SPACE_THRESHOLD = "ZxBackup_SpaceThreshold"
@@ -174,6 +176,20 @@ PROPERTIES: tuple[Property, ...] = (
         default=30,
         largest=LONGEST_RETENTION,
         meaning="Days that deleted accounts are kept for; 0 keeps forever.",
+    ),
+    Property(
+        name=BACKUP_CUSTOMIZATIONS,
+        kind=bool,
+        default=True,
+        meaning="Archive the server's configuration folders, conf and that of Postfix, when a"
+        " SmartScan finds them changed.",
+    ),
+    Property(
+        name=PURGE_CUSTOMIZATIONS,
+        kind=bool,
+        default=True,
+        meaning="Purge old customizations: a Purge removes archives of the configuration that were"
+        " replaced longer ago than deleted items are kept.",
     ),
     Property(
         name=BLOB_CODEC,
@@ -270,6 +286,8 @@ OF_THE_ENGINE = {
     "space_threshold_mb": SPACE_THRESHOLD,
     "retention_days": RETENTION,
     "accounts_retention_days": ACCOUNTS_RETENTION,
+    "backup_customizations": BACKUP_CUSTOMIZATIONS,
+    "purge_customizations": PURGE_CUSTOMIZATIONS,
 }
 """What the engine acts on, by its name there (`operations.context`)."""
 _BY_NAME = {each.name.lower(): each for each in PROPERTIES}

@@ -217,10 +217,9 @@ def recover(server: Server) -> None:
     The caller holds the server's kernel lock, so nothing of this server can be running.
     """
     for row in QueuedOperation.objects.filter(server=server, state=State.STARTED):
-        end = hosting.read_journal(row.pk)
-        if end is None or end.get("token") != str(row.token):
-            end = outcomes.cut_off(row)
-        finish(row, end)
+        kept = hosting.read_journal(row.pk) or {}
+        end = kept if kept.get("token") == str(row.token) else outcomes.cut_off(row)
+        finish(row, end | {"phase1": kept.get("phase1")})
     for operation in hosting.journals():
         if QueuedOperation.objects.filter(pk=operation, server=server).exists():
             hosting.remove_journal(operation)
@@ -246,6 +245,8 @@ def _finish(row: QueuedOperation, end: dict[str, Any]) -> bool:
     state, now = State(end["state"]), timezone.now()
     with transaction.atomic():
         _lock(row.server)
+        if said := end.get("phase1"):
+            notify.phase1_done(row, said)
         if row.move(State.STARTED, state, ended_at=now, **row.ended_with(outcome)):
             notify.ended(row)
             suspicion.look_into(row.server, suspicion.in_report(outcome), queue_check)
@@ -333,7 +334,7 @@ def _run(row: QueuedOperation, lock: int, ending: Callable[[], bool]) -> None:
         watch = hosting.Watch(
             progress=progress.note,
             ending=lambda: progress.look() or ending(),
-            phase1=lambda said: _persistently(lambda: notify.phase1_done(row, said), ending),
+            phase1=lambda said: _tell_phase1(row, progress, said, ending=ending),
         )
         _persistently(lambda: roles.check_requester(row), ending)
         line = _persistently(lambda: connect.line(row), ending)
@@ -350,7 +351,16 @@ def _run(row: QueuedOperation, lock: int, ending: Callable[[], bool]) -> None:
     if end is None and not ending():
         progress.stop_asked = _persistently(lambda: _stop_asked(row), ending)
     end = outcomes.judge(row, end, ending=ending(), stopped=progress.stop_asked)
-    _record(row, progress, end, ending)
+    _record(row, progress, end | {"phase1": progress.phase1}, ending)
+
+
+def _tell_phase1(
+    row: QueuedOperation, progress: Progress, said: dict[str, Any], *, ending: Callable[[], bool]
+) -> None:
+    """Tell what phase 1 of an import came to; a kill on the way undoes nothing, as with an end."""
+    progress.phase1 = said
+    hosting.write_journal(row.pk, {"phase1": said})
+    _persistently(lambda: notify.phase1_done(row, said), ending)
 
 
 def _record(
@@ -360,10 +370,7 @@ def _record(
 
     Where the database is away and the service ends, the journal is left to the next drain.
     """
-    try:
-        hosting.write_journal(row.pk, end | {"token": str(row.token)})
-    except OSError:
-        logger.exception("no end journal of %s can be written", row)
+    hosting.write_journal(row.pk, end | {"token": str(row.token)})
     _persistently(lambda: connect.remember_tree(row.server), ending)
     _persistently(progress.write, ending)
     _persistently(lambda: finish(row, end), ending)

@@ -75,6 +75,7 @@ _FURTHER_COUNTERS = (
     *("found_deleted", "unknown_folders", "new_id", "deleted_there", "too_large", "items", "bytes"),
     *("folders", "tags", "mountpoints_not_carried", "grants_not_carried"),
     *("domains", "classes_of_service", "lists", "entries_changed"),
+    *("customizations_new", "customizations_removed"),
     *("blobs_still_named", "blobs_too_young"),
     *("blobs_put_back", "bytes_freed", "bytes_in_trash"),
 )
@@ -89,6 +90,8 @@ _LABELS = {
     "limit_accounts_days": "limit for accounts, days",
     "blobs_still_named": "blobs kept, still in use",
     "metadata_files": "metadata",
+    "customizations_new": "new customizations",
+    "customizations_removed": "customizations removed",
     "wrong_digests": "wrong digest",
     "wrong_sizes": "wrong size",
     "wrong_types": "no regular file",
@@ -106,6 +109,7 @@ _WOULD = {
     "metadata_removed": "metadata that would be removed",
     "accounts_purged": "accounts that would be purged",
     "blobs_removed": "blobs that would be removed",
+    "customizations_removed": "customizations that would be removed",
     "bytes_freed": "bytes that would be freed",
     "bytes_in_trash": "bytes that would be moved to .trash",
 }
@@ -178,7 +182,11 @@ def subject(row: QueuedOperation) -> str:
     """Return what it is about: accounts, a path, domains; empty if it is the whole server."""
     for names in _SUBJECTS:
         if all(row.parameters.get(name) for name in names):
-            return " → ".join(str(row.parameters[name]) for name in names)
+            first, *more = (str(row.parameters[name]) for name in names)
+            if "item_id" in names:
+                number = more[0].count(",") + 1
+                return f"{first}: {f'{number} items' if number > 1 else f'item {more[0]}'}"
+            return " → ".join([first, *more])
     return ""
 
 

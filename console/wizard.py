@@ -84,7 +84,7 @@ class Run:
     def heading(self) -> str:
         """The title of its pages: what is done, with which account or on which server."""
         if self.draft.account_id:
-            return f"{self.wizard.title} {self.account.name}"
+            return str(self.wizard.heading) % {"account": self.account.name}
         names = {"wizard": self.wizard.title, "server": self.server.name}
         return gettext("%(wizard)s on %(server)s") % names
 
@@ -336,13 +336,15 @@ class Wizard:
     """What a button opens: one mode, or several between which the first step chooses.
 
     `permission` is what it takes to use it, `onward` the word on the button that leads on. Where it
-    is about a server, `obstacle` says why it cannot be used there now; empty if it can.
+    is about a server, `obstacle` says why it cannot be used there now; empty if it can. Where it is
+    about an account, `heading` has a place for its name.
     """
 
     name: str
     title: Any
     permission: str
     modes: tuple[Mode, ...]
+    heading: Any = ""
     onward: Any = NEXT
     obstacle: Callable[[Server], str] = field(default=lambda _server: "")
 

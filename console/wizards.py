@@ -130,9 +130,9 @@ def _expected(run: Run, operation: RestoreOnNewAccount) -> Expected:
     return browse.expected(run.server, run.account.account_id, operation.date)
 
 
-def _deletions(run: Run, operation: DoUndelete) -> Deletions:
+def _coming_back(run: Run, operation: DoUndelete) -> Deletions:
     start, end = operation.start_date, operation.end_date
-    return browse.deletions(run.server, run.account.account_id, start, end)
+    return browse.coming_back(run.server, run.account.account_id, start, end)
 
 
 def _is_large(run: Run) -> bool:
@@ -148,6 +148,7 @@ _NEW_ACCOUNT: dict[str, Any] = {
 RESTORE = Wizard(
     name="restore",
     title=_("Restore"),
+    heading=_("Restore %(account)s"),
     permission="restore",
     modes=(
         Mode(name=NEW, steps=(ModeStep, DateStep), **_NEW_ACCOUNT),
@@ -156,8 +157,9 @@ RESTORE = Wizard(
             operation=DoUndelete,
             steps=(ModeStep, SlotStep),
             remarks=_undelete_remarks,
-            expected=_deletions,
+            expected=_coming_back,
             expected_template="console/_expected_deletions.html",
+            is_large=_is_large,
         ),
     ),
 )
@@ -173,6 +175,7 @@ DELETED = Wizard(
 ITEMS = Wizard(
     name="history",
     title=_("Restore items"),
+    heading=_("Restore items of %(account)s"),
     permission="restore",
     modes=(Mode(operation=DoItemRestore, steps=(ItemsStep,)),),
 )

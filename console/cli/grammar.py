@@ -17,6 +17,7 @@ Module = Mapping[str, type[Command]]
 DEFAULT_MODULE = "backup"
 PROCESSES = ("run", "worker", "scanner")
 """First words that start a process instead of naming a module."""
+_HELP = "--help"
 _MAY_BEGIN_WITH_START = frozenset({"doCheckShares", "doSmartScan"})
 """Commands that later manuals print with a first word `start`."""
 _CONFIG, _GLOBAL, _ALL = "config", "global", "all_servers"
@@ -75,13 +76,18 @@ class Usage(BadRequest):
 
 
 def split(words: Sequence[str]) -> tuple[Switches, list[str]]:
-    """Return the switches and the words that are none; a lone `--` ends the switches."""
+    """Return the switches and the words that are none; a lone `--` ends the switches.
+
+    `--help` stands for the word `help` before the others.
+    """
     chosen: dict[str, Any] = {}
     rest: list[str] = []
     waiting = iter(words)
     for word in waiting:
         if word == "--":
             rest += waiting
+        elif word == _HELP:
+            rest.insert(0, word[2:])
         elif not word.startswith("--"):
             rest.append(word)
         else:

@@ -179,7 +179,7 @@ class SlotStep(MomentsStep):
     @property
     def folder(self) -> str:
         """The folder that would be made if it began now."""
-        return browse.undelete_folder(self.run.server)
+        return browse.undelete_folder(self.run.server, self.run.account_id)
 
     def choices(self) -> list[Choice]:
         """Return start and end."""

@@ -21,6 +21,7 @@ from console import browse
 from console.browse import AccountLine
 from console.calendar import Month
 from console.forms.date import MomentsStep, moment_choices
+from console.forms.picking import fitting
 from console.forms.span import Span
 from console.forms.when import When
 from console.wizard import Choice, Run, StepForm, Words
@@ -96,6 +97,9 @@ class DeletedSpan(Span):
             return ""
         said = {"name": line.name, "time": self.run.local_text(line.deleted_at)}
         return gettext("The nearest later deletion is that of %(name)s at %(time)s.") % said
+
+    def gap(self, _moment: datetime) -> None:
+        """Say nothing: which of the accounts is meant is not known yet."""
 
     def changed(self, month: Month) -> frozenset[date]:
         """Return the days of a month on which one of them was deleted."""
@@ -190,10 +194,7 @@ class AccountStep(StepForm):
     @property
     def listed(self) -> Page[AccountLine]:
         """The page of those that fit the search."""
-        sought = str(self["q"].value() or "").strip().lower()
-        found = [
-            line for line in self.known if sought in line.name.lower() or sought == line.account_id
-        ]
+        found = fitting(self.known, self["q"].value())
         return Paginator(found, _PAGE_ROWS).get_page(self["page"].value() or 1)
 
     @property

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from backupng.engine.errors import BackupError, MailServerError
+from backupng.engine.errors import BackupError, BadRequest, MailServerError
 from backupng.engine.operations import words
 from console import browse
 from console.browse import DomainToExport, Target
@@ -79,11 +79,15 @@ class PathStep(StepForm):
 
     def typed_path(self) -> Path:
         """Return the folder that was typed. Raises ValidationError."""
+        text = self.cleaned_data[self.field]
         try:
-            text = self.cleaned_data[self.field]
             found: Path = words.parse(Path, text, name=self.field, zone=self.run.zone)
-        except BackupError as error:
-            raise as_validation(error) from error
+        except BadRequest as error:
+            # Here nobody has to be told the name of the parameter.
+            said = {"text": repr(text), "flaw": error.__cause__}
+            raise ValidationError(
+                gettext("%(text)s is %(flaw)s.") % said, code=error.code
+            ) from error
         return found
 
 

@@ -26,6 +26,7 @@ from console.forms.export import (
     listed,
     names_in,
 )
+from console.forms.picking import fitting
 from console.wizard import Choice, Run, StepForm, Words
 
 _PATH, _DOMAINS = "path", "domains"
@@ -159,7 +160,7 @@ class ImportAccountsStep(StepForm):
     others = forms.CharField(required=False, widget=forms.HiddenInput)
     """The ids of what is ticked and not shown, with commas between them: boxes are few enough."""
     q = forms.CharField(
-        label=_("Search: a part of an address, or an id"),
+        label=_("Search by address or id"),
         required=False,
         max_length=200,
         widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
@@ -214,10 +215,7 @@ class ImportAccountsStep(StepForm):
     @cached_property
     def found(self) -> list[AccountToImport]:
         """The accounts that the search leaves."""
-        wanted = str(self["q"].value() or "").strip().lower()
-        return [
-            each for each in self.known if wanted in each.name.lower() or wanted == each.account_id
-        ]
+        return fitting(self.known, self["q"].value())
 
     @cached_property
     def shown(self) -> list[AccountToImport]:

@@ -20,6 +20,7 @@ from backupng.engine.operations.words import LAST, Moment
 from backupng.engine.restore.select import ALL_TIME, end_of_second
 from console import browse
 from console.browse import Inside, ItemLine
+from console.forms.search import KINDS
 from console.forms.when import in_zones
 from console.wizard import Choice, StepForm, Words
 
@@ -115,6 +116,12 @@ class ItemsStep(StepForm):
         return browse.items_at(self.run.server, self.run.account_id, self.ids[:_NAMED], before)
 
     @property
+    def lines(self) -> list[tuple[str, ItemLine]]:
+        """These items, each with what it is called: its title, else its type and id."""
+        kinds = ((str(KINDS.get(line.kind, line.kind)), line) for line in self.items)
+        return [(line.title or f"{kind} {line.item}", line) for kind, line in kinds]
+
+    @property
     def number(self) -> int:
         """How many items there are."""
         return len(self.ids)
@@ -150,7 +157,7 @@ class ItemsStep(StepForm):
 
     def choices(self) -> list[Choice]:
         """Return account, items, moment and folder in words."""
-        titles = [line.title or f"{line.kind} {line.item}" for line in self.items[:_NAMED]]
+        titles = [title for title, _line in self.lines]
         count = ngettext("%d item", "%d items", self.number) % self.number
         at = gettext("the last state of each that was not deleted")
         if self.moment.at:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backupng.engine.model import ItemId, ItemKind
 from console.browse import Sought
+from console.forms.when import day_of
 
 KINDS = {
     ItemKind.MESSAGE: _("Message"),
@@ -25,6 +26,17 @@ KINDS = {
     ItemKind.CHAT: _("Chat"),
     ItemKind.COMMENT: _("Comment"),
 }
+MANY = {
+    ItemKind.MESSAGE: _("Messages"),
+    ItemKind.CONTACT: _("Contacts"),
+    ItemKind.APPOINTMENT: _("Appointments"),
+    ItemKind.TASK: _("Tasks"),
+    ItemKind.DOCUMENT: _("Documents"),
+    ItemKind.WIKI: _("Wiki pages"),
+    ItemKind.NOTE: _("Notes"),
+    ItemKind.CHAT: _("Chats"),
+    ItemKind.COMMENT: _("Comments"),
+}
 FOLDER, ACCOUNT = "folder", "account"
 _FIELDS = {
     "": _("Subject, from or to"),
@@ -32,7 +44,6 @@ _FIELDS = {
     "sender": _("From"),
     "recipients": _("To"),
 }
-_DATES = ("%d/%m/%Y", "%Y-%m-%d")
 _HIGHEST = 2**31 - 1
 
 
@@ -131,16 +142,7 @@ class SearchForm(forms.Form):
 
 
 def _day(text: str) -> date | None:
-    if not text.strip():
-        return None
-    for form in _DATES:
-        try:
-            return datetime.strptime(text.strip(), form).replace(tzinfo=UTC).date()
-        except ValueError:
-            continue
-    raise ValidationError(
-        gettext("“%s” is no day. Type it as dd/MM/yyyy, such as 28/09/2021.") % text
-    )
+    return day_of(text.strip()).date() if text.strip() else None
 
 
 def _midnight(day: date, zone: ZoneInfo) -> int:

@@ -10,8 +10,10 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from backupng.engine.errors import BackupError
 from backupng.engine.restore.select import end_of_second
 from console import browse
+from console.browse import Gap
 from console.calendar import Month
 from console.wizard import Run
 
@@ -50,6 +52,13 @@ class Span:
             raise ValidationError(
                 gettext("The backup of this account begins at %s.") % text, code="too_early"
             )
+
+    def gap(self, moment: datetime) -> Gap | None:
+        """Return the time around a moment in which nobody saw the mailbox change, if there is."""
+        try:
+            return browse.gap_at(self.run.server, self.run.account_id, moment)
+        except BackupError:
+            return None
 
     def changed(self, month: Month) -> frozenset[date]:
         """Return the days of a month on which something happened, in the server's zone."""

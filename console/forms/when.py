@@ -157,10 +157,21 @@ class When(forms.Form):
     @property
     def suggested_as_query(self) -> str:
         """The moment that is suggested for one that is too early, for a link that takes it."""
-        if self.span.suggested is None:
-            return ""
-        texts = self.shown_as(self.span.suggested)
+        return self._as_query(self.span.suggested) if self.span.suggested else ""
+
+    def _as_query(self, moment: datetime) -> str:
+        texts = self.shown_as(moment)
         return urlencode({self.key + name: text for name, text in texts.items()})
+
+    @property
+    def known_beside(self) -> list[tuple[str, str]]:
+        """The moments beside it at which the mailbox is known exactly, if it is not at this one.
+
+        Each in words, and for a link that takes it.
+        """
+        gap = self.span.gap(self.moment) if self.moment and not self.errors else None
+        beside = [gap.last, gap.next] if gap else []
+        return [(self.run.local_text(each), self._as_query(each)) for each in beside]
 
     @property
     def first_text(self) -> str:
@@ -237,7 +248,7 @@ class When(forms.Form):
 
     def _chosen_day(self) -> date | None:
         with suppress(ValidationError):
-            return self._day(str(self["day"].value() or "")).date()
+            return day_of(str(self["day"].value() or "")).date()
         return None
 
     # What is accepted
@@ -269,30 +280,11 @@ class When(forms.Form):
     def _typed(self, values: Mapping[str, Any]) -> datetime:
         """Return the time that was typed: aware if it came with a zone, else local."""
         typed = str(values.get("day") or "").strip()
-        found = self._day(typed)
+        found = day_of(typed)
         if not _DAY.fullmatch(typed) and len(typed) > len("2026-11-25"):
             return found
         hour, minute, second = (self._number(name, values) for name in _CLOCK)
         return found.replace(hour=hour, minute=minute, second=second)
-
-    def _day(self, typed: str) -> datetime:
-        """Return midnight of a day; of ISO 8601 with a time, that time."""
-        if not typed:
-            raise ValidationError(gettext("Choose a day, or type it as dd/MM/yyyy."))
-        parts = _DAY.fullmatch(typed)
-        try:
-            if parts:
-                day, month, year = (int(part) for part in parts.groups())
-                found = datetime(year, month, day)  # noqa: DTZ001  # a local time so far
-            else:
-                found = datetime.fromisoformat(typed).replace(microsecond=0)
-        except ValueError as error:
-            raise ValidationError(
-                gettext("“%s” is no day. Type it as dd/MM/yyyy, such as 28/09/2021.") % typed
-            ) from error
-        if found.year not in _YEARS:
-            raise ValidationError(gettext("There is no backup of the year %d.") % found.year)
-        return found
 
     def _number(self, name: str, values: Mapping[str, Any]) -> int:
         text = str(values.get(name) or "").strip()
@@ -335,6 +327,29 @@ class When(forms.Form):
         # A period may begin before the backup does.
         if self.offered != FIRST:
             self.span.check(moment)
+
+
+def day_of(typed: str) -> datetime:
+    """Return midnight of a day as people type it; of ISO 8601 with a time, that time.
+
+    Raises ValidationError.
+    """
+    if not typed:
+        raise ValidationError(gettext("Choose a day, or type it as dd/MM/yyyy."))
+    parts = _DAY.fullmatch(typed)
+    try:
+        if parts:
+            day, month, year = (int(part) for part in parts.groups())
+            found = datetime(year, month, day)  # noqa: DTZ001  # a local time so far
+        else:
+            found = datetime.fromisoformat(typed).replace(microsecond=0)
+    except ValueError as error:
+        raise ValidationError(
+            gettext("“%s” is no day. Type it as dd/MM/yyyy, such as 28/09/2021.") % typed
+        ) from error
+    if found.year not in _YEARS:
+        raise ValidationError(gettext("There is no backup of the year %d.") % found.year)
+    return found
 
 
 def in_zones(run: Run, moment: datetime) -> list[str]:

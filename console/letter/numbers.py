@@ -41,6 +41,7 @@ _SCAN_LINES: Mapping[str, Mapping[str, str]] = {
         "COS": "classes_of_service",
         "lists": "lists",
         "changed entries": "entries_changed",
+        "new customizations": "customizations_new",
     },
 }
 _IDS = re.compile(r"((?:unrestored|unreadable) items): ([0-9,]+)")

@@ -55,6 +55,9 @@ def stats(row: QueuedOperation) -> str:
     }
     if found.get("bytes_in_trash"):
         fields[f"{would}moved to .trash"] = layout.size(found["bytes_in_trash"])
+    if archives := found.get("customizations_removed"):
+        plural = "archive" if archives == 1 else "archives"
+        fields["customizations"] = f"{would}removed {archives} {plural}"
     return layout.block(fields)
 
 

@@ -16,8 +16,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
+from backupng.engine.model import ItemKind
 from console import telling
 from console.capture import Scanner
+from console.forms.search import KINDS, MANY
 from console.models import Level, Notification, QueuedOperation, Server, State
 
 register = template.Library()
@@ -136,6 +138,18 @@ def moment(value: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}">{}</time>', value.isoformat(), local.strftime(f"{_DATE} %Z")
     )
+
+
+@register.filter
+def kind_word(kind: ItemKind) -> str:
+    """Name the type of an item."""
+    return str(KINDS.get(kind, kind))
+
+
+@register.filter
+def kind_words(kind: ItemKind) -> str:
+    """Name the type of several items."""
+    return str(MANY.get(kind, kind))
 
 
 @register.filter

@@ -17,12 +17,12 @@ from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_GET
 
 from backupng.engine.errors import BackupError
-from backupng.engine.model import ItemKind
 from backupng.engine.operations import OPERATIONS
 from backupng.engine.operations.words import DATE_FORMAT, LAST, AccountName, AccountNameOrId
 from console import browse, telling
 from console.access import allowed
 from console.browse import AccountLine, AccountList, Expected
+from console.forms.search import MANY
 from console.models import QueuedOperation, Server, State
 from console.telling import Losses
 
@@ -36,17 +36,6 @@ _STATES: Final = {
     "unsaved": gettext_lazy("Nothing saved yet"),
     "disabled": gettext_lazy("Backup off by class of service"),
     "deleted": gettext_lazy("Deleted from the mail server"),
-}
-_KINDS: Final = {
-    ItemKind.MESSAGE: gettext_lazy("Messages"),
-    ItemKind.CONTACT: gettext_lazy("Contacts"),
-    ItemKind.APPOINTMENT: gettext_lazy("Appointments"),
-    ItemKind.TASK: gettext_lazy("Tasks"),
-    ItemKind.DOCUMENT: gettext_lazy("Documents"),
-    ItemKind.WIKI: gettext_lazy("Wiki pages"),
-    ItemKind.NOTE: gettext_lazy("Notes"),
-    ItemKind.CHAT: gettext_lazy("Chats"),
-    ItemKind.COMMENT: gettext_lazy("Comments"),
 }
 _SORTS: Final = {
     "name": lambda line: line.name,
@@ -273,7 +262,7 @@ def _contents(server: Server, line: AccountLine) -> tuple[Expected | None, str]:
 def _kinds(contents: Expected | None) -> list[tuple[str, int]]:
     """Return what the items are, in words, and how many of each."""
     found = contents.kinds if contents else {}
-    return [(str(label), found[kind]) for kind, label in _KINDS.items() if kind in found]
+    return [(str(label), found[kind]) for kind, label in MANY.items() if kind in found]
 
 
 def _last_scan(server: Server) -> QueuedOperation | None:

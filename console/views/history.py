@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
+from math import ceil
 from typing import Any, Final, TypeVar, cast
 
 from django.contrib.auth.models import User
@@ -110,6 +111,8 @@ def _posted(request: HttpRequest, run: Run, look: Look) -> HttpResponse:
     else:
         asked = _Asked(look=look, when=when, form=form)
         return _page(request, run, asked, status=422)
+    if "tick" in request.POST:
+        return _tick(request, run, look)
     look = replace(
         look,
         gone="deleted" in request.POST,
@@ -117,6 +120,36 @@ def _posted(request: HttpRequest, run: Run, look: Look) -> HttpResponse:
         search=() if "clear" in request.POST else tuple(form.words.items()),
     )
     return SeeOther(_here(run) + look.query)
+
+
+def _tick(request: HttpRequest, run: Run, look: Look) -> HttpResponse:
+    """Tick what is shown, or all that its pages have; nothing else about the page changes."""
+    asked = _asked(run, look, {})
+    if request.POST["tick"] == "all":
+        lines = _lines(run, asked, first=0, limit=looking.MOST_TICKED + 1)
+    else:
+        lines = _lines(run, asked, first=(look.page - 1) * _PER_PAGE, limit=_PER_PAGE)
+    found = tuple(dict.fromkeys([*look.ticked, *(line.item for line in lines)]))
+    if len(found) > looking.MOST_TICKED:
+        refusal = gettext(
+            "At most %d items can be ticked at a time. Search for fewer of them; the whole mailbox "
+            "comes back with Restore, from the menu of the account."
+        )
+        refusal %= looking.MOST_TICKED
+        return _page(request, run, asked, refusal=refusal, status=422)
+    return SeeOther(_here(run) + replace(look, ticked=found).query)
+
+
+def _lines(run: Run, asked: _Asked, *, first: int, limit: int) -> list[ItemLine]:
+    """Return a part of what the list has: of the folder, or of what is found."""
+    if not (asked.look.search and asked.form.is_valid()):
+        return _view(run, asked, first=first, limit=limit).items
+    sought = asked.form.sought(asked.look.folder, run.zone)
+    return browse.search(run.server, run.account_id, sought, first=first, limit=limit)
+
+
+def _view(run: Run, asked: _Asked, *, first: int, limit: int) -> View:
+    return browse.mailbox(run.server, run.account_id, asked.inside, first=first, limit=limit)
 
 
 def _ticked(posted: QueryDict, look: Look) -> tuple[int, ...]:
@@ -178,13 +211,10 @@ def _page(
 ) -> HttpResponse:
     look, first = asked.look, (asked.look.page - 1) * _PER_PAGE
     known = browse.read_up(run.server, run.account_id, seconds=_READING_S)
-    view = browse.mailbox(
-        run.server, run.account_id, asked.inside, first=first, limit=_PER_PAGE + 1
-    )
+    view = _view(run, asked, first=first, limit=_PER_PAGE + 1)
     lines = view.items
-    if look.search and asked.form.is_valid():
-        sought = asked.form.sought(look.folder, run.zone)
-        lines = browse.search(run.server, run.account_id, sought, first=first, limit=_PER_PAGE + 1)
+    if look.search:
+        lines = _lines(run, asked, first=first, limit=_PER_PAGE + 1)
     context = {
         "run": run,
         "account": run.account,
@@ -221,13 +251,15 @@ def _list(view: View, lines: list[ItemLine], look: Look) -> dict[str, Any]:
     """Return a page of the list, and what is ticked elsewhere."""
     shown, first = lines[:_PER_PAGE], (look.page - 1) * _PER_PAGE
     on_page = {line.item for line in shown}
+    count = None if look.search else view.count
     return {
         "rows": list(looking.rows(shown, look)),
         "first": first + 1,
         "last": first + len(shown),
-        "count": None if look.search else view.count,
+        "count": count,
         "previous_page": look.page - 1,
         "next_page": look.page + 1 if len(lines) > _PER_PAGE else 0,
+        "last_page": ceil(count / _PER_PAGE) if count else 0,
         "elsewhere": sum(1 for item in look.ticked if item not in on_page),
         "held": view.held,
         "held_query": looking.held_query(view, look),

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from backupng.engine.errors import BackupError, BadRequest
-from backupng.engine.operations.do_purge import DoPurge
+from backupng.engine.operations.do_purge import REASONS, DoPurge
 from console import asking, audit, connect, properties, queue, telling
 from console.access import allowed, live
 from console.models import OPEN_STATES, QueuedOperation, Server, State
@@ -42,7 +42,7 @@ def purge(request: HttpRequest, name: str) -> HttpResponse:
     look = _look(found)
     if look is None or request.POST.get("look") != str(look.pk):
         return _page(request, found, error=_outdated(), status=HTTPStatus.CONFLICT)
-    asks = bool(_warnings(look))
+    asks = _asks(look)
     if asks and request.POST.get("typed", "").strip() != found.name:
         return _page(request, found, error=_untyped(found), status=HTTPStatus.UNPROCESSABLE_ENTITY)
     return _start(request, found, DoPurge(confirm=asks), about="purge")
@@ -118,7 +118,8 @@ def _live_context(found: Server) -> dict[str, Any]:
         "running": _running_look(found),
         "look": look,
         "counters": telling.counters(look) if look else (),
-        "warnings": _warnings(look) if look else [],
+        "warnings": telling.report(look).get("warnings", ()) if look else (),
+        "asks": look is not None and _asks(look),
         "notes": telling.report(look).get("notes", ()) if look else (),
     }
 
@@ -144,8 +145,9 @@ def _look(found: Server) -> QueuedOperation | None:
     return None if later.exclude(parameters=_DRY).exists() else row
 
 
-def _warnings(look: QueuedOperation) -> list[str]:
-    return [str(each) for each in telling.report(look).get("warnings", ())]
+def _asks(look: QueuedOperation) -> bool:
+    """Say whether the name of the server is asked for; a warning alone is only told."""
+    return bool(telling.counts(look).get(REASONS))
 
 
 def _outdated() -> BadRequest:

@@ -39,6 +39,7 @@ _SHOWN_PROPERTIES = (
     *(properties.REAL_TIME_SCANNER, properties.SMART_SCAN_SCHEDULER, properties.SCAN_ON_STARTUP),
     *(properties.PURGE_SCHEDULER, properties.CHECK_SCHEDULER),
     *(properties.RETENTION, properties.ACCOUNTS_RETENTION),
+    *(properties.BACKUP_CUSTOMIZATIONS, properties.PURGE_CUSTOMIZATIONS),
     *(properties.BLOB_CODEC, properties.COMPRESSION_LEVEL, properties.SPACE_THRESHOLD),
     *(properties.SKIP_LISTS, properties.NOTIFICATION_RECIPIENTS, properties.NOTIFICATION_LEVEL),
 )

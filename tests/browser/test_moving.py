@@ -71,7 +71,7 @@ def bring_in(reader: Reader, server: str, folder: Path) -> None:
     reader.page.get_by_label("Path of the backup").fill(str(folder))
     reader.click("Forward")
     reader.click("Forward")
-    reader.page.get_by_label("Search:").fill("a3@")
+    reader.page.get_by_label("Search by address or id").fill("a3@")
     reader.click("Search")
     reader.click("Select none")
     expect(reader.page.get_by_text("3 of 4 accounts are ticked.")).to_be_visible()

@@ -366,12 +366,15 @@ def test_nothing_is_changed_by_a_post(operator: Client, scanned: Server) -> None
     assert operator.post(f"/accounts/{id_of(A1)}/").status_code == 405
 
 
-@pytest.mark.parametrize(
-    "account_id",
-    ["nobody", A1, "..", "%2e%2e", "%00", "%22%3E%3Cscript%3E", "x" * 3000, "%F0%9F%8E%89", "%FF"],
+NO_IDS = (
+    *("nobody", A1, "..", "%2e%2e", "%00", "%22%3E%3Cscript%3E"),
+    *("x" * 3000, "%F0%9F%8E%89", "%FF"),
 )
-def test_an_id_that_is_none_is_no_page(operator: Client, scanned: Server, account_id: str) -> None:
-    assert operator.get(f"/accounts/{account_id}/").status_code == 404
+
+
+def test_an_id_that_is_none_is_no_page(operator: Client, scanned: Server) -> None:
+    answers = {each: operator.get(f"/accounts/{each}/").status_code for each in NO_IDS}
+    assert answers == dict.fromkeys(NO_IDS, 404)
 
 
 def test_hostile_names_are_shown_and_never_run(

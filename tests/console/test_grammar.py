@@ -166,10 +166,15 @@ def test_no_words_ask_for_the_overview() -> None:
         ("help Sandbox", Help(module="sandbox")),
         ("help backup dosmartscan", Help(module="backup", command=DoSmartScan)),
         ("help doSmartScan", Help(module="backup", command=DoSmartScan)),
+        ("--help", Help()),
+        ("backup --help", Help(module="backup")),
+        ("doSmartScan --help", Help(module="backup", command=DoSmartScan)),
     ],
 )
 def test_help_names_a_module_and_a_command(line: str, wish: Help) -> None:
-    assert grammar.parse(line.split(), MODULES) == wish
+    _, words = grammar.split(line.split())
+
+    assert grammar.parse(words, MODULES) == wish
 
 
 def test_a_process_is_a_first_word() -> None:

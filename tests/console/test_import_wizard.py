@@ -292,7 +292,7 @@ def test_another_path_asks_for_its_domains_anew(anna: Mover, source: Path) -> No
 
 def parameters(anna: Mover) -> dict[str, str]:
     text = Page(anna.see("summary")).text
-    words = text.partition("doExternalRestore ")[2].partition(" Cancel")[0].split()
+    words = text.partition("doExternalRestore ")[2].partition(" Copy")[0].split()
     return dict(zip(words[1::2], words[2::2], strict=True))
 
 

@@ -230,7 +230,7 @@ def test_the_page_tells_who_was_mailed_and_who_not_yet(client: Client) -> None:
     Delivery.objects.create(notification=told, address="b@example.com", last_error="refused")
     page = words(client.get(reverse("operation", args=[row.pk])))
     assert "It ended a@example.com ✓ sent" in page
-    assert re.search(r"b@example.com … waiting, as of [\d:]+ : refused", page)
+    assert re.search(r"b@example.com … waiting, as of [\d/: ]+ UTC : refused", page)
 
 
 @pytest.mark.usefixtures("admin")

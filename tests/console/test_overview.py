@@ -221,6 +221,7 @@ def test_dry_runs_are_counted_apart_from_what_they_foretell(client: Client, mail
     for command, texts in (
         ("doPurge", {}),
         ("doFixOrphans", {}),
+        ("doUndelete", {"dryrun": "true"}),
         ("doPurge", {"dryrun": "true"}),
     ):
         look = ended(mail1)
@@ -230,7 +231,9 @@ def test_dry_runs_are_counted_apart_from_what_they_foretell(client: Client, mail
     table = overview.matrix(now=NOON)
 
     titles = [title for title, _ in table]
-    assert titles == ["Removal of Orphans (dry run)", "Purge", "Purge (dry run)"]
+    assert titles == [
+        *("Removal of Orphans (dry run)", "Purge", "Purge (dry run)", "Undelete (dry run)"),
+    ]
     for cells in (table[1][1], table[2][1]):
         found = client.get(f"{reverse('operations')}?{cells[0].query}").context["page"]
         assert [row.command for row in found] == ["doPurge"]

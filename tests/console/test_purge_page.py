@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from backupng.engine.operations.do_purge import DoPurge
+from backupng.engine.operations.do_purge import REASONS, DoPurge
 from console import connect, notify, properties, queue, roles, scheduling
 from console.cli import backup
 from console.letter import text
@@ -32,6 +32,7 @@ COUNTERS = {
     "blobs_still_named": 1493,
     "bytes_freed": 100_000_000,
     "bytes_in_trash": 3_000_000_000,
+    "customizations_removed": 4,
 }
 SATURDAY = datetime(2026, 11, 28, 4, 0, tzinfo=UTC)
 
@@ -108,7 +109,7 @@ def test_what_a_brake_holds_back_needs_the_name_of_the_server(
     monkeypatch.setattr(DoPurge, "check", lambda *_: None)
     monkeypatch.setattr(connect, "context", _nothing)
     login(client, "Administrator")
-    looked("It waits for a person: more than 10% of them.")
+    looked("It waits for a person: more than 10% of them.", counters=COUNTERS | {REASONS: 1})
     form = sent(client)
 
     refused = client.post(PAGE, form | {"typed": "mail2"})
@@ -118,6 +119,22 @@ def test_what_a_brake_holds_back_needs_the_name_of_the_server(
 
     row = QueuedOperation.objects.get(state=State.QUEUED)
     assert row.parameters == {"confirm": "true"}
+
+
+def test_a_warning_that_holds_nothing_back_is_told_and_asks_for_nothing(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DoPurge, "check", lambda *_: None)
+    monkeypatch.setattr(connect, "context", _nothing)
+    login(client, "Administrator")
+    looked("No blob would be removed: 2 files cannot be read.")
+
+    shown = page(client)
+    client.post(PAGE, sent(client))
+
+    assert "No blob would be removed: 2 files cannot be read." in shown
+    assert 'name="typed"' not in shown
+    assert QueuedOperation.objects.get(state=State.QUEUED).parameters == {}
 
 
 def test_an_operator_looks_and_does_not_purge(
@@ -169,6 +186,7 @@ def test_the_mail_of_a_purge_has_its_numbers_and_what_was_freed(server: Server) 
         "blobs            removed 7711   kept, still in use 1493\n"
         "freed            100.0 MB\n"
         "moved to .trash  3.0 GB\n"
+        "customizations   removed 4 archives\n"
     ) in letter.text
 
 
@@ -185,7 +203,7 @@ def test_a_dry_run_is_told_from_a_purge(server: Server, client: Client) -> None:
     )
     assert "examined 88120   would be purged 9204" in letter.text
     assert "<h1>Purge (dry run)</h1>" in shown
-    assert "blobs that would be removed" in shown
+    assert "Blobs that would be removed" in shown
     assert "Purge (dry run)" in page(client, "/operations/")
     assert backup.ended(row)["name"] == "Purge (dry run)"
 

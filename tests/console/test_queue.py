@@ -17,7 +17,8 @@ from pytest_django import Settings
 from backupng.engine.errors import MailServerUnreachable
 from backupng.engine.operations.smart_scan import SmartScan
 from console import hosting, queue
-from console.models import QueuedOperation, Server, State
+from console.letter.text import ENDED, PHASE_1
+from console.models import Notification, QueuedOperation, Server, State
 from console.queue import Drained
 from tests.console.holding import held_up, operations_of
 
@@ -201,6 +202,16 @@ def test_an_end_that_the_database_missed_is_applied_from_its_journal(server: Ser
     queue.recover(server)
     assert state_of(row) == "successful"
     assert row.outcome == END
+    assert hosting.journals() == []
+
+
+def test_phase_1_that_the_database_missed_is_told_before_the_end(server: Server) -> None:
+    row = started(server)
+    hosting.write_journal(row.pk, {"phase1": {"items": 5, "mailboxes": 1}})
+    queue.recover(server)
+    told = Notification.objects.filter(operation=row.pk).order_by("created_at")
+    assert [each.event for each in told] == [PHASE_1, ENDED]
+    assert "expected from here on: 5 items" in told[0].text
     assert hosting.journals() == []
 
 

@@ -34,6 +34,8 @@ def test_one_that_this_version_does_not_know_is_named_by_its_command() -> None:
         ("doAccountScan", {"account": "a1@example.com"}, "a1@example.com"),
         ("doImport", {"source_path": "/mnt/import", "domains": "a.org"}, "/mnt/import"),
         ("doExport", {"domains": "a.org,b.org"}, "a.org,b.org"),
+        ("doItemRestore", {"account_name": "a@b.c", "item_id": "257"}, "a@b.c: item 257"),
+        ("doItemRestore", {"account_name": "a@b.c", "item_id": "257,258"}, "a@b.c: 2 items"),
     ],
 )
 def test_what_it_is_about_is_found_in_its_parameters(

@@ -14,7 +14,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 
+from backupng.engine.operations.do_undelete import DoUndelete
 from backupng.engine.operations.smart_scan import SmartScan
+from backupng.engine.operations.words import AccountName, Moment
 from console import connect, queue
 from console.models import QueuedOperation, Server
 from tests.console.restoring import MODE, NOW, Page, Visitor, a_user, grown
@@ -102,47 +104,60 @@ def test_the_slot_is_everything_at_first_and_tells_what_will_be(anna: Visitor) -
     assert "The IMAP flag \\Deleted is removed" in text
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "said"),
-    [
-        ("28/09/2026 10:15:10", "28/09/2026 10:15:10", "2 items were deleted in this period"),
-        ("28/09/2026 10:15:11", "25/11/2026 20:00:00", "0 items were deleted in this period"),
-        ("01/09/2026 00:00:00", "28/09/2026 10:15:09", "0 items were deleted in this period"),
-        ("28/09/2026 10:15:10", "", "Choose start and end"),
-    ],
+def test_a_moment_that_nobody_saw_is_told_with_the_ones_beside_it(anna: Visitor) -> None:
+    anna.send("mode", **MODE)
+    asked = {"day": "15/09/2026", "hour": "10", "minute": "00", "second": "00"}
+
+    part = Page(anna.client.get(anna.url("date", "check"), asked | {"field": "moment"}))
+    before, after = (link for link in part.links if "day=" in link)
+    taken = [Page(anna.client.get(link)) for link in (before, after)]
+
+    assert "is known only from the scan of 28/09/2026 10:15:10 UTC on" in part.text
+    assert "known exactly at: 01/09/2026 08:00:00 UTC 28/09/2026 10:15:10 UTC" in part.text
+    assert ["01/09/2026 08:00:00 UTC" in each.text for each in taken] == [True, False]
+    assert ["known exactly" in each.text for each in taken] == [False, False]
+    assert anna.send("date", **asked).status_code == 303
+
+
+COUNTS = (
+    ("28/09/2026 10:15:10", "28/09/2026 10:15:10", "2 items were deleted in this period"),
+    ("28/09/2026 10:15:11", "25/11/2026 20:00:00", "0 items were deleted in this period"),
+    ("01/09/2026 00:00:00", "28/09/2026 10:15:09", "0 items were deleted in this period"),
+    ("28/09/2026 10:15:10", "", "Choose start and end"),
 )
-def test_the_count_follows_what_is_typed(anna: Visitor, start: str, end: str, said: str) -> None:
-    query = {"field": "deleted", **widget("start", *start.split())}
-    query |= widget("end", *(end.split() or ("", "00:00:00")))
-    part = anna.client.get(anna.url("slot", "check"), query)
-    assert said in Page(part).text
-    assert "<html" not in part.content.decode()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message", "field"),
-    [
-        (widget("start", "29/09/2026", "00:00:00") | widget("end", "28/09/2026", "00:00:00"),
-         "The period ends before it starts.", "id_end-day"),
-        (widget("start", "", "01:00:00"), "Choose a day", "id_start-day"),
-        (widget("end", "26/11/2026", "00:00:00"), "lies in the future", "id_end-day"),
-        (widget("end", "01/03/2026", "00:00:00"), "begins at 02/03/2026", "id_end-day"),
-        (widget("end", "28/09/2026", "00:61:00"), "Minute: a number from 0", "id_end-minute"),
-        ({"start-keyword": "last"}, "Select a valid choice", "id_start-keyword"),
-    ],
+def test_the_count_follows_what_is_typed(anna: Visitor) -> None:
+    for start, end, said in COUNTS:
+        query = {"field": "deleted", **widget("start", *start.split())}
+        query |= widget("end", *(end.split() or ("", "00:00:00")))
+        part = anna.client.get(anna.url("slot", "check"), query)
+        assert said in Page(part).text
+        assert "<html" not in part.content.decode()
+
+
+NO_SLOTS = (
+    (widget("start", "29/09/2026", "00:00:00") | widget("end", "28/09/2026", "00:00:00"),
+     "The period ends before it starts.", "id_end-day"),
+    (widget("start", "", "01:00:00"), "Choose a day", "id_start-day"),
+    (widget("end", "26/11/2026", "00:00:00"), "lies in the future", "id_end-day"),
+    (widget("end", "01/03/2026", "00:00:00"), "begins at 02/03/2026", "id_end-day"),
+    (widget("end", "28/09/2026", "00:61:00"), "Minute: a number from 0", "id_end-minute"),
+    ({"start-keyword": "last"}, "Select a valid choice", "id_start-keyword"),
 )  # fmt: skip
-def test_a_slot_that_is_none_is_refused_on_its_field_and_kept(
-    anna: Visitor, changes: dict[str, str], message: str, field: str
-) -> None:
-    answer = anna.send("slot", **(FIRST | LAST | changes))
-    page = Page(answer)
-    assert answer.status_code == 422
-    assert message in page.text
-    assert f"#{field}" in page.links
-    assert len(page.ids) == len(set(page.ids))
-    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert page.described <= set(page.ids)
-    assert "slot" not in anna.row.words
+
+
+def test_a_slot_that_is_none_is_refused_on_its_field_and_kept(anna: Visitor) -> None:
+    for changes, message, field in NO_SLOTS:
+        answer = anna.send("slot", **(FIRST | LAST | changes))
+        page = Page(answer)
+        assert (message, answer.status_code) == (message, 422)
+        assert message in page.text
+        assert f"#{field}" in page.links, message
+        assert len(page.ids) == len(set(page.ids)), message
+        assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+        assert page.described <= set(page.ids), message
+        assert "slot" not in anna.row.words, message
 
 
 @pytest.mark.parametrize("part", ["deleted", "start-minical", "end-moment"])
@@ -255,6 +270,23 @@ def test_finish_brings_back_what_was_deleted(anna: Visitor, server_here: Server)
     messages = [each for each in items if each["type"] == "message"]
     back = {each["subject"] for each in messages if each["folder"].startswith("/undelete_")}
     assert (len(messages), back) == (3, {"One", "Two <b>"})
+
+
+def test_after_an_undelete_the_summary_counts_what_still_comes_and_names_the_next_folder(
+    anna: Visitor, server_here: Server
+) -> None:
+    first, last = Moment(keyword="first"), Moment(keyword="last")
+    everything = DoUndelete(account=AccountName(A1), start_date=first, end_date=last)
+    with connect.context(server_here) as ctx:
+        everything.run(ctx)
+
+    step = Page(anna.see("slot")).text
+    anna.send("slot", **FIRST, **LAST)
+    summary = Page(anna.see("summary")).text
+
+    assert "in one new folder of the mailbox, /undelete_25_11_26_2, with" in step
+    assert "0 deleted items" in summary
+    assert "in the new folder /undelete_25_11_26_2." in summary
 
 
 def test_another_undelete_of_the_account_is_named(anna: Visitor) -> None:

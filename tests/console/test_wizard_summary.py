@@ -189,13 +189,17 @@ def test_addresses_may_be_separated_by_comma_or_new_line(anna: Visitor, typed: s
     assert row.parameters["notifications"] == "x@example.com,y@example.com"
 
 
-@pytest.mark.parametrize(
-    "typed", ["nobody", "a@b@c d", "<x@example.com>", "x@example.com\0", f"{'x' * 250}@example.com"]
+NO_ADDRESSES = (
+    *("nobody", "a@b@c d", "<x@example.com>", "x@example.com\0", f"{'x' * 250}@example.com"),
 )
-def test_an_address_that_is_none_is_refused_and_kept(anna: Visitor, typed: str) -> None:
-    answer = anna.at_summary().finish(notifications=f"x@example.com {typed}")
-    assert answer.status_code == 422
-    assert "x@example.com" in Page(answer).text
+
+
+def test_an_address_that_is_none_is_refused_and_kept(anna: Visitor) -> None:
+    anna.at_summary()
+    for typed in NO_ADDRESSES:
+        answer = anna.finish(notifications=f"x@example.com {typed}")
+        assert (typed, answer.status_code) == (typed, 422)
+        assert "x@example.com" in Page(answer).text
     assert not QueuedOperation.objects.exists()
 
 

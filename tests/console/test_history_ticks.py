@@ -1,0 +1,107 @@
+"""Ticking on the history page: a page, a whole folder, what is found, and how many at most."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoDbBlocker, Settings
+
+from backupng.engine.operations.smart_scan import SmartScan
+from console import connect, looking
+from console.models import Server
+from console.views import history
+from tests.console.conftest import SCANNED
+from tests.console.restoring import SOURCE, Page, a_user, grown
+
+FIELDS = {"day": "", "hour": "00", "minute": "00", "second": "00", "keyword": "last"}
+
+
+@pytest.fixture(scope="module")
+def filled(
+    scanned_prototype: tuple[Path, dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> tuple[Path, dict[str, Any]]:
+    """Return a sandbox with five messages in an Inbox, three of them invoices, and its row."""
+
+    def happened() -> None:
+        with time_machine.travel(SCANNED + timedelta(hours=1), tick=False):
+            with connect.sandbox("mail1") as client:
+                for subject in ("Invoice 1", "Lunch", "Invoice 2", "Report", "Invoice 3"):
+                    raw = f"Subject: {subject}\r\n\r\nHello\r\n".encode()
+                    client.deliver("a1@example.com", raw, folder="/Inbox")
+            with connect.context(Server.objects.get()) as ctx:
+                SmartScan().run(ctx)
+
+    folder = tmp_path_factory.mktemp("filled")
+    return grown(scanned_prototype, folder, django_db_blocker, history=happened)
+
+
+@pytest.fixture
+def anna(
+    filled: tuple[Path, dict[str, Any]],
+    settings: Settings,
+    db: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Client:
+    """Return the browser of an operator whose pages have two items each."""
+    settings.DATA_DIR = filled[0]
+    Server.objects.create(**filled[1])
+    monkeypatch.setattr(history, "_PER_PAGE", 2)
+    client = Client()
+    client.force_login(a_user())
+    return client
+
+
+def address(query: str = "") -> str:
+    return reverse("history", args=[SOURCE]) + query
+
+
+def ticked(page: Page) -> int:
+    return sum("checked" in each for each in page.inputs if each.get("name") == "item")
+
+
+def test_a_page_is_ticked_and_what_was_ticked_before_stays(anna: Client) -> None:
+    first = anna.post(address(), FIELDS | {"tick": "page"})["Location"]
+    second = anna.post(f"{first}&page=2", FIELDS | {"tick": "page", "item": []})["Location"]
+
+    shown = Page(anna.get(second))
+
+    assert (second.count("item="), ticked(shown)) == (4, 2)
+    assert "2 more items are ticked that are not shown here." in shown.text
+    untick = anna.post(second, FIELDS | {"untick": "1"})
+    assert "item=" not in untick["Location"]
+
+
+def test_a_whole_folder_is_ticked_over_all_its_pages(anna: Client) -> None:
+    led = anna.post(address(), FIELDS | {"tick": "all"})["Location"]
+    assert led.count("item=") == 5
+
+
+def test_all_that_is_found_is_ticked(anna: Client) -> None:
+    look = {"q": "invoice", "where": "account"}
+    led = anna.post(address("?q=invoice"), FIELDS | look | {"tick": "all"})["Location"]
+    assert led.startswith(address("?q=invoice"))
+    assert led.count("item=") == 3
+
+
+def test_no_more_are_ticked_than_an_address_can_carry(
+    anna: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "MOST_TICKED", 3)
+    answer = anna.post(address(), FIELDS | {"tick": "all"})
+    page = Page(answer)
+    assert (answer.status_code, ticked(page)) == (422, 0)
+    assert "At most 3 items can be ticked at a time." in page.text
+
+
+def test_the_pages_of_a_folder_lead_to_its_ends(anna: Client) -> None:
+    first, end = Page(anna.get(address())), Page(anna.get(address("?page=3")))
+    assert "1 to 2 of 5 Next page Last page" in first.text
+    assert "5 to 5 of 5 First page Previous page" in end.text
