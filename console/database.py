@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
-from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from backupng.engine.errors import OperationError
 from console import hosting
@@ -24,9 +27,8 @@ def prepare() -> None:
     for a shared one that is not migrated yet.
     """
     with _alone():
-        loader = MigrationLoader(connection)
-        known, applied = set(loader.disk_migrations), set(loader.applied_migrations)
-        if unknown := _spell(applied - known, apps=loader.migrated_apps):
+        known, applied = _known(), set(MigrationRecorder(connection).applied_migrations())
+        if unknown := _spell(applied - known):
             raise OperationError(
                 f"The console's database was written by a newer version: {unknown}.",
                 code=_ERROR,
@@ -49,9 +51,23 @@ def prepare() -> None:
         mark.unlink()
 
 
-def _spell(migrations: set[tuple[str, str]], *, apps: set[str]) -> str:
+def _known() -> set[tuple[str, str]]:
+    """Return app and name of all migrations of this version.
+
+    Their names are enough: to load them would take half of the time that a command takes.
+    """
+    found = set()
+    for app in apps.get_app_configs():
+        package = find_spec(f"{app.name}.migrations")
+        places = package.submodule_search_locations if package else None
+        found |= {(app.label, each.name) for each in pkgutil.iter_modules(places or [])}
+    return found
+
+
+def _spell(migrations: set[tuple[str, str]]) -> str:
     """Name migrations; those of apps that are not installed concern others."""
-    return ", ".join(f"{app}.{name}" for app, name in sorted(migrations) if app in apps)
+    installed = {app.label for app in apps.get_app_configs()}
+    return ", ".join(f"{app}.{name}" for app, name in sorted(migrations) if app in installed)
 
 
 @contextmanager

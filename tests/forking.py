@@ -18,7 +18,6 @@ from pathlib import Path
 import django
 from django.conf import settings
 from django.db import connections
-from django.db.migrations.loader import MigrationLoader
 from django.utils.functional import empty
 
 from console import cli
@@ -38,7 +37,6 @@ def main(folder: Path) -> None:
     # They know the models.
     for module in _MODULES:
         import_module(module)
-    MigrationLoader(None)  # each would import all migrations to see whether one is due
     for line in sys.stdin:
         words, cwd, data = json.loads(line)
         child = os.fork()
