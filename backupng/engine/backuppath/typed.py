@@ -131,6 +131,9 @@ def folder_to_write(path: Path, bounds: Bounds, *, is_begun: bool = False) -> It
     It has to be empty, unless something `is_begun` there that is to go on. Nothing is changed.
     Raises BadRequest (bad_value, path_…, no_space).
     """
+    if bounds.tree in path.parents:
+        # Said before it is looked for: nobody is to make it there.
+        raise _in_use(path, "lies inside a Backup Path")
     with _held(path, bounds, missing=how_to_make(path)) as found:
         _require_apart(found, bounds)
         names = _names(found)
@@ -255,12 +258,12 @@ def _require_apart(folder: TypedFolder, bounds: Bounds) -> None:
         problem = "lies inside a Backup Path"
     else:
         return
-    raise refused(
-        folder.path,
-        problem,
-        code="path_in_use",
-        hint="Name a folder apart from every Backup Path, best on another disk.",
-    )
+    raise _in_use(folder.path, problem)
+
+
+def _in_use(path: Path, problem: str) -> BadRequest:
+    hint = "Name a folder apart from every Backup Path, best on another disk."
+    return refused(path, problem, code="path_in_use", hint=hint)
 
 
 def _require_usable(folder: TypedFolder) -> None:
