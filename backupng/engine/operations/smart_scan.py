@@ -97,7 +97,7 @@ def _dropped(names: Sequence[str]) -> str:
 
 def _archived(kept: Kept) -> str:
     """Say which archive was made of the configuration folders, and what it lacks."""
-    said = f"The configuration of the server has changed: {kept.name} was made."
+    said = f"The configuration folders of the server are archived in {kept.name}."
     if not kept.unread:
         return said
     first = ", ".join(f"{path} ({why})" for path, why in kept.unread[:_NAMED])
