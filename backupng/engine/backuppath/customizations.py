@@ -80,7 +80,9 @@ def check(tree: Tree, path: Place) -> int | None:
         try:
             while chunk := file.read(_CHUNK):
                 length += len(chunk)
-                unpacker.decompress(chunk)
+                unpacker.decompress(chunk, _CHUNK)
+                while unpacker.unconsumed_tail:
+                    unpacker.decompress(unpacker.unconsumed_tail, _CHUNK)
         except zlib.error as error:
             raise BrokenItem("the archive is damaged") from error
     if not unpacker.eof or unpacker.unused_data:

@@ -129,6 +129,24 @@ Blobs = Callable[[Digest], Iterable[bytes]]
 """Gives the plain bytes of a blob by its digest. Raises ReadError or BrokenItem."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file or folder that could not be read, and why; `may_pass`: another try may succeed."""
+
+    path: str
+    why: str
+    may_pass: bool
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.why})"
+
+    @classmethod
+    def of(cls, path: str, error: OSError) -> Unread:
+        """Return what the disk said of a path."""
+        why = (error.strerror or str(error)).lower()
+        return cls(path, why, not isinstance(error, PermissionError))
+
+
 class Configuration(Protocol):
     """The folders of a mail server that an admin configures by hand."""
 
@@ -136,12 +154,10 @@ class Configuration(Protocol):
     def mark(self) -> str:
         """A text that differs once anything has been changed; empty if there is nothing."""
 
-    def pack(
-        self, write: Callable[[bytes], object], *, pause: Callable[[], None]
-    ) -> list[tuple[str, str]]:
+    def pack(self, write: Callable[[bytes], object], *, pause: Callable[[], None]) -> list[Unread]:
         """Write all of it as a `tar.gz` with paths below the install root.
 
-        Returns path and reason of each file that could not be read. `pause` is called before each.
+        Returns what could not be read. `pause` is called before each file.
         """
 
 

@@ -95,14 +95,11 @@ def _dropped(names: Sequence[str]) -> str:
     return f"No longer saved, by their class of service: {first}{more}."
 
 
-def _archived(kept: Kept) -> str:
-    """Say which archive was made of the configuration folders, and what it lacks."""
-    said = f"The configuration folders of the server are archived in {kept.name}."
-    if not kept.unread:
-        return said
-    first = ", ".join(f"{path} ({why})" for path, why in kept.unread[:_NAMED])
+def _lacking(kept: Kept) -> str:
+    """Say what an archive of the configuration folders lacks."""
+    first = ", ".join(map(str, kept.unread[:_NAMED]))
     more = f" and {len(kept.unread) - _NAMED} more" if len(kept.unread) > _NAMED else ""
-    return f"{said} Not in it, because they could not be read: {first}{more}."
+    return f"Not in {kept.name}, because it could not be read: {first}{more}."
 
 
 def _report(result: smartscan.ScanResult) -> Report:
@@ -113,7 +110,10 @@ def _report(result: smartscan.ScanResult) -> Report:
     if result.directory.accounts_dropped:
         report.warnings.append(_dropped(sorted(result.directory.accounts_dropped)))
     if result.customizations is not None:
-        report.notes.append(_archived(result.customizations))
+        name = result.customizations.name
+        report.notes.append(f"The configuration folders of the server are archived in {name}.")
+        if result.customizations.unread:
+            report.warnings.append(_lacking(result.customizations))
     report.counters = {
         "accounts_scanned": result.accounts_scanned,
         "accounts_new": result.accounts_new,

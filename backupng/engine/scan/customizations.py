@@ -6,15 +6,16 @@ not as it was for the newest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 from backupng.engine.backuppath import customizations, layout
+from backupng.engine.backuppath.customizations import Archive
 from backupng.engine.backuppath.store import BackupPath, Writer
-from backupng.engine.mailserver.port import Configuration
+from backupng.engine.mailserver.port import Configuration, Unread
 
 _SAID: Final = "customizations"
 _SECOND: Final = timedelta(seconds=1)
@@ -22,10 +23,10 @@ _SECOND: Final = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """An archive that was made, and what could not be read for it: path and reason."""
+    """An archive that was made, and what could not be read for it."""
 
     name: str
-    unread: tuple[tuple[str, str], ...]
+    unread: tuple[Unread, ...]
 
 
 def keep(
@@ -40,17 +41,25 @@ def keep(
 
     Returns the archive that was made, if any, and what the checkpoint is to say of it. `moment` is
     in the zone of the server; `pause` is called between files and may end it. A file that cannot be
-    read is left out and told. Raises what the writer raises.
+    read is left out and told; if it may be read another time, the next scan archives anew. Raises
+    what the writer raises.
     """
     mark = configuration.mark
     if not mark:
         return None, {}
-    there = {each.name for each in customizations.archives(path.tree)}
+    there = customizations.archives(path.tree)
     said = path.checkpoint().get(_SAID)
-    if isinstance(said, dict) and said.get("mark") == mark and said.get("archive") in there:
+    if said in [{"archive": each.name, "mark": mark} for each in there]:
         return None, {}
-    while (name := customizations.name_of(moment)) in there:
-        moment += _SECOND
-    pack = partial(configuration.pack, pause=pause)
-    unread = writer.add_file(layout.SERVER / name, pack)
-    return Kept(name=name, unread=tuple(unread)), {_SAID: {"archive": name, "mark": mark}}
+    name = _name(there, moment.replace(tzinfo=None))
+    unread = writer.add_file(layout.SERVER / name, partial(configuration.pack, pause=pause))
+    is_settled = not any(each.may_pass for each in unread)
+    said = {"archive": name, "mark": mark if is_settled else ""}
+    return Kept(name=name, unread=tuple(unread)), {_SAID: said}
+
+
+def _name(there: Sequence[Archive], moment: datetime) -> str:
+    """Return a name behind those there are, also in the hour that the zone has twice."""
+    if there:
+        moment = max(moment, there[-1].made + _SECOND)
+    return customizations.name_of(moment)

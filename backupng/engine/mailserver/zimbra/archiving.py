@@ -7,8 +7,10 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from stat import S_IMODE, S_ISDIR, S_ISLNK
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING, Final
+
+from backupng.engine.mailserver.port import Unread
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 LARGEST: Final = 64 << 20
 """In bytes: what is larger is no configuration; it is left out, and named."""
 _TOO_LARGE: Final = f"larger than {LARGEST >> 20} MiB"
+_REPLACED: Final = "it was replaced meanwhile"
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -38,10 +41,10 @@ def pack(
     write: Callable[[bytes], object],
     *,
     pause: Callable[[], None],
-) -> list[tuple[str, str]]:
+) -> list[Unread]:
     """Write an archive of these paths below `home`, each with what `lstat` said of it.
 
-    Returns path and reason of each that could not be read. `pause` is called before each.
+    Returns what could not be read. `pause` is called before each.
     """
     unread = []
     with tarfile.open(fileobj=_Sink(write), mode="w|gz", format=tarfile.PAX_FORMAT) as archive:
@@ -50,10 +53,10 @@ def pack(
             try:
                 info, content = _read(home / path, path, seen)
             except OSError as error:
-                unread.append((path, (error.strerror or str(error)).lower()))
+                unread.append(Unread.of(path, error))
                 continue
             if len(content) > LARGEST:
-                unread.append((path, _TOO_LARGE))
+                unread.append(Unread(path, _TOO_LARGE, may_pass=False))
                 continue
             archive.addfile(info, io.BytesIO(content))
     return unread
@@ -70,6 +73,8 @@ def _read(file: Path, path: str, seen: os.stat_result) -> tuple[tarfile.TarInfo,
         info.type, info.linkname = tarfile.SYMTYPE, os.readlink(file)
     else:
         with os.fdopen(os.open(file, _FILE), "rb") as opened:
+            if not S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise OSError(_REPLACED)
             content = opened.read(LARGEST + 1)
         info.size = len(content)
     return info, content

@@ -14,6 +14,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Final
 
+from backupng.engine.mailserver.port import Unread
+
 FOLDERS: Final = ("conf", "postfix/conf", "common/conf")
 """Postfix has its own in the second, since Zimbra 8.7 in the third."""
 _ARCHIVING: Final = "backupng.engine.mailserver.zimbra.archiving"
@@ -28,13 +30,16 @@ class Configuration:
 
     def __init__(self, home: Path) -> None:
         self._home = home
+        self._unread: list[Unread] = []
 
     @cached_property
     def mark(self) -> str:
         """A text that differs once anything has been changed; empty if there is nothing."""
-        if not self._entries:
+        if not (self._entries or self._unread):
             return ""
         digest = hashlib.sha256(os.fsencode(self._home))
+        for each in self._unread:
+            digest.update(os.fsencode(f"{each}\n"))
         for path, seen in self._entries:
             owner = (seen.st_mode, seen.st_uid, seen.st_gid)
             # A file that is renamed within a folder tells by its name.
@@ -42,18 +47,13 @@ class Configuration:
             digest.update(os.fsencode(f"{path}\0{owner}{content}\n"))
         return digest.hexdigest()
 
-    def pack(
-        self, write: Callable[[bytes], object], *, pause: Callable[[], None]
-    ) -> list[tuple[str, str]]:
+    def pack(self, write: Callable[[bytes], object], *, pause: Callable[[], None]) -> list[Unread]:
         """Write all of it as a `tar.gz` with paths below the install root.
 
-        Returns path and reason of each file that could not be read. `pause` is called before each.
+        Returns what could not be read. `pause` is called before each file.
         """
-        archiving = import_module(_ARCHIVING)
-        unread: list[tuple[str, str]] = archiving.pack(
-            self._home, self._entries, write, pause=pause
-        )
-        return unread
+        packed = import_module(_ARCHIVING).pack(self._home, self._entries, write, pause=pause)
+        return [*self._unread, *packed]
 
     @cached_property
     def _entries(self) -> list[tuple[str, os.stat_result]]:
@@ -61,26 +61,22 @@ class Configuration:
         return [
             entry
             for folder in FOLDERS
-            if (self._home / folder).is_dir()
-            for entry in _below(folder, self._home / folder, follow=True)
+            for entry in self._below(folder, self._home / folder, follow=True)
         ]
 
-
-def _below(path: str, place: Path, *, follow: bool = False) -> Iterator[tuple[str, os.stat_result]]:
-    try:
-        seen = place.stat(follow_symlinks=follow)
-    except OSError:
-        return  # It has just gone.
-    is_folder = S_ISDIR(seen.st_mode)
-    if is_folder or S_ISREG(seen.st_mode) or S_ISLNK(seen.st_mode):
-        yield path, seen
-    if is_folder:
-        for name in _names(place):
-            yield from _below(f"{path}/{name}", place / name)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
+    def _below(
+        self, path: str, place: Path, *, follow: bool = False
+    ) -> Iterator[tuple[str, os.stat_result]]:
+        try:
+            seen = place.stat(follow_symlinks=follow)
+            is_folder = S_ISDIR(seen.st_mode)
+            if is_folder or S_ISREG(seen.st_mode) or S_ISLNK(seen.st_mode):
+                yield path, seen
+            names = sorted(os.listdir(place)) if is_folder else ()
+        except (FileNotFoundError, NotADirectoryError):
+            return  # Not there, or just gone.
+        except OSError as error:
+            self._unread.append(Unread.of(path, error))
+            return
+        for name in names:
+            yield from self._below(f"{path}/{name}", place / name)
