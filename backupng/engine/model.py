@@ -85,6 +85,11 @@ class ItemState:
     side_rows: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     kept_as: Mapping[Digest, Digest] = field(default_factory=dict)
 
+    @property
+    def is_by_scan(self) -> bool:
+        """Whether a scan saw it, not the redo log."""
+        return self.source.startswith("scan:")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailbox:
@@ -168,6 +173,24 @@ class MailboxState:
     mark: str
     unread: tuple[ItemId, ...] = ()
     base: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file or folder that could not be read, and why; `may_pass`: another try may succeed."""
+
+    path: str
+    why: str
+    may_pass: bool
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.why})"
+
+    @classmethod
+    def of(cls, path: str, error: OSError) -> Unread:
+        """Return what the disk said of a path."""
+        why = (error.strerror or str(error)).lower()
+        return cls(path, why, not isinstance(error, PermissionError))
 
 
 def spell_digest(raw: bytes) -> Digest:

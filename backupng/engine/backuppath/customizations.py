@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final
 
 from backupng.engine.backuppath import layout
-from backupng.engine.backuppath.disk import reading
+from backupng.engine.backuppath.disk import Kind, reading
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.layout import Place
 from backupng.engine.errors import BrokenItem
@@ -50,8 +50,9 @@ def archive_of(name: str) -> Archive | None:
 
 
 def archives(tree: Tree) -> list[Archive]:
-    """List the archives of a tree, oldest first. Raises ReadError."""
-    return sorted(filter(None, map(archive_of, tree.names(layout.SERVER))))
+    """List the archives of a tree, oldest first: regular files of such a name. Raises ReadError."""
+    entries = tree.entries(layout.SERVER)
+    return sorted(filter(None, (archive_of(name) for name, kind in entries if kind is Kind.FILE)))
 
 
 def replaced_before(tree: Tree, moment: datetime) -> list[Archive]:

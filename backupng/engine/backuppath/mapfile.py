@@ -8,29 +8,24 @@ sealed lines like a history's (FORMAT.md §4.5); a later line takes the place of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from backupng.engine.backuppath import layout, metadata, values
+from backupng.engine.backuppath import layout, mapcopies, metadata, values
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.histories import numbered
 from backupng.engine.backuppath.layout import Place
-from backupng.engine.errors import (
-    BackupPathBroken,
-    BadRequest,
-    BrokenItem,
-    NotABackupPath,
-    ReadError,
-)
+from backupng.engine.errors import BackupPathBroken, BrokenItem
 from backupng.engine.model import AccountId, EntryKind, ItemId, to_ms
 
 MAPPED: Final = (EntryKind.DOMAIN, EntryKind.COS, EntryKind.LIST, EntryKind.ACCOUNT)
 MOST_ITEMS: Final = 500
 """So many items one line tells of at most."""
+_MOST_LEFT: Final = 50_000
+"""Above that a line names none of them: it would become too long."""
 _LONGEST_ID, _LONGEST_NAME = 127, 320
 _HIGHEST_ITEM: Final = 2**31 - 1
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
@@ -41,7 +36,8 @@ _ITEM: Final = re.compile(r"[1-9][0-9]{0,9}")
 class Mapped:
     """What became of one directory entry: its id and name at the source, and here.
 
-    `own`: it was here before the first import, and goes on saying what it said.
+    `own`: it was here before the first import, and goes on saying what it said. `since`, in ms, is
+    when the first line told of it under that id; 0 of what no line tells of yet.
     """
 
     kind: EntryKind
@@ -50,6 +46,7 @@ class Mapped:
     name: str
     here: str
     own: bool = False
+    since: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +54,8 @@ class MappedItems:
     """What became of items of one account: of which server and account they were.
 
     `mailbox` is the id of the mailbox here that they are in. With `anew` it has lost what earlier
-    lines tell of.
+    lines tell of, but for so many just before as `kept` says. `left` is what the import that ended
+    with this line could not restore; None: it does not say.
     """
 
     server_id: str
@@ -65,6 +63,8 @@ class MappedItems:
     mailbox: str
     items: Mapping[ItemId, ItemId]
     anew: bool = False
+    kept: int = 0
+    left: frozenset[ItemId] | None = None
 
 
 class _Lines:
@@ -108,7 +108,11 @@ class IdMap:
         """
         self._tree = tree
         self._lines = _Lines(tree, layout.map_file(server_id), dry=dry)
-        self._found = {(each.kind, each.old): each for each in map(_mapped, self._lines.bodies)}
+        self._found: dict[tuple[EntryKind, str], Mapped] = {}
+        for each in map(_mapped, self._lines.bodies):
+            first = self._found.get((each.kind, each.old), each)
+            since = first.since if first.new == each.new else each.since
+            self._found[each.kind, each.old] = replace(each, since=since)
 
     def __iter__(self) -> Iterator[Mapped]:
         return iter(self._found.values())
@@ -162,11 +166,18 @@ class ItemMap:
         self._taken: set[ItemId] = set()
         self._named: set[ItemId] = set()
         """All new ids, those of other sources too."""
+        self._left: frozenset[ItemId] = frozenset()
         for each in _that_count(map(_mapped_items, self._lines.bodies)):
             if mailbox in (None, each.mailbox):
                 self._named.update(each.items.values())
                 if (each.server_id, each.account) == (server_id, source):
                     self._take(each.items)
+                    self._left = self._left if each.left is None else each.left
+
+    @property
+    def left(self) -> frozenset[ItemId]:
+        """What the last import could not restore; 0 among it stands for anything."""
+        return self._left
 
     @property
     def items(self) -> Mapping[ItemId, ItemId]:
@@ -176,23 +187,42 @@ class ItemMap:
     def note(self, items: Mapping[ItemId, ItemId], now: datetime) -> None:
         """Remember what became of items, durably; what is known already adds nothing."""
         news = [(old, new) for old, new in items.items() if self._found.get(old) != new]
-        for at in range(0, len(news), MOST_ITEMS):
-            some = dict(news[at : at + MOST_ITEMS])
-            self._add({"items": {str(old): new for old, new in some.items()}}, now)
-            self._take(some)
         if news:
+            self._write(news, now)
             self._tree.sync()
 
     def begin_anew(self, kept: Mapping[ItemId, ItemId], now: datetime) -> None:
-        """Let nothing count, durably, but `kept`: the mailbox was set back to an earlier state."""
+        """Let nothing count, durably, but `kept`: the mailbox was set back to an earlier state.
+
+        `kept` is part of what is known, so until the last line is written nothing has changed.
+        """
         self._found, self._taken, self._named = {}, set(), set()
-        self._add({"items": {}, "anew": True}, now)
+        lines = self._write(list(kept.items()), now)
+        left = {"left": sorted(self._left)} if self._left else {}
+        self._add({"items": {}, "anew": True, "kept": lines, **left}, now)
         self._tree.sync()
-        self.note(kept, now)
+
+    def leave(self, items: Iterable[ItemId], now: datetime) -> None:
+        """Remember what an import that is at its end could not restore, in place of what was."""
+        left = frozenset(items)
+        left = left if len(left) <= _MOST_LEFT else frozenset({ItemId(0)})
+        if left != self._left and self._mailbox:
+            self._add({"items": {}, "left": sorted(left)}, now)
+            self._tree.sync()
+            self._left = left
 
     def above(self, highest: int) -> list[ItemId]:
         """Return the new ids of whatever source above `highest`, ascending."""
         return sorted(item for item in self._named if item > highest)
+
+    def _write(self, pairs: Sequence[tuple[ItemId, ItemId]], now: datetime) -> int:
+        """Add what became of items; return in how many lines."""
+        starts = range(0, len(pairs), MOST_ITEMS)
+        for at in starts:
+            some = dict(pairs[at : at + MOST_ITEMS])
+            self._add({"items": {str(old): new for old, new in some.items()}}, now)
+            self._take(some)
+        return len(starts)
 
     def _add(self, body: dict[str, Any], now: datetime) -> None:
         if self._mailbox is None:
@@ -233,7 +263,7 @@ def read_items(file: Path) -> list[MappedItems]:
     Raises BadRequest (path_missing, path_not_readable), NotABackupPath for what is no map of ours,
     BackupPathBroken for a damaged one.
     """
-    bodies = _whole(_text_of(file), Place("/".join(file.parts[-3:])), file)
+    bodies = _whole(mapcopies.text_of(file), Place("/".join(file.parts[-3:])), file)
     return _that_count(map(_mapped_items, bodies))
 
 
@@ -243,7 +273,7 @@ def read_entries(file: Path, names: Iterable[str] = ()) -> tuple[str, list[Mappe
     A copy may have any name: it was written under its own or one of `names`. Raises what
     `read_items` does.
     """
-    data = _text_of(file)
+    data = mapcopies.text_of(file)
     first = data[: data.find(b"\n") + 1]
     for name in (file.name, *names):
         if not metadata.read_lines(first, layout.chain_seed(Place(name))).damage:
@@ -251,30 +281,6 @@ def read_entries(file: Path, names: Iterable[str] = ()) -> tuple[str, list[Mappe
     error = _damaged(str(file), "line 1 is not what was written under that name")
     error.hint = "A copy under another name is read while the map itself lies in the Backup Path."
     raise error
-
-
-def _text_of(file: Path) -> bytes:
-    data = None
-    if file.parent.is_dir():
-        with closing(Tree(file.parent)) as tree:
-            try:
-                data = tree.read(Place(file.name), limit=values.LONGEST_FILE)
-            except ReadError as error:
-                raise BadRequest(str(error), code="path_not_readable") from error
-    if data is None:
-        raise BadRequest(
-            f"There is no file {file}.",
-            code="path_missing",
-            hint="An External Restore writes maps, into the Backup Path of its server.",
-        )
-    if data and not data.startswith(b"{"):
-        raise NotABackupPath(
-            f"{file} is no map of Backup NG: those are text. The binary maps of Zextras, and other"
-            " files, cannot be read.",
-            code="unsupported_format",
-            hint="The maps of this server lie in its Backup Path: map_<source server id>.",
-        )
-    return data
 
 
 def _whole(data: bytes, place: Place, file: Path) -> list[dict[str, Any]]:
@@ -317,13 +323,8 @@ def _damaged(where: str, why: str) -> BackupPathBroken:
 
 
 def _spell(mapped: Mapped) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "kind": mapped.kind.value,
-        "old": mapped.old,
-        "new": mapped.new,
-        "name": mapped.name,
-    }
-    body |= {"here": mapped.here} if mapped.here != mapped.name else {}
+    body: dict[str, Any] = {"kind": mapped.kind.value, "old": mapped.old, "new": mapped.new}
+    body |= {"name": mapped.name} | ({"here": mapped.here} if mapped.here != mapped.name else {})
     return body | ({"own": True} if mapped.own else {})
 
 
@@ -339,6 +340,7 @@ def _mapped(body: Mapping[str, Any]) -> Mapped:
             name=name,
             here=_text(body.get("here", name), _LONGEST_NAME),
             own=values.flag(body.get("own", False)),
+            since=values.integer(body["t"]),
         )
     except (KeyError, ValueError) as error:
         raise BrokenItem("a line is not what a map of entries says") from error
@@ -355,6 +357,8 @@ def _mapped_items(body: Mapping[str, Any]) -> MappedItems:
                 for old, new in values.mapping(body["items"]).items()
             },
             anew=values.flag(body.get("anew", False)),
+            kept=values.integer(body.get("kept", 0)),
+            left=_left(body["left"]) if "left" in body else None,
         )
     except (KeyError, ValueError) as error:
         raise BrokenItem("a line is not what a map of items says") from error
@@ -364,8 +368,10 @@ def _that_count(lines: Iterable[MappedItems]) -> list[MappedItems]:
     """Return those of the last mailbox that it has not lost again."""
     found: list[MappedItems] = []
     for line in lines:
-        if line.anew or (found and found[-1].mailbox != line.mailbox):
+        if found and found[-1].mailbox != line.mailbox:
             found = []
+        if line.anew:
+            found = found[max(0, len(found) - line.kept) :]
         found.append(line)
     return found
 
@@ -375,6 +381,11 @@ def _text(value: object, longest: int) -> str:
     if not 0 < len(found) <= longest or _CONTROL.search(found):
         raise ValueError(value)
     return found
+
+
+def _left(listed: object) -> frozenset[ItemId]:
+    items = map(values.integer, values.array(listed))
+    return frozenset(ItemId(0) if item == 0 else _item(str(item)) for item in items)
 
 
 def _item(text: str) -> ItemId:

@@ -21,6 +21,8 @@ from backupng.engine.model import AccountId, Digest, EntryKind, ItemId, ItemStat
 if TYPE_CHECKING:
     from backupng.engine.backuppath.store import BackupPath
 
+UNSCANNED: Final = "deleted before any scan had read its mailbox"
+"""Why an account counts as deleted that lacks the history of its mailbox for a good reason."""
 _NS_A_MS: Final = 1_000_000
 
 
@@ -202,9 +204,10 @@ def _is_known_since(path: BackupPath, account: AccountId, started: int) -> bool:
     except BrokenItem:
         return True
     # One that was left out from its first entry on was not scanned.
-    is_left_out = bool(entries) and entries[0].deleted
+    if entries and (entries[0].deleted or entries[-1].reason == UNSCANNED):
+        return False
     firsts = [*(each.start for each in entries[:1]), *(each.start for each in scans[:1])]
-    return min(map(to_ms, firsts), default=0) <= started and not is_left_out
+    return min(map(to_ms, firsts), default=0) <= started
 
 
 def next_scan_id(path: BackupPath, started: datetime) -> int:

@@ -113,10 +113,18 @@ def changes(
     return [connection.execute(query, (account, *span)).fetchone() for span in pairwise(limits)]
 
 
-def changed(connection: sqlite3.Connection, account: int, *, start: int, end: int) -> list[ItemId]:
-    """Return items with a state that began from one moment on and before another."""
-    query = "SELECT DISTINCT item FROM state WHERE account = ? AND t >= ? AND t < ?"
-    return [ItemId(item) for (item,) in connection.execute(query, (account, start, end))]
+def is_known_by_scan(connection: sqlite3.Connection, account: int, *, start: int, end: int) -> bool:
+    """Say whether of any item a scan alone tells what came first from a moment on, before an end.
+
+    `start` and `end` are in ms.
+    """
+    query = (
+        "SELECT 1 FROM state WHERE account = :account AND t >= :start AND t < :end AND scanned"
+        " AND NOT EXISTS (SELECT 1 FROM state AS before WHERE before.account = state.account"
+        " AND before.item = state.item AND before.n = state.n - 1 AND before.t >= :start) LIMIT 1"
+    )
+    values = {"account": account, "start": start, "end": end}
+    return connection.execute(query, values).fetchone() is not None
 
 
 def found(

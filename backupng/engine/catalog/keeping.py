@@ -15,7 +15,7 @@ from backupng.engine.model import AccountId, EntryState, ItemId, MailboxState, t
 _STATE: Final = (
     "INSERT OR REPLACE INTO state VALUES (?1, ?2, ?3, max(?4, ifnull((SELECT before.t FROM state"
     " AS before WHERE before.account = ?1 AND before.item = ?2 AND before.n = ?3 - 1), ?4)), ?5,"
-    " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+    " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)"
 )
 _UNTIL: Final = (
     "UPDATE state SET until = (SELECT next.t FROM state AS next WHERE next.account = ?1"

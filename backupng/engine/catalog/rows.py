@@ -64,6 +64,7 @@ def state_row(account: int, line: ItemLine) -> Values:
         _integer(parent_of(state)),
         state.date,
         state.size,
+        state.is_by_scan,
         None if state.digest is None else raw_digest(state.digest),
         b"".join(others_of(line)) or None,
     )

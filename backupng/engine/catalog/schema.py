@@ -2,16 +2,17 @@
 
 `account.stamp` is that of the account's folder (`backuppath.telling`) up to which all is in here; 0
 if that is not known. Times are ms since the epoch, digests the 32 bytes themselves. `state.t` is
-the time that counts, `until` that of the next state, `FOREVER` for the last one. Texts with halves
-of characters, which SQLite does not take, are bytes. `history` tells of each file what it was when
-it was read, so that only what has changed since is read again.
+the time that counts, `until` that of the next state, `FOREVER` for the last one; `scanned` says
+that a scan saw it, not the redo log. Texts with halves of characters, which SQLite does not take,
+are bytes. `history` tells of each file what it was when it was read, so that only what has changed
+since is read again.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-NUMBER: Final = 2
+NUMBER: Final = 3
 FOREVER: Final = 2**63 - 1
 BUCKETS: Final = 100
 
@@ -36,12 +37,12 @@ CREATE TABLE history (
 CREATE TABLE state (
     account INTEGER, item INTEGER, n INTEGER, t INTEGER, until INTEGER, mod INTEGER, kind TEXT,
     deleted INTEGER, folder INTEGER, name, subject, sender, recipients, flags TEXT, tags,
-    parent INTEGER, date INTEGER, size INTEGER, digest BLOB, others BLOB,
+    parent INTEGER, date INTEGER, size INTEGER, scanned INTEGER, digest BLOB, others BLOB,
     PRIMARY KEY (account, item, n)
 ) WITHOUT ROWID;
 CREATE INDEX inside ON state (account, folder, date, item, until, t, deleted, kind)
     WHERE folder IS NOT NULL;
-CREATE INDEX begun ON state (account, t, deleted);
+CREATE INDEX begun ON state (account, t, deleted, scanned);
 CREATE INDEX folderlike ON state (account, item, n)
     WHERE kind IN ('folder', 'mountpoint', 'search');
 CREATE TABLE reference (

@@ -23,11 +23,14 @@ from backupng.engine.model import (
     ItemState,
     Mailbox,
     Row,
+    Unread,
 )
 
 if TYPE_CHECKING:
     from backupng.engine.redolog.files import LogFiles
 
+NO_SUCH_ITEM: Final = "no_such_item"
+"""The code of an InvalidItem where something that was to be changed, or a folder, is not there."""
 _SUMS: Final = re.compile(r"([0-9]+)/([0-9]+)/([0-9]+)/([0-9]+);")
 PAIRED_BITS: Final = 0xFFFFF
 """Of two paired numbers so many bits count: no sum of their products leaves 64 bits."""
@@ -127,24 +130,6 @@ Attributes = Mapping[str, tuple[bytes, ...]]
 
 Blobs = Callable[[Digest], Iterable[bytes]]
 """Gives the plain bytes of a blob by its digest. Raises ReadError or BrokenItem."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """A file or folder that could not be read, and why; `may_pass`: another try may succeed."""
-
-    path: str
-    why: str
-    may_pass: bool
-
-    def __str__(self) -> str:
-        return f"{self.path} ({self.why})"
-
-    @classmethod
-    def of(cls, path: str, error: OSError) -> Unread:
-        """Return what the disk said of a path."""
-        why = (error.strerror or str(error)).lower()
-        return cls(path, why, not isinstance(error, PermissionError))
 
 
 class Configuration(Protocol):
@@ -379,6 +364,15 @@ class MailboxWriter(Protocol):
 
     def read_back(self, items: Iterable[ItemId]) -> Mapping[ItemId, ItemState]:
         """Return each of these items as it is there now; those that are not there are left out."""
+
+    def is_own(self, change: int) -> bool:
+        """Say whether this writer made the change of that number; if not, somebody else did."""
+
+    def deleted(self, items: Iterable[ItemId]) -> set[ItemId]:
+        """Return which of these somebody has surely deleted since the first thing was put."""
+
+    def changed(self, items: Iterable[ItemId]) -> set[ItemId]:
+        """Return which of these somebody else has surely changed since then, in whatever way."""
 
 
 class ShareWriter(Protocol):

@@ -15,7 +15,8 @@ from typing import Any, Final
 from backupng.engine.backuppath import customizations, layout
 from backupng.engine.backuppath.customizations import Archive
 from backupng.engine.backuppath.store import BackupPath, Writer
-from backupng.engine.mailserver.port import Configuration, Unread
+from backupng.engine.mailserver.port import Configuration
+from backupng.engine.model import Unread
 
 _SAID: Final = "customizations"
 _SECOND: Final = timedelta(seconds=1)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from backupng.engine.backuppath.pending import UNSCANNED, lost_history
 from backupng.engine.backuppath.store import BackupPath, Writer
-from backupng.engine.errors import ItemError
+from backupng.engine.errors import BackupPathError, ItemError
 from backupng.engine.mailserver.port import Source
 from backupng.engine.mailserver.zimbra.attributes import VOLATILE
 from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, EntryState
@@ -173,7 +174,17 @@ class DirectoryScan:
                 result.accounts_dropped.append(before.entry.name)
             result.accounts_deleted += change.kind is EntryKind.ACCOUNT
             start, reason = (self._started, LEFT_OUT) if is_off else (gone_at, "")
+            if change.kind is EntryKind.ACCOUNT and not is_off:
+                reason = self._why_unread(AccountId(change.entry_id))
             self._writer.add_entry(replace(before, start=start, deleted=True, reason=reason))
+
+    def _why_unread(self, account: AccountId) -> str:
+        """Say of an account that is gone that no scan came in time; empty if one did, or may."""
+        try:
+            is_read = self._writer.last_mailbox(account) or lost_history(self._path, account)
+        except (ItemError, BackupPathError):
+            return ""
+        return "" if is_read else UNSCANNED
 
 
 def _kinds(*, skip_lists: bool) -> tuple[EntryKind, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from backupng.engine.backuppath.pending import UNSCANNED
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import BackupError, ItemError
 from backupng.engine.mailserver.port import Source
@@ -177,9 +178,8 @@ class Roster:
             attributes={"zimbraId": (life.account.encode(),), "mail": (name,)},
         )
         self._writer.add_entry(EntryState(start=life.created, entry=entry))
-        reason = "it was created and deleted while nobody asked the directory"
         self._writer.add_entry(
-            EntryState(start=life.deleted, entry=entry, deleted=True, reason=reason)
+            EntryState(start=life.deleted, entry=entry, deleted=True, reason=UNSCANNED)
         )
 
     def _last(self, account: AccountId) -> EntryState | None:

@@ -98,8 +98,8 @@ def histories_of(path: BackupPath, account: AccountId, findings: Findings) -> It
 def entries_of(path: BackupPath, findings: Findings) -> Iterator[History]:
     """Yield the histories of all directory entries that are no account's."""
     known = {folder.name for folder in layout.ENTRY_FOLDERS.values()}
-    for name, _ in _entries(path, layout.SERVER, findings):
-        if name not in known and archive_of(name) is None:
+    for name, found in _entries(path, layout.SERVER, findings):
+        if name not in known and (found is not Kind.FILE or archive_of(name) is None):
             findings.leave(layout.SERVER / name)
     for kind, folder in layout.ENTRY_FOLDERS.items():
         for name, found in _entries(path, folder, findings):

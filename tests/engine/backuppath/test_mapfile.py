@@ -16,6 +16,7 @@ from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.mapfile import IdMap, ItemMap, Mapped
 from backupng.engine.errors import BackupError, BackupPathBroken, NotABackupPath
 from backupng.engine.model import AccountId, EntryKind, ItemId
+from tests.engine.backuppath.calls import Ledger, inode, watched
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SERVER = "544d94c6-aaef-4736-8964-56a667f1fe12"
@@ -63,6 +64,22 @@ def test_what_was_noted_is_there_again_and_the_last_word_counts(tree: Tree) -> N
     assert len((tree.root / layout.id_mapper(ALICE)).read_bytes().splitlines()) == 4
 
 
+def test_what_was_noted_of_items_is_durable_at_once_and_of_entries_once_it_is_asked_for(
+    tree: Tree,
+) -> None:
+    known, items, ledger = IdMap(tree, SERVER), item_map(tree), Ledger()
+    with watched(ledger.before, ledger.after):
+        items.note({ItemId(300): ItemId(301)}, NOW)
+        of_items = ledger.files | ledger.folders
+        known.note(MAPPED, NOW)
+        of_entries = ledger.files | ledger.folders
+        known.sync()
+
+    assert not of_items
+    assert of_entries == {inode(tree.root), inode(tree.root / layout.map_file(SERVER))}
+    assert not ledger.files | ledger.folders
+
+
 def test_a_map_of_another_server_or_account_says_nothing(tree: Tree) -> None:
     item_map(tree).note({ItemId(300): ItemId(301)}, NOW)
 
@@ -82,6 +99,31 @@ def test_only_lines_of_the_present_mailbox_count(tree: Tree) -> None:
     assert item_map(tree, "second").items == item_map(tree, None).items == new
     assert [item_map(tree, name).items for name in ("first", "third")] == [{}, {}]
     assert [each.items for each in listed] == [new]
+
+
+def test_what_the_last_import_left_is_noted_until_another_leaves_something_else(tree: Tree) -> None:
+    known = item_map(tree)
+    known.leave([], NOW)
+    known.leave([ItemId(300), ItemId(0)], NOW)
+    known.note({ItemId(301): ItemId(302)}, NOW)
+    first, his = item_map(tree).left, item_map(tree, server="another").left
+    known.begin_anew({}, NOW)
+    second, elsewhere = item_map(tree).left, item_map(tree, "second").left
+
+    known.leave([], NOW)
+    known.leave([], NOW)
+    third = item_map(tree).left
+    known.leave(map(ItemId, range(300, 60_300)), NOW)
+
+    said = [sorted(each) for each in (first, his, second, elsewhere, third, item_map(tree).left)]
+    assert said == [[0, 300], [], [0, 300], [], [], [0]]
+    assert len((tree.root / layout.id_mapper(ALICE)).read_bytes().splitlines()) == 5
+
+
+def test_an_account_without_a_mailbox_has_nothing_noted(tree: Tree) -> None:
+    item_map(tree, "").leave([ItemId(300)], NOW)
+
+    assert not (tree.root / layout.id_mapper(ALICE)).exists()
 
 
 def test_what_a_mailbox_has_lost_counts_no_more_for_any_source(tree: Tree) -> None:

@@ -10,7 +10,9 @@ from backupng.engine.errors import BadRequest
 from backupng.engine.model import BACKUP_DISABLED, to_ms
 from backupng.engine.operations.account_scan import DoAccountScan
 from backupng.engine.operations.base import Report
-from backupng.engine.operations.words import AccountNameOrId
+from backupng.engine.operations.do_item_restore import DoItemRestore
+from backupng.engine.operations.do_undelete import DoUndelete
+from backupng.engine.operations.words import FIRST, LAST, AccountName, AccountNameOrId, ItemIds
 from tests.cast import ALICE, BOB, CAROL, Office, message
 from tests.engine.restore.restoring import COPY, restore, subjects
 
@@ -99,6 +101,36 @@ def test_an_uncertain_account_is_scanned_before_it_is_restored(mail: Office) -> 
     assert set(subjects(mail, COPY)) == {"Old", "Missed"}
     assert any("an Account Scan ran before the restore" in note for note in report.notes)
     assert any("comes before the restore" in line for line in mail.log_lines)
+
+
+def test_an_uncertain_account_is_scanned_before_what_was_deleted_comes_back(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Gone"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    doubt(mail, ALICE)
+    mail.later(seconds=1)
+
+    report = mail.run(DoUndelete(account=AccountName(ALICE), start_date=FIRST, end_date=LAST))
+
+    assert set(subjects(mail, ALICE)) == {"Gone"}
+    assert any("an Account Scan ran before the restore" in note for note in report.notes)
+
+
+def test_an_uncertain_account_is_scanned_before_an_item_is_copied(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Mail"), folder="/Inbox")
+    mail.scan()
+    mail.client.flag(ALICE, item, ["+flagged"])
+    doubt(mail, ALICE)
+    mail.later(seconds=1)
+
+    mail.run(
+        DoItemRestore(
+            account_name=AccountNameOrId(ALICE), item_id=ItemIds((item,)), restore_folder="/Back"
+        )
+    )
+
+    found = [each for each in mail.client.list(ALICE)["items"] if each["folder"] == "/Back"]
+    assert [(each["subject"], each["flags"]) for each in found] == [("Mail", "f")]
 
 
 def test_an_uncertain_account_that_is_gone_is_restored_with_a_warning(mail: Office) -> None:

@@ -252,6 +252,19 @@ def test_a_damaged_archive_of_the_configuration_is_told_and_put_aside(
     assert told(check(path)) == []
 
 
+def test_what_only_bears_the_name_of_an_archive_is_foreign_and_stays(tree: Tree) -> None:
+    path, _, _ = tree
+    folder = path.tree.root / "server" / "customizations_02_03_26#12_00_00.tar.gz"
+    folder.mkdir()
+    folder.with_name("customizations_02_03_26#12_00_01.tar.gz").symlink_to(folder)
+
+    findings = check(path)
+
+    assert (told(findings), findings.counts["foreign_names"]) == ([], 2)
+    assert repair(path, findings) == []
+    assert folder.is_dir()
+
+
 def test_a_lost_blob_has_its_account_compared(tree: Tree) -> None:
     path, _, second = tree
     blob_file(path, second).unlink()

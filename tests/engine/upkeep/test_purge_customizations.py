@@ -79,3 +79,19 @@ def test_none_goes_when_only_orphans_are_looked_for(path: BackupPath, made: list
     purge(path, days=None).run()
 
     assert left(path) == names(made)
+
+
+def test_what_only_bears_the_name_of_an_archive_stays_and_is_none(
+    path: BackupPath, made: list[datetime]
+) -> None:
+    folder, link = names([NOW - 38 * DAY, NOW - 37 * DAY])
+    (path.tree.root / "server" / folder).mkdir()
+    (path.tree.root / "server" / folder / "mine").write_bytes(b"mine")
+    (path.tree.root / "server" / link).symlink_to(folder)
+
+    foretold = purge(path).look()
+    done = purge(path).run()
+
+    assert told(foretold) == told(done) == (2, 14)
+    assert left(path) == names(made[2:])
+    assert (path.tree.root / "server" / link / "mine").read_bytes() == b"mine"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem, MailServerUnreachable
 from backupng.engine.mailserver.sandbox import schema
-from backupng.engine.mailserver.zimbra.codes import three_bytes
+from backupng.engine.mailserver.zimbra.codes import folded, three_bytes
 
 _TAKEN: Final = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 _STATEMENTS: Final = 48
@@ -145,25 +144,8 @@ class SqliteDatabase:
 
 
 def _compare(left: str, right: str) -> int:
-    first, second = _folded(left), _folded(right)
+    first, second = folded(left), folded(right)
     return (first > second) - (first < second)
-
-
-def _folded(text: str) -> str:
-    """As MariaDB's utf8_general_ci compares: without case, accents and trailing blanks."""
-    weights = text.upper() if text.isascii() else "".join(map(_weight, text))
-    return weights.rstrip(" ")
-
-
-def _weight(character: str) -> str:
-    """Character by character, and no accents but those of Latin, Greek and Cyrillic letters.
-
-    Measured on MariaDB 10.11: й is a letter of its own, ß is an S, が and か differ.
-    """
-    accented = character < "\u0530" or "\u1e00" <= character < "\u2000"
-    if accented and character not in "Йй":
-        character = unicodedata.normalize("NFD", character)[0]
-    return character.upper()[0]
 
 
 def _as_dict(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from typing import Final
 from backupng.engine.errors import InvalidItem, NoRoom
 from backupng.engine.mailserver.port import Blobs, Places
 from backupng.engine.mailserver.sandbox import arrivals, edits, redo
-from backupng.engine.mailserver.sandbox.equality import Equality, is_alike
+from backupng.engine.mailserver.sandbox.beside import Others, OwnSeries
+from backupng.engine.mailserver.sandbox.equality import Equality
 from backupng.engine.mailserver.sandbox.injection import FLAGS_KEPT, GRANTS, Arrival, without
 from backupng.engine.mailserver.sandbox.provisioning import SandboxProvisioning
 from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.mailserver.sandbox.shares import SandboxShares
 from backupng.engine.mailserver.zimbra import codes
-from backupng.engine.mailserver.zimbra.grants import target_of
+from backupng.engine.mailserver.zimbra.grants import is_alike, target_of
 from backupng.engine.mailserver.zimbra.metadata import as_int, decode_column, encode_column
 from backupng.engine.model import (
     DirectoryEntry,
@@ -67,7 +68,9 @@ class SandboxInjection:
         self._sandbox = sandbox
         self._account = account
         self._clock = clock
-        self._series = MailboxSeries(sandbox, account, self._now_ms, enforce_quota=False)
+        series = MailboxSeries(sandbox, account, self._now_ms, enforce_quota=False)
+        self._series = OwnSeries(series)
+        self._others: Others | None = None
 
     longest_line: Final = None
 
@@ -185,6 +188,29 @@ class SandboxInjection:
         found = self._sandbox.source().states(self._mailbox, items)
         return {item: state for item, state in found if isinstance(state, ItemState)}
 
+    def is_own(self, change: int) -> bool:
+        """Say whether this writer made the change of that number."""
+        return self._series.made(change)
+
+    def deleted(self, items: Iterable[ItemId]) -> set[ItemId]:
+        """Return which of these the redo log says others have deleted since the first put."""
+        others = self._read_on()
+        return others.deleted.intersection(items) if others else set()
+
+    def changed(self, items: Iterable[ItemId]) -> set[ItemId]:
+        """Return which of these the redo log says others have changed since the first put."""
+        others = self._read_on()
+        return others.changed.intersection(items) if others else set()
+
+    def _read_on(self) -> Others | None:
+        begin = self._series.begin
+        if self._others is None and begin is not None:
+            files, mailbox = self._sandbox.redo_log, self._mailbox.mailbox_id
+            self._others = Others(files, mailbox, self._series, begin.sequence, begin.offset)
+        if self._others is not None:
+            self._others.read_on()
+        return self._others
+
     @property
     def _mailbox(self) -> Mailbox:
         return self._sandbox.mailbox(self._account)
@@ -194,4 +220,5 @@ class SandboxInjection:
 
 
 def _taken(state: ItemState) -> InvalidItem:
-    return InvalidItem(f"item {state.item_id}: something else is called {state.name!r} there")
+    message = f"item {state.item_id}: something else is called {state.name!r} there"
+    return InvalidItem(message, code="already_exists")

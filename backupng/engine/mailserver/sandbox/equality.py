@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from backupng.engine.errors import ItemError
 from backupng.engine.mailserver.sandbox.database import SqliteDatabase
 from backupng.engine.mailserver.zimbra import codes
 from backupng.engine.mailserver.zimbra.codes import three_bytes
-from backupng.engine.mailserver.zimbra.grants import target_of
+from backupng.engine.mailserver.zimbra.grants import is_alike
 from backupng.engine.mailserver.zimbra.metadata import decode_column
 from backupng.engine.mailserver.zimbra.rows import read_row
 from backupng.engine.model import FOLDER_LIKE, Digest, ItemId, ItemKind, ItemState, Mailbox
@@ -117,15 +116,6 @@ def _is_equal(state: ItemState, found: ItemState, row: Mapping[str, Any]) -> boo
         # Where it is pinned, and its colour: it has both from the first.
         return all(_told(state, key) == _told(found, key) for key in ("l", "c"))
     return bool(_key(state, "parent_id") == row["parent_id"])
-
-
-def is_alike(state: ItemState, found: ItemState) -> bool:
-    """Say whether two folders of one name and kind lead to the same, or search for the same."""
-    if state.kind is ItemKind.MOUNTPOINT:
-        with suppress(ItemError):
-            return target_of(state) == target_of(found)
-        return False
-    return state.kind is not ItemKind.SEARCH or _told(state, "q") == _told(found, "q")
 
 
 def _told(state: ItemState, key: str) -> str:

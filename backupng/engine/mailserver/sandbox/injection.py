@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from backupng.engine.errors import InvalidItem
-from backupng.engine.mailserver.port import Blobs, Places
+from backupng.engine.mailserver.port import NO_SUCH_ITEM, Blobs, Places
 from backupng.engine.mailserver.sandbox import created, edits
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.series import Series
@@ -47,12 +47,19 @@ class Arrival:
     blobs: Blobs
 
     def inject(self) -> ItemId:
-        """Make the item; returns its new id. Raises InvalidItem or ReadError, nothing done then."""
+        """Make the item; returns its new id, also where somebody deletes it before it is whole.
+
+        Raises InvalidItem or ReadError, nothing done then.
+        """
         versions = self._versions()
         with self.series.change() as change:
             item = self._create(change, versions[0])
-        self._go_on(item, versions)
-        self._dress(item)
+        try:
+            self._go_on(item, versions)
+            self._dress(item)
+        except InvalidItem as error:
+            if error.code != NO_SUCH_ITEM:
+                raise
         return item
 
     def finish(self, found: ItemState) -> None:
@@ -154,9 +161,6 @@ class Arrival:
         """Give the item what its creation could not say of it, or what is found to lack."""
         row, kind = self.state.row, self.state.kind
         color = as_int(decode_column(row.get("metadata")).get("c", 0))
-        if kind not in _DATED and "date" in row and (found is None or found.date != row["date"]):
-            with self.series.change() as change:
-                edits.date(change, item, row["date"])
         if color and kind is not ItemKind.NOTE and (found is None or found.color != color):
             with self.series.change() as change:
                 edits.color(change, item, color)
@@ -170,6 +174,10 @@ class Arrival:
         if not is_marked:
             with self.series.change() as change:
                 edits.set_marks(change, item, flags=flags, tags=tags)
+        # The last: until then the date of its coming tells that it is not whole.
+        if kind not in _DATED and "date" in row and (found is None or found.date != row["date"]):
+            with self.series.change() as change:
+                edits.date(change, item, row["date"])
 
 
 @dataclass(frozen=True, slots=True)

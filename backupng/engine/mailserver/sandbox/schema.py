@@ -2,7 +2,7 @@
 
 Columns and keys follow Zimbra/zm-db-conf `src/db/mysql/db.sql` and `create_database.sql` (10.1).
 `mboxgroup3.mail_item` is the table `mboxgroup3__mail_item`. Text that MariaDB compares without case
-has the collation UTF8_GENERAL_CI (`database.py`); what it declares BINARY has none.
+has the collation UTF8_GENERAL_CI (`codes.folded`); what it declares BINARY has none.
 """
 
 from __future__ import annotations

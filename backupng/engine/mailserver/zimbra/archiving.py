@@ -10,7 +10,7 @@ from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING, Final
 
-from backupng.engine.mailserver.port import Unread
+from backupng.engine.model import Unread
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

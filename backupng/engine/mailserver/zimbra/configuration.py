@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Final
 
-from backupng.engine.mailserver.port import Unread
+from backupng.engine.model import Unread
 
 FOLDERS: Final = ("conf", "postfix/conf", "common/conf")
 """Postfix has its own in the second, since Zimbra 8.7 in the third."""

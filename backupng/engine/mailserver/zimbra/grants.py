@@ -1,4 +1,4 @@
-"""Grants and mountpoints as a row's metadata has them <-> values (pure).
+"""Grants, mountpoints and searches as a row's metadata has them <-> values (pure).
 
 Keys as in `zimbra-store.md` §8.4 and §8.5; Zimbra/zm-mailbox
 `store/src/java/com/zimbra/cs/mailbox/ACL.java` and `Mountpoint.java`.
@@ -13,7 +13,7 @@ from typing import Final
 from backupng.engine.errors import BrokenItem
 from backupng.engine.mailserver.port import Grant, Target
 from backupng.engine.mailserver.zimbra.metadata import Value, as_int, decode_column
-from backupng.engine.model import AccountId, ItemId, ItemState
+from backupng.engine.model import AccountId, ItemId, ItemKind, ItemState
 
 ACL_MAP: Final = "aclm"
 _OLD_ACL: Final = "acl"
@@ -61,6 +61,24 @@ def target_of(state: ItemState) -> Target:
     if not isinstance(owner, str) or folder is None:
         raise BrokenItem(f"item {state.item_id}: the mountpoint does not say where it leads to")
     return Target(AccountId(owner), ItemId(as_int(folder)), str(values.get("ruuid", "")))
+
+
+def aim_of(folder: ItemState) -> object:
+    """Return where a mountpoint leads, or what a search folder looks for. Raises BrokenItem."""
+    if folder.kind is ItemKind.MOUNTPOINT:
+        return target_of(folder)
+    return str(_metadata(folder).get("q") or "") if folder.kind is ItemKind.SEARCH else None
+
+
+def is_alike(state: ItemState, found: ItemState) -> bool:
+    """Say whether two folders of one name are of one kind and have one aim.
+
+    One that cannot be read is like no other.
+    """
+    try:
+        return state.kind is found.kind and aim_of(state) == aim_of(found)
+    except BrokenItem:
+        return False
 
 
 def _metadata(state: ItemState) -> dict[str, Value]:
