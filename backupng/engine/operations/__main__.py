@@ -51,7 +51,7 @@ class WatchedContext(ServerContext):
 
     def log(self, line: str, *, level: Level = Level.INFO) -> None:
         """Add an entry to the operation's log."""
-        self._channel.write("log", line=line, level=level)
+        self._channel.write("log", line=self.named(line), level=level)
 
 
 def main() -> int:
@@ -78,6 +78,8 @@ def _run(line: Mapping[str, Any], channel: Channel, stop: StopRequest) -> dict[s
     try:
         with WatchedContext(line, channel=channel, stop=stop) as ctx:
             report = _perform(name, line["operation"]["parameters"], ctx)
+            report.notes = [ctx.named(each) for each in report.notes]
+            report.warnings = [ctx.named(each) for each in report.warnings]
     except Stopped as error:
         return {"state": "stopped", "error": _spell_error(error), "report": {}}
     except BackupError as error:

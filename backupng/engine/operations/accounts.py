@@ -23,6 +23,7 @@ from backupng.engine.operations.words import Moment
 from backupng.engine.restore.rename import order
 from backupng.engine.restore.select import first_moment, select_account
 from backupng.engine.scan.cos import classes_of, is_disabled
+from backupng.engine.scan.directory import is_left_out
 
 _NOTHING_YET: Final = "not_initialized"
 _CLASSES_AND_DOMAINS: Final = (EntryKind.COS, EntryKind.DOMAIN)
@@ -225,7 +226,7 @@ def _directory(
             each: last.entry
             for each, found in known.items()
             # What a scan left out for its class of service is still there.
-            if (last := found.last) and (not last.deleted or last.reason)
+            if (last := found.last) and (not last.deleted or is_left_out(last))
         }
         coses, domains = (_remembered(ctx, kind) for kind in _CLASSES_AND_DOMAINS)
         return _Directory(remembered, coses, domains), str(error)

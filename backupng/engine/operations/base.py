@@ -249,6 +249,13 @@ class Operation(Command):
     def check(self, ctx: Context) -> None:
         """Refuse what cannot be met, before anything is queued. Raises BadRequest."""
 
+    def source_name(self, _ctx: Context) -> str:
+        """Return what the account is called that a parameter gives by its id; empty without one.
+
+        Called after `check`.
+        """
+        return ""
+
     def run(self, ctx: Context) -> Report:
         """Do it. Called after `check`; raises OperationError when it cannot go on."""
         raise NotImplementedError

@@ -79,8 +79,12 @@ class ServerContext:
         if isinstance(error, BackupError):
             if broken := _BROKEN_CHECKPOINT.fullmatch(str(error)):
                 error.hint = _REPAIR.format(path=shlex.quote(broken[1]))
-            error.hint = named(error.hint, self._server["name"])
+            error.hint = self.named(error.hint)
         self._stack.close()
+
+    def named(self, text: str) -> str:
+        """Have the commands in a text name the server by the name that the command line knows."""
+        return _COMMAND.sub(lambda _found: f"backupng --host {self._server['name']} backup", text)
 
     @property
     def now(self) -> datetime:
@@ -190,11 +194,6 @@ class ServerContext:
     @property
     def _folder(self) -> Path:
         return Path(self._server["connection"]["folder"])
-
-
-def named(hint: str, server: str) -> str:
-    """Have the commands in a hint name the server by the name that the command line knows."""
-    return _COMMAND.sub(lambda _found: f"backupng --host {server} backup", hint)
 
 
 def open_mail_server(server: Mapping[str, Any]) -> MailServer:

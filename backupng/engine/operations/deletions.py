@@ -11,15 +11,14 @@ from typing import Final
 from backupng.engine.catalog import deletions as asked
 from backupng.engine.model import FOLDER_LIKE, AccountId, EntryKind, ItemId, ItemKind, to_ms
 from backupng.engine.operations.base import Context
+from backupng.engine.operations.coming import NO_ITEMS, Coming, coming
 from backupng.engine.operations.moments import before_of, start_of
 from backupng.engine.operations.restoring import today, undelete_name
 from backupng.engine.operations.words import Moment
-from backupng.engine.restore.dry_mailbox import DryMailbox
 from backupng.engine.restore.rename import order
 from backupng.engine.restore.undelete import Deleted
 
 _LISTED: Final = 100
-_NO_ITEMS: Final = FOLDER_LIKE | {ItemKind.TAG, ItemKind.CONVERSATION}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def deletions(ctx: Context, account: str, start: Moment, end: Moment) -> Deletio
 
     def ask(connection: sqlite3.Connection, number: int) -> Deletions:
         found = asked.count(connection, number, span)
-        items = {kind: counts for kind, counts in found.items() if kind not in _NO_ITEMS}
+        items = {kind: counts for kind, counts in found.items() if kind not in NO_ITEMS}
         names = asked.folder_names(connection, number)
         lines = asked.page(connection, number, span, limit=_LISTED)
         return Deletions(
@@ -75,33 +74,24 @@ def deletions(ctx: Context, account: str, start: Moment, end: Moment) -> Deletio
                     deleted_at=line.until,
                 )
                 for line in lines
-                if line.kind not in _NO_ITEMS
+                if line.kind not in NO_ITEMS
             ],
         )
 
     return ctx.catalog.ask(AccountId(account), ask) or Deletions()
 
 
-def coming_back(ctx: Context, account: str, start: Moment, end: Moment) -> Deletions:
+def coming_back(ctx: Context, account: str, start: Moment, end: Moment) -> Coming:
     """Return what an Undelete of that period would bring back now; reads every item.
 
     Raises BadRequest (date_in_future) and what reading the Backup Path raises.
     """
     entry = ctx.destination.entry(EntryKind.ACCOUNT, account)
     if entry is None:
-        return Deletions()
+        return Coming()
     span = start_of(start, ctx.now), before_of(end, ctx.now)
     deleted = Deleted.of(ctx.path, AccountId(account), *span)
     selection = deleted.selection()
     plan = deleted.plan(order(selection.states()), top=undelete_name(today(ctx))).with_shares()
-    with ctx.destination.open(entry) as real:
-        mailbox = DryMailbox(real)
-        injection = deleted.injection(selection, mailbox, ctx.destination.holds)
-        injection.run(plan)
-    kinds = {kind: number for kind, number in injection.kinds.items() if kind not in _NO_ITEMS}
-    return Deletions(
-        items=sum(kinds.values()),
-        size_bytes=mailbox.coming_bytes.total(),
-        folders=sum(injection.kinds[kind] for kind in FOLDER_LIKE),
-        kinds=dict(sorted(kinds.items())),
-    )
+    holds = ctx.destination.holds
+    return coming(ctx, entry, plan, lambda mailbox: deleted.injection(selection, mailbox, holds))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -18,12 +18,13 @@ from backupng.engine.errors import (
     BadRequest,
     MailServerError,
 )
-from backupng.engine.model import EntryKind
+from backupng.engine.model import AccountId, EntryKind
 from backupng.engine.operations import import_report
 from backupng.engine.operations.base import Context, Level, Operation, Report, open_named
 from backupng.engine.operations.importing import Course, Import
 from backupng.engine.operations.moments import require_scanned
 from backupng.engine.operations.named_path import bounds
+from backupng.engine.operations.restoring import tell_damage
 from backupng.engine.operations.words import (
     ALL_DOMAINS,
     NO_ADDRESSES,
@@ -32,6 +33,7 @@ from backupng.engine.operations.words import (
     Domains,
 )
 from backupng.engine.restore.importing.choice import Choice, Chooser, Wanted
+from backupng.engine.restore.importing.left import Only, left_of
 from backupng.engine.restore.importing.phase1 import Options
 from backupng.engine.scan.beside import SCANNER_ROLE
 
@@ -41,11 +43,12 @@ _CHOSEN: Final = (
     " filter_deleted false skip_system_accounts false"
 )
 _CONCURRENT: Final = "domains example0.com,example1.com concurrent_accounts 5"
+_COUNTED: Final = ("planned", "restored", "skipped", "unrestored")
 _BOOLEAN: Final = {"values": "true|false"}
 _EVERYBODY: Final = AccountNames(())
 _MOST_AT_ONCE: Final = 16
 _LONGEST_INPUT: Final = 16 << 20
-_SWITCH_OFF: Final = "backupng backup setProperty ZxBackup_RealTimeScanner FALSE"
+_SWITCH_OFF: Final = "Switch it off: backupng backup setProperty ZxBackup_RealTimeScanner FALSE"
 _FROM_A_COPY: Final = (
     "To restore from a copy of it on the server itself: switch the Real-Time Scanner off, set"
     " ZxBackup_DestPath to the copy, run doRestoreOnNewAccount, set it back, switch the scanner on."
@@ -115,6 +118,7 @@ class ExternalRestore(Operation):
         report = self._run(ctx)
         with self._opened(ctx) as path:
             report.warnings += unfinished_source(path)
+            tell_damage(report, path.tree.root, own=ctx.backup_path)
         return report
 
     def _run(self, ctx: Context) -> Report:
@@ -123,7 +127,11 @@ class ExternalRestore(Operation):
             if warning:
                 ctx.log(warning, level=Level.WARNING)
             choice = self._choose(path)
-            course = Import(ctx, path, choice, self._options(ctx, path), self._course(ctx, path))
+            left = self._left(ctx, path, choice) if self.retry else {}
+            if self.retry and not left:
+                return _nothing_left(path.form.server_name)
+            going = replace(self._course(ctx, path), left=left)
+            course = Import(ctx, path, choice, self._options(ctx, path), going)
             course.expect()
             with self._advising(), course.mapped() as id_map:
                 phase = course.provision(id_map)
@@ -195,6 +203,18 @@ class ExternalRestore(Operation):
                 choice.left_out[kind, "skip_domain_provisioning"] += number
         return choice
 
+    def _left(self, ctx: Context, path: BackupPath, choice: Choice) -> dict[AccountId, Only]:
+        """Return what a retry brings, and let only the accounts that it is of be chosen."""
+        tree = Tree(ctx.backup_path)
+        try:
+            left = left_of(tree, path.form.server_id, choice.accounts)
+        finally:
+            tree.close()
+        choice.accounts = [each for each in choice.accounts if each.entry_id in left]
+        names = {each.name.rpartition("@")[2] for each in choice.accounts}
+        choice.domains = [each for each in choice.domains if each.name in names]
+        return left
+
     def _listed(self) -> tuple[str, ...]:
         """Return the accounts of the input file: the first word of each line that is no header."""
         assert self.input_file is not None  # noqa: S101 - for the types
@@ -246,6 +266,16 @@ class ExternalRestore(Operation):
                     code="no_such_domain",
                     hint="Create it, or leave skip_domain_provisioning out.",
                 )
+
+
+def _nothing_left(server_name: str) -> Report:
+    report = Report(counters=dict.fromkeys(_COUNTED, 0))
+    report.notes.append(
+        f"There is nothing to retry: no import from {server_name} that came to its end has left an"
+        " item of these accounts unrestored. The same command without retry brings what is new, and"
+        " what an import that was cut off has not brought."
+    )
+    return report
 
 
 def unfinished_source(path: BackupPath) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -14,6 +15,7 @@ from backupng.engine.mailserver.port import MailboxWriter
 from backupng.engine.mailserver.zimbra.parsing import utf16
 from backupng.engine.model import ItemId, ItemKind, ItemState
 from backupng.engine.operations.base import Context, Operation, Report
+from backupng.engine.operations.coming import Coming, coming
 from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.named_path import opened
 from backupng.engine.operations.own_mailbox import OwnMailbox, path_of
@@ -28,7 +30,8 @@ from backupng.engine.operations.words import (
 )
 from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.origins import Origins
-from backupng.engine.restore.select import ALL_TIME
+from backupng.engine.restore.rename import order
+from backupng.engine.restore.select import ALL_TIME, Selection
 from backupng.engine.restore.single import Single, cannot_come_back
 from backupng.engine.restore.undelete import Gone
 
@@ -71,6 +74,19 @@ class DoItemRestore(Operation):
         with opened(ctx, self.backup_path) as path:
             return self._restore(ctx, path)
 
+    def coming(self, ctx: Context) -> Coming:
+        """Return what a run would bring now, without a scan before; nothing is changed.
+
+        Raises BadRequest as `check` does.
+        """
+        with opened(ctx, self.backup_path) as path:
+            mailbox, single = self._prepare(ctx, path)
+            selection = single.selection()
+            plan = single.plan(order(selection.states())).with_shares()
+            into = partial(_injection, ctx, mailbox, single, selection)
+            found = coming(ctx, mailbox.entry, plan, into)
+        return replace(found, there=found.there + len(self.item_id) - len(single.items))
+
     def _restore(self, ctx: Context, path: BackupPath) -> Report:
         report = Report()
         mailbox, _ = self._prepare(ctx, path)
@@ -81,16 +97,7 @@ class DoItemRestore(Operation):
         selection = single.selection()
         plan = single.plan(restoring.plan(selection)).with_shares()
         with restoring.into(mailbox.entry) as writer:
-            injection = Injection(
-                selection=selection,
-                writer=writer,
-                holds=ctx.destination.holds,
-                accounts={mailbox.account: mailbox.account},
-                known=single.gone,
-                at_home=True,
-                again=True,
-                in_place=True,
-            )
+            injection = _injection(ctx, mailbox, single, selection, writer)
             restoring.inject(plan, injection)
             moved = {} if self.dryrun else _moved(single, injection)
             report.notes += _places(writer, moved)
@@ -159,6 +166,22 @@ class DoItemRestore(Operation):
             )
         if why := cannot_come_back(state.kind):
             raise BadRequest(f"Item {item} {why}.", code="bad_value")
+
+
+def _injection(
+    ctx: Context, mailbox: OwnMailbox, single: Single, selection: Selection, writer: MailboxWriter
+) -> Injection:
+    return Injection(
+        selection=selection,
+        writer=writer,
+        holds=ctx.destination.holds,
+        accounts={mailbox.account: mailbox.account},
+        known=single.gone,
+        at_home=True,
+        in_place=True,
+        # Without a moment its owner may have changed the look of what is back.
+        exact=single.before is not None,
+    )
 
 
 def folder_names(path: str) -> tuple[str, ...] | None:

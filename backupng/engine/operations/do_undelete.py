@@ -11,17 +11,32 @@ from typing import ClassVar, Final
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest
 from backupng.engine.mailserver.port import MailboxWriter
+from backupng.engine.model import AccountId
 from backupng.engine.operations.base import Context, Operation, Report
-from backupng.engine.operations.moments import before_of, start_of
+from backupng.engine.operations.moments import before_of, end_before, known_by, spelled, start_of
 from backupng.engine.operations.named_path import opened
 from backupng.engine.operations.own_mailbox import OwnMailbox
-from backupng.engine.operations.restoring import NO_HSM, Restoring, known_at, today, undelete_name
+from backupng.engine.operations.restoring import (
+    NO_HSM,
+    Restoring,
+    log_after_waiting,
+    today,
+    undelete_name,
+)
 from backupng.engine.operations.words import NO_ADDRESSES, AccountName, Addresses, Moment
 from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.rename import Plan, tag_named
 from backupng.engine.restore.undelete import Deleted
 
 _NOTHING: Final = "Nothing was deleted in that period: there is nothing to bring back."
+_UNSEEN: Final = (
+    "That period is not in the backup yet, which ends at {}: whether something was deleted then is"
+    " not known."
+)
+_SCAN: Final = (
+    " Run a SmartScan and then Undelete again, with the word last as the end: what no Real-Time"
+    " Scanner saw counts as deleted when the scan finds it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +75,7 @@ class DoUndelete(Operation):
         mailbox, _, _ = self._prepare(ctx, path)
         mailbox.settle(ctx, report)
         mailbox, start, end = self._prepare(ctx, path)
-        known = known_at(ctx, path, mailbox.account, end)
+        unseen, known = self._known(ctx, path, mailbox.account, (start, end))
         restoring = Restoring(ctx, report, mailbox.entry.name, dry=self.dryrun)
         name = undelete_name(today(ctx))
         deleted = Deleted.of(path, mailbox.account, start, end)
@@ -79,10 +94,26 @@ class DoUndelete(Operation):
             report.notes.append(_there(injection.skipped))
         if injection.top and not self.dryrun:
             report.notes.append(f"What was deleted is in the folder /{injection.top}.")
-        report.notes += self._notes(plan, injection)
+        report.notes += self._notes(injection)
+        if unseen and not plan.size:
+            report.warnings.append(unseen)
+            return report
+        report.notes += [] if plan.size else [_NOTHING]
         if known:
             (report.notes if self.end_date.keyword else report.warnings).append(known)
         return report
+
+    def _known(
+        self, ctx: Context, path: BackupPath, account: AccountId, period: tuple[datetime, datetime]
+    ) -> tuple[str, str]:
+        """Say that the backup has seen nothing of the period, and how exactly it knows its end."""
+        start, end = period
+        log, zone = log_after_waiting(ctx, path, end), ctx.settings.zone
+        ended = end_before(path, account, start, log=log)
+        unseen = "" if ended is None else _UNSEEN.format(spelled(ended, zone))
+        if unseen and path.tree.root == ctx.backup_path:
+            unseen += _SCAN
+        return unseen, known_by(path, account, end, zone=zone, log=log)
 
     def _prepare(self, ctx: Context, path: BackupPath) -> tuple[OwnMailbox, datetime, datetime]:
         """Return the mailbox and its period: from the first moment to before the second."""
@@ -101,9 +132,7 @@ class DoUndelete(Operation):
         if tag and plan.items:
             writer.put_tag(tag_named(tag), keep=True)
 
-    def _notes(self, plan: Plan, injection: Injection) -> Iterator[str]:
-        if not plan.size:
-            yield _NOTHING
+    def _notes(self, injection: Injection) -> Iterator[str]:
         if self.target_original_folder and injection.kinds and not self.dryrun:
             yield "Messages and other items that came back bear a tag with today's date."
         if self.apply_hsm:

@@ -60,14 +60,19 @@ class GetAvailableDomains(Lookup):
 
 
 def _domains(path: BackupPath, before: datetime) -> dict[str, EntryState]:
-    """Return the domains that there were by then, by name; of two of one name the living one."""
+    """Return the domains that there were by then, by name; of a name the living or newest one."""
     found: dict[str, EntryState] = {}
     for entry_id in path.entry_ids(EntryKind.DOMAIN):
         with suppress(ItemError):
             state = state_at(path.entry_history(EntryKind.DOMAIN, entry_id), before)
-            if state is not None and not (state.deleted and state.entry.name.lower() in found):
-                found[state.entry.name.lower()] = state
+            if state is not None:
+                name = state.entry.name.lower()
+                found[name] = max(found.get(name, state), state, key=_age)
     return found
+
+
+def _age(state: EntryState) -> tuple[bool, datetime]:
+    return not state.deleted, state.start
 
 
 def _count_accounts(path: BackupPath, before: datetime) -> tuple[Counter[str], Counter[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from backupng.engine.backuppath import layout
@@ -11,7 +11,7 @@ from backupng.engine.errors import OperationError
 from backupng.engine.model import AccountId, EntryKind, ItemKind
 from backupng.engine.operations.base import Report
 from backupng.engine.operations.importing import KINDS, Import, Outcome
-from backupng.engine.operations.restoring import dry_note
+from backupng.engine.operations.restoring import dry_note, long_lines
 from backupng.engine.restore.importing.choice import Choice
 from backupng.engine.restore.importing.phase1 import (
     ALIASES,
@@ -76,7 +76,6 @@ def achieved(course: Import, choice: Choice) -> Report:
     for name, account in sorted(outcome.accounts.items()):
         if account.outdated:
             report.unreadable[name] = [(item, _OLDER) for item in sorted(account.outdated)]
-        report.suspect(name, account.errors)
         for kind, number in account.kinds.items():
             kinds[_KINDS.get(kind, kind.value)] += number
     report.counters = _numbers(outcome) | _entries(course) | dict(sorted(kinds.items()))
@@ -112,8 +111,11 @@ def _report(course: Import, choice: Choice) -> Report:
     for name, account in sorted(course.outcome.accounts.items()):
         if account.unrestored:
             report.unrestored[name] = sorted(account.unrestored)
-    report.warnings += [*_set_back(course), *_problems(course)]
-    report.notes += _choice_notes(choice)
+        report.suspect(name, account.errors)
+    report.warnings += [*_set_back(course), *_begun_anew(course.outcome), *_problems(course)]
+    report.notes += [*_choice_notes(choice), *_gone(course.outcome)]
+    if found := sum(each.long_lines for each in course.outcome.accounts.values()):
+        report.notes.append(long_lines(found))
     if strangers := course.outcome.phase1.counts[MEMBERS, LEFT_OUT]:
         what = "1 member of a list was" if strangers == 1 else f"{strangers} members of lists were"
         report.notes.append(
@@ -155,6 +157,7 @@ def _numbers(outcome: Outcome) -> dict[str, int]:
     sums = {
         "pending": sum(each.pending for each in accounts),
         "deleted_there": sum(each.deleted_there for each in accounts),
+        "deleted_since": sum(each.deleted_since for each in accounts),
         "too_large": sum(each.too_large for each in accounts),
     }
     return {
@@ -196,14 +199,36 @@ def _set_back(course: Import) -> Iterator[str]:
     since = min(each.start for each in found.values()).astimezone(course.zone)
     moment = f"{since:%d/%m/%Y %H:%M:%S}"
     items, are = ("1 item is", "that is") if lost == 1 else (f"{lost} items are", "these are")
-    names = ", ".join(sorted(found)[:_NAMED])
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     yield (
         f"{items} deleted in the backup since {moment} {since:%Z}, when a scan found the server set"
         f" back: {are} not brought. Undelete brings what was lost, account by account:"
         f' backupng backup doUndelete {min(found)} "{moment}" last target_original_folder true.'
-        f" It is about: {names}{more}."
+        f" It is about: {_some(sorted(found))}."
     )
+
+
+def _gone(outcome: Outcome) -> Iterator[str]:
+    """Say what accounts say no more, as at the source."""
+    found = [each for each in outcome.phase1.accounts if each.gone]
+    names = sorted(f"{each.here.name} ({', '.join(each.gone)})" for each in found)
+    if names:
+        yield f"Cleared here, as at the source: {_some(names)}."
+
+
+def _begun_anew(outcome: Outcome) -> Iterator[str]:
+    """Say which mailboxes here were taken for set back: what was deleted there may come again."""
+    names = sorted(name for name, each in outcome.accounts.items() if each.begun_anew)
+    if names:
+        yield (
+            "The mail server seems to have been set back to an earlier state: what is missing here"
+            " of what earlier imports brought comes again, what was deleted since included."
+            f" It is about: {_some(names)}."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _problems(course: Import) -> list[str]:

@@ -19,6 +19,7 @@ from backupng.engine.model import AccountId, EntryKind, ItemId
 from backupng.engine.operations import tether
 from backupng.engine.operations.base import Context, Level
 from backupng.engine.restore.importing.choice import Choice
+from backupng.engine.restore.importing.left import Only
 from backupng.engine.restore.importing.maps import Maps
 from backupng.engine.restore.importing.phase1 import (
     FAILED,
@@ -59,7 +60,7 @@ _WHY: Final[Mapping[type[BackupError], str]] = {
 class Course:
     """How an import goes, beside what is chosen and how entries are made.
 
-    A `dry` one goes the same way, into a destination that only remembers.
+    A `dry` one goes the same way, but only remembers. A retry brings nothing but what is `left`.
     """
 
     concurrent: int = 1
@@ -67,6 +68,7 @@ class Course:
     with_data_sources: bool = True
     at_home: bool = False
     dry: bool = False
+    left: Mapping[AccountId, Only] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -109,7 +111,8 @@ class Import:
             self._ctx.tick(number, len(accounts), phase=READING)
             account_id = AccountId(account.entry_id)
             try:
-                self.outcome.expected[account_id] = amount_of(self._path, account_id)
+                amount = amount_of(self._path, account_id, self._course.left.get(account_id))
+                self.outcome.expected[account_id] = amount
             except ItemError as error:
                 self._ctx.log(f"{account.name}: {error}", level=Level.WARNING)
 
@@ -136,6 +139,7 @@ class Import:
             known=id_map,
             note=lambda mapped: id_map.note(mapped, self._ctx.now),
             tick=lambda _name: self._ctx.tick(min(next(made), total), total, phase=PHASE_1),
+            states_of=partial(self._path.entry_history, EntryKind.ACCOUNT),
         )
         self.outcome.phase1 = phase.run()
         id_map.sync()
@@ -165,9 +169,7 @@ class Import:
         return {AccountId(each.source.entry_id): AccountId(each.here.entry_id) for each in placed}
 
     def _work(
-        self,
-        placed: list[Placed],
-        accounts: Mapping[AccountId, AccountId],
+        self, placed: list[Placed], accounts: Mapping[AccountId, AccountId]
     ) -> Iterator[tuple[int, Imported]]:
         """Yield what becomes of each account, by its number."""
         count = min(self._course.concurrent, len(placed))
@@ -211,6 +213,7 @@ class Import:
             at_home=self._course.at_home,
             dry=self._course.dry,
             largest_bytes=self._course.largest_bytes,
+            left=self._course.left,
         )
 
     def _tell(self) -> None:
@@ -235,7 +238,7 @@ class Import:
                 self._lose(name, AccountId(lost.entry_id), LEFT)
 
     def _lose(self, name: str, account: AccountId, why: str) -> None:
-        items = ids_of(self._path, account)
+        items = ids_of(self._path, account, self._course.left.get(account))
         found = self.outcome.accounts.setdefault(name, Imported())
         found.planned += len(items)
         found.unrestored += [(item, why) for item in items]
@@ -290,13 +293,8 @@ class Import:
             if name in names:
                 yield AccountId(names[name].entry_id), imported
 
-    def _share(
-        self,
-        items: ItemsImport,
-        placed: Placed,
-        maps: Maps,
-    ) -> Mapping[ItemId, ItemId]:
-        """Restore the shares of one account; return what became of its items."""
+    def _share(self, items: ItemsImport, placed: Placed, maps: Maps) -> Mapping[ItemId, ItemId]:
+        """Restore the shares of one account; note what is left, return what became of the rest."""
         source = AccountId(placed.source.entry_id)
         try:
             known = items.map_of(source, placed.here)
@@ -307,8 +305,16 @@ class Import:
             return {}
         imported = self.outcome.accounts[placed.source.name]
         moved = maps.items_of(source) or known.items
-        if not (imported.shared or imported.mountpoints):
-            return moved
+        if imported.shared or imported.mountpoints:
+            made = self._bring_shares(placed, imported, moved, maps)
+            known.note(made, self._ctx.now)
+            moved = {**moved, **made}
+        known.leave((item for item, _ in imported.unrestored), self._ctx.now)
+        return moved
+
+    def _bring_shares(
+        self, placed: Placed, imported: Imported, moved: Mapping[ItemId, ItemId], maps: Maps
+    ) -> Mapping[ItemId, ItemId]:
         mailbox = self._ctx.source.mailbox(AccountId(placed.here.entry_id))
         shares = Shares(
             self._destination.shares(placed.here),
@@ -319,9 +325,8 @@ class Import:
             at_home=self._course.at_home,
         )
         result = shares.run(imported.shared, imported.mountpoints)
-        known.note(result.made, self._ctx.now)
         self._take_shares(placed.source.name, imported, result)
-        return {**moved, **result.made}
+        return result.made
 
     def _take_shares(self, name: str, imported: Imported, result: SharesResult) -> None:
         imported.planned += len(imported.mountpoints) - len(result.nowhere)
@@ -373,7 +378,7 @@ def _import_one(
     try:
         return items.run(account, placed.here, accounts, tell)
     except (ItemError, BackupPathBroken, MailServerRefused) as error:
-        lost = ids_of(items.path, account)
+        lost = ids_of(items.path, account, items.left.get(account))
         why = error.cause if isinstance(error, ItemError) else _WHY[type(error)]
         failed = ItemError(str(error), hint=error.hint)
         return Imported(

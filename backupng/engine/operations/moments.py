@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import BadRequest, ItemError
-from backupng.engine.model import AccountId, ItemId, from_ms, to_ms
+from backupng.engine.model import AccountId, from_ms
 from backupng.engine.operations.words import DATE_FORMAT, Moment
 from backupng.engine.redolog.behind import unread_since
 from backupng.engine.redolog.faults import ForeignRedoLog, RedoLogError
@@ -68,11 +69,13 @@ def known_by(
     *,
     zone: str,
     log: LogFiles | None = None,
+    was_missed: Callable[[datetime], bool] | None = None,
 ) -> str:
     """Say how exactly the backup knows a mailbox at a moment; empty if it is known exactly.
 
     `before` is the end of that moment. With the redo log, a scanner that lags behind it is believed
-    only up to where it is. Raises BadRequest without any scan, ReadError, BrokenItem.
+    only up to where it is. `was_missed` is asked as by `missed_until`; without it every item of the
+    account may be read. Raises BadRequest without any scan, ReadError, BrokenItem.
     """
     require_scanned(path)
     last = from_ms(path.checkpoint()["smartscan"]["started"])
@@ -81,7 +84,8 @@ def known_by(
     if before > end_of_second(max(last, followed or last)):
         is_followed = path.is_writing(SCANNER_ROLE) and lag is None
         return "" if is_followed else _ends(last, followed, zone)
-    later = missed_until(path, account, before, lambda _until: path.items(account))
+    reading = partial(_was_missed, path, account, before)
+    later = missed_until(path, account, before, was_missed or reading)
     if later is None:
         return ""
     return (
@@ -90,17 +94,34 @@ def known_by(
     )
 
 
+def end_before(
+    path: BackupPath, account: AccountId, start: datetime, *, log: LogFiles | None = None
+) -> datetime | None:
+    """Return the moment that the backup of an account ends with, if it ends before `start`.
+
+    `log` as for `known_by`. Raises BadRequest without any scan, ReadError, BrokenItem.
+    """
+    require_scanned(path)
+    lag = lags_since(path, log) if log else None
+    if path.is_writing(SCANNER_ROLE) and lag is None:
+        return None
+    scans = [state.start for state in path.mailbox_history(account)[-1:]]
+    seen = [from_ms(path.checkpoint()["smartscan"]["started"]), _followed_until(path, lag), *scans]
+    end = max(each for each in seen if each is not None)
+    return end if start >= end_of_second(end) else None
+
+
 def missed_until(
     path: BackupPath,
     account: AccountId,
     before: datetime,
-    changed: Callable[[datetime], Iterable[ItemId]],
+    was_missed: Callable[[datetime], bool],
 ) -> datetime | None:
     """Return the scan that alone tells what came after a moment; None if nothing was missed.
 
-    `before` is the end of that moment; a scan that began within its second tells it. `changed`
-    returns the items, or more than those, that changed from then until another moment. Raises
-    BadRequest, ReadError, BrokenItem.
+    `before` is the end of that moment; a scan that began within its second tells it. `was_missed`
+    says whether of any item a scan alone tells what came first after that, until another moment;
+    it is asked only where the Real-Time Scanner ever ran. Raises BadRequest, ReadError, BrokenItem.
     """
     scans = [state.start for state in path.mailbox_history(account)]
     later = next((start for start in scans if start >= before), None)
@@ -108,7 +129,7 @@ def missed_until(
         return None
     # Without the scanner, what came and went between two scans was seen by nobody.
     is_followed = _followed_until(path, None) is not None
-    if is_followed and not _was_missed(path, account, before, later, changed(later)):
+    if is_followed and not was_missed(later):
         return None
     return later
 
@@ -148,22 +169,15 @@ def _ends(last: datetime, followed: datetime | None, zone: str) -> str:
     )
 
 
-def _was_missed(
-    path: BackupPath,
-    account: AccountId,
-    before: datetime,
-    later: datetime,
-    items: Iterable[ItemId],
-) -> bool:
-    """Say whether anything that came after a moment is known from the next scan alone."""
-    by_scan = f"scan:{to_ms(later)}"
-    for item in items:
+def _was_missed(path: BackupPath, account: AccountId, before: datetime, until: datetime) -> bool:
+    """Say of which `missed_until` asks; every item of the account is read."""
+    for item in path.items(account):
         try:
             history = path.history(account, item)
         except ItemError:
             continue
         following = next((state for state in history if state.start >= before), None)
-        if following is not None and following.source == by_scan:
+        if following is not None and following.is_by_scan and following.start <= until:
             return True
     return False
 

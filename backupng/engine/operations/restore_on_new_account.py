@@ -82,6 +82,12 @@ class RestoreOnNewAccount(Operation):
         with opened(ctx, self.backup_path) as path:
             self._prepare(ctx, path)
 
+    def source_name(self, ctx: Context) -> str:
+        """Return the name at that moment: of several deleted accounts it may be the same."""
+        with opened(ctx, self.backup_path) as path:
+            prepared = self._prepare(ctx, path)
+        return prepared.entry.name if prepared.account == str(self.source_account) else ""
+
     def run(self, ctx: Context) -> Report:
         """Select, rename, inject, read back; only the plan is told in a dry run."""
         with opened(ctx, self.backup_path) as path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -36,7 +38,7 @@ _RESTORING: Final = "restoring items"
 _COMPARING: Final = "comparing with what is there"
 _AGAIN: Final = "Run it again: what is done already is not done twice."
 _MOST_FOLDERS: Final = 20
-_COUNTED: Final = ("deleted_there", "unknown_folders")
+_COUNTED: Final = ("deleted_there", "deleted_since", "unknown_folders")
 
 
 @dataclass(slots=True)
@@ -55,10 +57,12 @@ class Restoring:
     _counts: Counter[str] = field(default_factory=Counter)
     _losses: list[tuple[ItemId, str]] = field(default_factory=list)
     _pending: set[ItemId] = field(default_factory=set)
+    _root: Path = field(default_factory=Path)
 
     def plan(self, selection: Selection) -> Plan:
         """Read through the backup; what cannot be read is planned, too, and lost: once."""
         begin(self.ctx, _READING)
+        self._root = selection.path.tree.root
         plan = order(selection.states(lambda seen: self.ctx.tick(seen, 0, phase=_READING)))
         listed = {item for item, _ in self._losses}
         unreadable = [each for each in selection.unreadable if each[0] not in listed]
@@ -116,7 +120,7 @@ class Restoring:
             if number := getattr(injection, name):
                 self.report.count(name, number)
         if injection.long_lines:
-            self.report.notes.append(_long_lines(injection.long_lines))
+            self.report.notes.append(long_lines(injection.long_lines))
 
     def tell(self, **further: int) -> None:
         """Put counters and losses into the report; the numbers have to add up.
@@ -125,6 +129,7 @@ class Restoring:
         """
         if self._losses:
             self.report.unrestored[self.address] = sorted(self._losses)
+        tell_damage(self.report, self._root, own=self.ctx.backup_path)
         done = {name: self._counts[name] for name in ("restored", "skipped")}
         done["unrestored"] = len(self._losses)
         if self._planned != sum(done.values()):
@@ -147,6 +152,21 @@ class Restoring:
         for item, error in failures:
             self.ctx.log(f"{self.address}, item {item}: {error}", level=Level.WARNING)
         self.report.suspect(self.address, failures)
+
+
+def tell_damage(report: Report, root: Path, *, own: Path) -> None:
+    """Say how to look into what is suspected of a Backup Path that is not the server's own.
+
+    Only of that one a check is queued by itself.
+    """
+    number = sum(map(len, report.suspected.values()))
+    if not number or root == own:
+        return
+    report.suspected.clear()
+    report.warnings.append(
+        f"The backup of {_items(number)} in {root} is damaged. A Coherency Check finds all that is:"
+        f" backupng backup doCoherencyCheck {shlex.quote(str(root))}"
+    )
 
 
 def begin(ctx: Context, phase: str, *, total: int = 0) -> None:
@@ -179,16 +199,22 @@ def known_at(ctx: Context, path: BackupPath, account: AccountId, before: datetim
 
     Empty if it is known exactly. Of another server's Backup Path nobody can be waited for.
     """
+    log = log_after_waiting(ctx, path, before)
+    return known_by(path, account, before, zone=ctx.settings.zone, log=log)
+
+
+def log_after_waiting(ctx: Context, path: BackupPath, before: datetime) -> LogFiles | None:
+    """Wait for a scanner that lags; return the redo log if that still tells of what is missing."""
     if path.tree.root != ctx.backup_path:
-        return known_by(path, account, before, zone=ctx.settings.zone)
-    log: LogFiles | None = ctx.source.redo_log
-    lag = lags_since(path, ctx.source.redo_log)
+        return None
+    log: LogFiles = ctx.source.redo_log
+    lag = lags_since(path, log)
     if lag is not None and before > lag:
         beside = Beside(ctx.source, path, log=lambda line: ctx.log(line, level=Level.WARNING))
         if beside.wait(lambda: ctx.tick(0, 0, phase="waiting for the Real-Time Scanner")):
             # All of before this moment is saved, whatever comes now.
-            log = None
-    return known_by(path, account, before, zone=ctx.settings.zone, log=log)
+            return None
+    return log
 
 
 def _per_folder(mailbox: DryMailbox) -> list[str]:
@@ -212,6 +238,10 @@ def _items(number: int) -> str:
     return "1 item" if number == 1 else f"{number} items"
 
 
-def _long_lines(number: int) -> str:
-    what = "1 message has a line" if number == 1 else f"{number} messages have lines"
-    return f"{what} of more than 10240 bytes: restored, though delivery by LMTP would refuse that."
+def long_lines(number: int) -> str:
+    """Say that messages come which delivery by LMTP would refuse."""
+    what, come = ("message has a line", "it comes")
+    if number > 1:
+        what, come = ("messages have lines", "they come")
+    long = f"{number} {what} of more than 10240 bytes"
+    return f"{long}: {come}, though delivery by LMTP would refuse that."

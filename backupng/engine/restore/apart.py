@@ -1,7 +1,9 @@
 """Apart: another name or UID for what comes back beside an item that has its own now (pure).
 
-A document gets the next free name. A calendar item's UID stands in its row, in its metadata, once
-per invitation too, and in the iCalendar parts of its blob: all of them say the new one.
+A document gets the next free name; so does a folder where something else than a folder has its own,
+and a search folder or mountpoint beside one of another aim. A calendar item's UID stands in its
+row, in its metadata, once per invitation too, and in the iCalendar parts of its blob: all of them
+say the new one.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from backupng.engine.errors import InvalidItem
 from backupng.engine.mailserver.zimbra.metadata import Value, decode_column, encode_column
 from backupng.engine.mailserver.zimbra.parsing.headers import decode_base64
 from backupng.engine.mailserver.zimbra.parsing.parts import Part, read_parts
 from backupng.engine.model import Digest, ItemId, ItemKind, ItemState, spell_digest
 
 CALENDAR: Final = frozenset({ItemKind.APPOINTMENT, ItemKind.TASK})
+_PAPERS: Final = frozenset({ItemKind.DOCUMENT, ItemKind.WIKI})
+NAMED: Final = _PAPERS | {ItemKind.SEARCH, ItemKind.MOUNTPOINT}
+"""Kinds that are not one with another of their name."""
 _NAMESPACE: Final = uuid.UUID("5a5a3f0e-6d0c-4f0b-9d0e-1f6f2f7f0c55")
 _NUMBERED: Final = re.compile(r"(.*) \(([1-9][0-9]{0,3})\)", re.DOTALL)
 _ICALENDAR: Final = frozenset({"text/calendar", "application/ics"})
@@ -30,9 +36,12 @@ _UID: Final = re.compile(
 _FOLD: Final = re.compile(rb"\r?\n[ \t]")
 
 
-def can_stand_apart(state: ItemState) -> bool:
-    """Say whether an item has a name or UID that could be another one."""
-    return bool(state.name if state.kind not in CALENDAR else _uid_of(state))
+def can_stand_apart(state: ItemState, refusal: InvalidItem) -> bool:
+    """Say whether an item was refused because something else has its name or UID, and has one that
+    could be another.
+    """
+    has_one = state.name if state.kind in NAMED | {ItemKind.FOLDER} else _uid_of(state)
+    return refusal.code == "already_exists" and bool(has_one)
 
 
 def apart(
@@ -60,9 +69,10 @@ def apart(
 
 
 def renamed(state: ItemState) -> ItemState:
-    """Return a document under the next name that tells it from one of its own: `plan (2).txt`."""
+    """Return an item under the next name that tells it from one of its own: `plan (2).txt`."""
     stem, dot, ending = (state.name or "").rpartition(".")
-    stem, ending = (stem, dot + ending) if stem else (dot + ending, "")
+    has_ending = stem and state.kind in _PAPERS
+    stem, ending = (stem, dot + ending) if has_ending else (stem + dot + ending, "")
     found = _NUMBERED.fullmatch(stem)
     stem, number = (found[1], int(found[2]) + 1) if found else (stem, 2)
     name = f"{stem} ({number}){ending}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from backupng.engine.mailserver.zimbra.codes import three_bytes
+from backupng.engine.mailserver.zimbra.codes import folded, three_bytes
 from backupng.engine.model import ItemKind, ItemState
 
 _SEEN: Final = "kind", "name", "subject", "flags", "unread", "tags", "color", "size", "digest"
 """What must be the same when the destination is read again, besides the folder."""
-_TEXTS: Final = frozenset({"name", "subject", "tags"})
+_TEXTS: Final = frozenset({"name", "subject"})
 _BARE: Final = {"flags": "", "tags": (), "color": 0}
 _DRAFT: Final = "d"
 _MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
@@ -17,9 +17,7 @@ _MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
 
 def is_same(wanted: ItemState, found: ItemState) -> bool:
     """Say whether a user sees the same. Texts as a database holds them, which no log does."""
-    return all(
-        _held(name, getattr(wanted, name)) == _held(name, getattr(found, name)) for name in _SEEN
-    )
+    return all(_is_held(name, wanted, found) for name in _SEEN)
 
 
 def is_itself(wanted: ItemState, found: ItemState, *, at_home: bool) -> bool:
@@ -40,8 +38,8 @@ def is_itself(wanted: ItemState, found: ItemState, *, at_home: bool) -> bool:
 def is_another(wanted: ItemState, found: ItemState) -> bool:
     """Say whether an id is an item now that the one it was cannot have become. A doubt is a No.
 
-    An owner may change anything but the content and date of mail that was delivered, the UID of a
-    calendar item, and all of a contact or document at once.
+    An owner may change anything but the kind of an item, the content and date of mail that was
+    delivered, and the UID of a calendar item.
     """
     if found.kind is not wanted.kind:
         return True
@@ -49,18 +47,12 @@ def is_another(wanted: ItemState, found: ItemState) -> bool:
         same = found.digest in (wanted.digest, wanted.row.get("blob_digest"))
         is_draft = _DRAFT in found.flags
         return not (wanted.digest is None or same or is_draft or found.date == wanted.date)
-    ours, theirs = _marks(wanted), _marks(found)
-    return bool(ours) and bool(theirs) and not ours & theirs
+    ours, theirs = _uids(wanted), _uids(found)
+    return bool(ours) and bool(theirs) and not {*ours} & {*theirs}
 
 
-def _marks(state: ItemState) -> frozenset[object]:
-    """Return what an item keeps some of whatever its owner does to it; empty: that is unknown."""
-    if state.kind is ItemKind.CONTACT:
-        return frozenset(each for each in state.fields.items() if each[0] != "fileAs")
-    if state.kind is ItemKind.DOCUMENT:
-        older = (row.get("blob_digest") for row in state.side_rows.get("revision", ()))
-        return frozenset(each for each in (state.name, state.digest, *older) if each)
-    return frozenset(row.get("uid") for row in state.side_rows.get("appointment", ()))
+def _uids(state: ItemState) -> list[Any]:
+    return [row.get("uid") for row in state.side_rows.get("appointment", ())]
 
 
 def _traits(state: ItemState) -> Any:
@@ -71,8 +63,7 @@ def _traits(state: ItemState) -> Any:
         return dict(state.fields)
     if state.kind is ItemKind.NOTE:
         return three_bytes(state.subject), state.date, state.color
-    uids = [row.get("uid") for row in state.side_rows.get("appointment", ())]
-    return [*map(three_bytes, (state.name, state.subject)), *map(three_bytes, uids)]
+    return [*map(three_bytes, (state.name, state.subject, *_uids(state)))]
 
 
 def is_half_made(wanted: ItemState, found: ItemState) -> bool:
@@ -83,15 +74,20 @@ def is_half_made(wanted: ItemState, found: ItemState) -> bool:
     """
     if found.digest != wanted.digest:
         return True
-    if any(getattr(found, name) not in (getattr(wanted, name), _BARE[name]) for name in _BARE):
+    lacking = {name for name in _BARE if not _is_held(name, wanted, found)}
+    if any(getattr(found, name) != _BARE[name] for name in lacking):
         return False
-    lacking = {name for name in _BARE if getattr(found, name) != getattr(wanted, name)}
     if wanted.kind in _MAIL:
         return lacking == {"color"}
     return bool(lacking) or found.date != wanted.date
 
 
+def _is_held(name: str, wanted: ItemState, found: ItemState) -> bool:
+    return bool(_held(name, getattr(wanted, name)) == _held(name, getattr(found, name)))
+
+
 def _held(name: str, value: Any) -> Any:
-    if name not in _TEXTS:
-        return value
-    return tuple(map(three_bytes, value)) if isinstance(value, tuple) else three_bytes(value)
+    if name == "tags":
+        # The server spells each as the tag that it has of that name, and names none twice.
+        return tuple(dict.fromkeys(folded(tag.strip()) for tag in value))
+    return three_bytes(value) if name in _TEXTS else value

@@ -14,7 +14,8 @@ from typing import Final
 
 from backupng.engine.errors import InvalidItem
 from backupng.engine.mailserver.port import Blobs, MailboxWriter, Places
-from backupng.engine.mailserver.zimbra.codes import three_bytes
+from backupng.engine.mailserver.zimbra.codes import folded
+from backupng.engine.mailserver.zimbra.grants import is_alike
 from backupng.engine.model import FOLDER_LIKE, ItemId, ItemKind, ItemState
 from backupng.engine.restore.rename import FIRST_USER_ID
 
@@ -47,17 +48,17 @@ class DryMailbox:
 
     def find_tag(self, name: str) -> ItemId | None:
         """Return the tag of that name, there or put here."""
-        found = self._tags.get(name.strip())
+        found = self._tags.get(_tag_key(name))
         return found or (self._real.find_tag(name) if self._real else None)
 
     def find_folder(self, state: ItemState, parent: ItemId) -> ItemId | None:
         """Return the folder of a state's name, there or put here. Raises InvalidItem."""
-        found = self._folders.get((parent, _name(state)))
+        found = self._folders.get((parent, folded(state.name or "")))
         if found is None:
             is_real = self._real is not None and parent < _FIRST
             return self._real.find_folder(state, parent) if self._real and is_real else None
-        if self._made[found].kind is not state.kind:
-            raise InvalidItem(f"item {state.item_id}: something else is called {state.name!r}")
+        if not is_alike(state, self._made[found]):
+            raise _taken(state)
         return found
 
     def put_tag(self, state: ItemState, *, keep: bool = False) -> tuple[ItemId, bool]:
@@ -65,7 +66,7 @@ class DryMailbox:
         found = self.find_tag(state.name or "")
         if found is not None:
             return found, False
-        made = self._tags[(state.name or "").strip()] = self._remember(state)
+        made = self._tags[_tag_key(state.name or "")] = self._remember(state)
         return made, True
 
     def put_folder(
@@ -78,7 +79,7 @@ class DryMailbox:
         if found is not None:
             return found, False
         made = self._remember(replace(state, folder_id=parent))
-        self._folders[parent, _name(state)] = made
+        self._folders[parent, folded(state.name or "")] = made
         return made, True
 
     def put_item(
@@ -122,15 +123,22 @@ class DryMailbox:
         left = sorted(item for item in asked - mine.keys() if item < _FIRST)
         return mine | dict(self._real.read_back(left) if self._real and left else {})
 
+    def is_own(self, _change: int) -> bool:
+        """Return True: what is put here nobody else changes."""
+        return True
+
+    def deleted(self, _items: Iterable[ItemId]) -> set[ItemId]:
+        """Return nothing."""
+        return set()
+
+    def changed(self, _items: Iterable[ItemId]) -> set[ItemId]:
+        """Return nothing."""
+        return set()
+
     def _require_free(self, state: ItemState, folder: ItemId) -> None:
         """Refuse a name that is taken in a folder, as the real one does."""
-        taken = f"item {state.item_id}: something else is called {state.name!r} there"
-        try:
-            is_free = self.find_folder(state, folder) is None
-        except InvalidItem as error:
-            raise InvalidItem(taken, code="already_exists") from error
-        if not is_free:
-            raise InvalidItem(taken, code="already_exists")
+        if self.find_folder(state, folder) is not None:
+            raise _taken(state)
 
     def _remember(self, state: ItemState, begun: ItemId | None = None) -> ItemId:
         made = begun or ItemId(next(self._ids))
@@ -138,6 +146,11 @@ class DryMailbox:
         return made
 
 
-def _name(state: ItemState) -> str:
-    """Return the name under which the server knows a folder: no two below one have the same."""
-    return str(three_bytes(state.name or "")).rstrip(" ")
+def _tag_key(name: str) -> str:
+    """Return what no two tags of a mailbox have in common."""
+    return folded(name.strip())
+
+
+def _taken(state: ItemState) -> InvalidItem:
+    message = f"item {state.item_id}: something else is called {state.name!r} there"
+    return InvalidItem(message, code="already_exists")

@@ -20,24 +20,17 @@ from backupng.engine.errors import InvalidItem, ItemError, MailServerRefused, Se
 from backupng.engine.mailserver.port import Blobs, MailboxWriter, Places
 from backupng.engine.model import AccountId, Digest, ItemId, ItemKind, ItemState
 from backupng.engine.restore.apart import CALENDAR, can_stand_apart
-from backupng.engine.restore.compare import is_half_made, is_same
+from backupng.engine.restore.compare import is_half_made
 from backupng.engine.restore.dress import described, is_bare
-from backupng.engine.restore.known import AtHome, Known, free_name, is_there
+from backupng.engine.restore.known import AtHome, Known
 from backupng.engine.restore.lines import LMTP_LONGEST_LINE, Lines, require_short
-from backupng.engine.restore.ready import Ready, equal_to
-from backupng.engine.restore.rename import (
-    ROOTS,
-    Plan,
-    Planned,
-    batches,
-    folder_named,
-    unknown_folder,
-)
+from backupng.engine.restore.placing import Placing
+from backupng.engine.restore.ready import Ready, equal_to, put_folder
+from backupng.engine.restore.rename import Plan, Planned, batches
 from backupng.engine.restore.select import Selection
+from backupng.engine.restore.settling import DELETED, NOT_FOUND, RESTORED, settled
 
 CANNOT_HOLD: Final = "cannot be held by this mail server"
-NOT_FOUND: Final = "not found after writing"
-DIFFERS: Final = "differs after writing"
 _MAIL: Final = frozenset({ItemKind.MESSAGE, ItemKind.CHAT})
 _Result = TypeVar("_Result")
 _Any = TypeVar("_Any", Planned, ItemState)
@@ -59,6 +52,7 @@ class Injection:
     `restored` and `skipped` count them, `unrestored` lists the others with their cause (`errors`
     has the reasons): together they are the plan. Of the skipped, `deleted_there` are those that the
     owner of the mailbox has deleted, `too_large` those above `largest_bytes` and comments on such.
+    Of the restored, `deleted_since` are those that somebody deleted before they were read back.
     `long_lines` counts messages that came in and that delivery by LMTP would refuse.
     """
 
@@ -75,6 +69,8 @@ class Injection:
     again: bool = False
     in_place: bool = False
     """At home too, only what lies where it is to come is back."""
+    exact: bool = False
+    """With `in_place`: and only what looks as it is to."""
     beside: bool = False
     """What meets another of its name or UID comes beside it under a new one; always at home."""
     largest_bytes: int | None = None
@@ -83,27 +79,35 @@ class Injection:
     """What was restored, by kind."""
     skipped: int = 0
     deleted_there: int = 0
+    deleted_since: int = 0
     too_large: set[ItemId] = field(default_factory=set)
     long_lines: int = 0
     unrestored: list[tuple[ItemId, str]] = field(default_factory=list)
     errors: list[tuple[ItemId, ItemError]] = field(default_factory=list)
-    unknown_folders: int = 0
-    top: str = ""
-    """The name that the plan's `top` was given, once there was something to put there."""
-    _places: dict[ItemId, ItemId] = field(default_factory=dict)
-    _waiting: dict[ItemId, ItemState] = field(default_factory=dict)
-    """Folders that are made once something needs them."""
+    _placing: Placing = field(init=False)
     _taken: set[ItemId] = field(default_factory=set)
-    _wanted_top: str = ""
+    _gone: set[ItemId] = field(default_factory=set)
+    """What somebody has deleted there: with a document its comments went, too."""
     _total: int = 0
 
     def __post_init__(self) -> None:
         self.beside = self.beside or self.at_home
+        self._placing = self._placing_of(Plan())
 
     @property
     def restored(self) -> int:
         """How many were made and are there."""
         return self.kinds.total()
+
+    @property
+    def unknown_folders(self) -> int:
+        """How many folders were made for those that nobody knows any more."""
+        return self._placing.unknown
+
+    @property
+    def top(self) -> str:
+        """The name that the plan's `top` was given, once there was something to put there."""
+        return self._placing.top
 
     @property
     def counts(self) -> dict[str, int]:
@@ -119,18 +123,26 @@ class Injection:
 
         Raises MailServerUnreachable when the destination dies: run again, it goes on from there.
         """
-        self._total, self._wanted_top = plan.size, plan.top
+        self._total, self._placing = plan.size, self._placing_of(plan)
         self._taken = {*self.moved.values()}
-        self._places = {root: root for root in ROOTS}
-        if plan.top:
-            del self._places[ROOTS[0]]
-        self._waiting = {state.item_id: state for state in plan.frame}
+        if not plan.top:
+            # Folders that are there already need not be part of the plan.
+            self._placing.places = self.moved | self._placing.places
         self._put_tags(plan.tags)
         self._put_folders(plan)
         for batch in batches(plan.items):
             self._put_batch(batch)
             self._tell()
         self._tell()
+
+    def _placing_of(self, plan: Plan) -> Placing:
+        return Placing(
+            plan=plan,
+            writer=self.writer,
+            at_home=self.at_home,
+            beside=self.beside,
+            record=self._record,
+        )
 
     # Tags and folders
 
@@ -151,9 +163,10 @@ class Injection:
         left = self._unmapped(plan.folders)
         # What its owner has deleted there is made again once something new needs it.
         waiting = {each.item_id for each in plan.folders} - {each.item_id for each in left}
-        self._places |= {each: self.moved[each] for each in waiting & self.moved.keys()}
+        self._placing.places |= {each: self.moved[each] for each in waiting & self.moved.keys()}
         waiting -= self.moved.keys()
-        self._waiting |= {each.item_id: each for each in plan.folders if each.item_id in waiting}
+        folders = {each.item_id: each for each in plan.folders}
+        self._placing.waiting |= {each: folders[each] for each in waiting}
         made: list[_Made] = []
         there: list[_Made] = []
         is_anywhere = self.at_home and not self.in_place
@@ -172,44 +185,17 @@ class Injection:
     def _put_system_folder(self, state: ItemState) -> None:
         old = state.item_id
         keep = self.at_home or (self.known is not None and self.known.find(old) is not None)
-        put = partial(self.writer.put_folder, state, self._place(state.folder_id), keep=keep)
+        parent = self._placing.place(state.folder_id)
+        put = partial(self.writer.put_folder, state, parent, keep=keep)
         if (found := self._attempt(old, put)) is not None:
-            self._places[old] = self._arrive(old, found[0])
+            self._placing.places[old] = self._arrive(old, found[0])
             self._record([] if keep else [(old, found[0])])
 
     def _put_folder(self, state: ItemState) -> tuple[Ready, ItemId, bool]:
-        parent = self._place(state.folder_id)
-        folder, is_new = self.writer.put_folder(state, parent, keep=self.at_home)
-        self._places[state.item_id] = self._arrive(state.item_id, folder)
-        return Ready(state, parent), folder, is_new
-
-    def _place(self, folder: ItemId | None) -> ItemId:
-        """Return where a folder has gone; it is made if it waits for that.
-
-        One that nobody knows any more gets one at the top. Raises ItemError.
-        """
-        old = folder or ItemId(0)
-        if old not in self._places:
-            self._places[old] = self._make_top() if old == ROOTS[0] else self._make(old)
-        return self._places[old]
-
-    def _make(self, old: ItemId) -> ItemId:
-        # Taken out first: folders may lie within each other.
-        state = self._waiting.pop(old, None)
-        if state is None:
-            self.unknown_folders += 1
-            parent, state = self._place(ROOTS[0]), folder_named(unknown_folder(old))
-        else:
-            parent = self._place(state.folder_id)
-        made, _ = self.writer.put_folder(state, parent, keep=True)
-        self._record([(old, made)])
-        return made
-
-    def _make_top(self) -> ItemId:
-        """Make the folder for everything; at home under a name that nothing has yet."""
-        wanted = self._wanted_top
-        self.top = free_name(wanted, partial(is_there, self.writer)) if self.at_home else wanted
-        return self.writer.put_folder(folder_named(self.top), ROOTS[0], keep=True)[0]
+        put = partial(put_folder, self.writer, state, keep=self.at_home, beside=self.beside)
+        found = self._placing.put(state.folder_id, put)
+        self._placing.places[state.item_id] = self._arrive(state.item_id, found[1])
+        return found
 
     # Items
 
@@ -228,6 +214,10 @@ class Injection:
             self.skipped += 1
             self.too_large.add(item.item_id)
             return None
+        if item.document in self._gone:
+            self.skipped += 1
+            self.deleted_there += 1
+            return None
         return self._attempt(item.item_id, partial(self._turn, item))
 
     def _turn(self, item: Planned) -> Ready:
@@ -241,7 +231,7 @@ class Injection:
             require_short(self.selection.path.blob(state.digest), state.item_id, limit)
         # At home it may be back anywhere, and no folder is made for what is.
         is_anywhere = self.at_home and not self.in_place
-        return Ready(state, None if is_anywhere else self._place(state.folder_id))
+        return Ready(state, None if is_anywhere else self._placing.place(state.folder_id))
 
     def _there(self, ready: Sequence[Ready]) -> tuple[list[_Made], list[Ready]]:
         """Part what is there already, and whole, from what is to be made."""
@@ -286,7 +276,7 @@ class Injection:
         """Return for old ids what there is equal and claimed by nothing else."""
         moved = AtHome(self.moved, self.writer) if self.at_home else self.moved
         equal = equal_to(
-            ready, moved, self.writer, in_place=self.in_place, by_next_names=self.beside
+            ready, moved, self.writer, in_place=self.in_place, exact=self.exact, beside=self.beside
         )
         found: dict[ItemId, ItemId] = {}
         for each in ready:
@@ -299,7 +289,9 @@ class Injection:
         return found
 
     def _put(self, each: Ready) -> _Made:
-        folder = self._place(each.state.folder_id) if each.folder is None else each.folder
+        return self._placing.put(each.state.folder_id, partial(self._put_in, each))
+
+    def _put_in(self, each: Ready, folder: ItemId) -> _Made:
         wanted, each, lines = each, replace(each, folder=folder), Lines()
         moved = AtHome(self.moved, self.writer) if self.at_home else self.moved
         places = Places(folder=folder, items=moved, accounts=self.accounts)
@@ -307,10 +299,8 @@ class Injection:
         try:
             item = self._make_item(each, places, blobs)
         except InvalidItem as error:
-            is_taken = error.code == "already_exists" and self.beside
-            if not (is_taken and can_stand_apart(each.state)):
+            if not (self.beside and can_stand_apart(each.state, error)):
                 raise
-            # Something else has its name or UID now.
             return self._put(wanted.apart(self.selection.path))
         self.long_lines += lines.longest > LMTP_LONGEST_LINE
         return each, self._arrive(each.state.item_id, item)
@@ -351,6 +341,7 @@ class Injection:
                 self._arrive(each.item_id, new)
             else:
                 self.deleted_there += 1
+                self._gone.add(each.item_id)
         return left
 
     def _attempt(self, item: ItemId, put: Callable[[], _Result]) -> _Result | None:
@@ -372,21 +363,22 @@ class Injection:
         return new
 
     def _settle(self, made: Sequence[_Made], there: Sequence[_Made]) -> None:
-        """Believe only what the destination shows: what is missing or differs is unrestored."""
-        shown = self.writer.read_back([item for _, item in made])
+        """Count and record what is there; what somebody deleted since is to stay deleted."""
         pairs = [(each.state.item_id, item) for each, item in there]
         self.skipped += len(there)
-        for each, item in made:
-            old, now = each.state.item_id, shown.get(item)
-            if now is None:
-                self.unrestored.append((old, NOT_FOUND))
+        for each, item, fate in settled(made, self.writer):
+            old = each.state.item_id
+            if fate in (DELETED, NOT_FOUND):
                 del self.moved[old]
-                continue
-            pairs.append((old, item))
-            if now.folder_id == each.folder and is_same(each.state, now):
+            if fate == DELETED:
+                self._gone.add(old)
+            if fate != NOT_FOUND:
+                pairs.append((old, item))
+            if fate in (RESTORED, DELETED):
                 self.kinds[each.state.kind] += 1
+                self.deleted_since += fate == DELETED
             else:
-                self.unrestored.append((old, DIFFERS))
+                self.unrestored.append((old, fate))
         self._record(pairs)
 
     def _record(self, pairs: Sequence[tuple[ItemId, ItemId]]) -> None:

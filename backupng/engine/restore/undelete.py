@@ -8,16 +8,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath
-from backupng.engine.errors import ItemError
+from backupng.engine.errors import BrokenItem, ItemError
 from backupng.engine.mailserver.port import MailboxWriter
 from backupng.engine.mailserver.zimbra import codes
-from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder
-from backupng.engine.mailserver.zimbra.grants import target_of
-from backupng.engine.mailserver.zimbra.metadata import decode_column
+from backupng.engine.mailserver.zimbra.codes import Flag, SystemFolder, folded
+from backupng.engine.mailserver.zimbra.grants import aim_of
 from backupng.engine.model import FOLDER_LIKE, AccountId, Digest, ItemId, ItemKind, ItemState
 from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.origins import Origins
@@ -117,14 +117,12 @@ class Deleted:
         Two that were there at one time are two. Documents' comments go after them.
         """
         folders = {each.item_id: each for each in plan.frame}
-        places: dict[tuple[object, ...], list[tuple[ItemId, datetime]]] = defaultdict(list)
+        places: dict[tuple[object, ...], Alike] = defaultdict(Alike)
         for item in sorted(plan.items, key=_documents_first):
             content, parent, came = self.contents[item.item_id]
             parent = self.copies.get(parent, parent)
             alike = places[_path(item.folder_id, folders), content, parent]
-            place = next((n for n, (_, gone) in enumerate(alike) if gone <= came), len(alike))
-            first = alike[place][0] if place < len(alike) else item.item_id
-            alike[place : place + 1] = [(first, self.gone.moments[item.item_id])]
+            first = alike.add(item.item_id, came, self.gone.moments[item.item_id])
             if first != item.item_id:
                 self.copies[item.item_id] = first
 
@@ -169,6 +167,38 @@ class Deleted:
         return visible(replace(state, folder_id=folder), tag=self.tag)
 
 
+@dataclass(slots=True)
+class Alike:
+    """Equal items in one place, in lines: in each, every item came after that before it had gone.
+
+    A line is known by its number, and by when its last item had gone.
+    """
+
+    _firsts: list[ItemId] = field(default_factory=list)
+    _by_moment: list[tuple[datetime, int]] = field(default_factory=list)
+    _by_number: list[tuple[int, datetime]] = field(default_factory=list)
+    """A heap, too: of those that had ended when any of the items so far came."""
+
+    def add(self, item: ItemId, came: datetime, gone: datetime) -> ItemId:
+        """Put an item into the first line that fits, else into a new one; returns whose line it is.
+
+        As most come in the order of time, hardly more than one line is looked at.
+        """
+        while self._by_moment and self._by_moment[0][0] <= came:
+            moment, line = heappop(self._by_moment)
+            heappush(self._by_number, (line, moment))
+        passed = list[tuple[int, datetime]]()
+        while self._by_number and self._by_number[0][1] > came:
+            passed.append(heappop(self._by_number))
+        line = heappop(self._by_number)[0] if self._by_number else len(self._firsts)
+        for each in passed:
+            heappush(self._by_number, each)
+        if line == len(self._firsts):
+            self._firsts.append(item)
+        heappush(self._by_moment, (gone, line))
+        return self._firsts[line]
+
+
 def _without_undeletes(plan: Plan) -> None:
     """Put what lies within folders of earlier Undeletes where those lie, at the top.
 
@@ -197,7 +227,7 @@ def _unlike(
     paths = {_path(each.item_id, above) for each in frame}
     found = []
     for each in folders:
-        path = (each.name, *_path(each.folder_id, above))
+        path = (folded(each.name or ""), *_path(each.folder_id, above))
         if each.item_id not in within or path not in paths:
             found.append(each)
         paths.add(path)
@@ -209,22 +239,16 @@ def _merged(folders: Sequence[ItemState], frame: Sequence[ItemState]) -> list[It
     above = {each.item_id: each for each in frame}
     found: dict[tuple[object, ...], ItemState] = {}
     for each in folders:
-        key = (each.kind, _aim(each), each.name, *_path(each.folder_id, above))
+        key = (each.kind, _aim(each), folded(each.name or ""), *_path(each.folder_id, above))
         found.setdefault(key, each)
     return [*found.values()]
 
 
 def _aim(folder: ItemState) -> object:
-    """Return what a search folder looks for, or where a mountpoint leads.
-
-    One that cannot be read is like no other.
-    """
+    """Return what a folder leads to or looks for: one that cannot be read is like no other."""
     try:
-        if folder.kind is ItemKind.MOUNTPOINT:
-            return target_of(folder)
-        is_search = folder.kind is ItemKind.SEARCH
-        return str(decode_column(folder.row.get("metadata")).get("q")) if is_search else None
-    except ItemError:
+        return aim_of(folder)
+    except BrokenItem:
         return folder.item_id
 
 
@@ -238,13 +262,16 @@ def _documents_first(item: Planned) -> tuple[bool, ItemId]:
 
 
 def _path(folder: ItemId | None, folders: Mapping[ItemId, ItemState]) -> tuple[object, ...]:
-    """Return the names of a folder and of those above it, from below; ids of unknown ones."""
+    """Return the names of a folder and of those above it, from below; ids of unknown ones.
+
+    Names that the server takes for one are one.
+    """
     names: list[object] = []
     seen = {_TOP}
     while folder is not None and folder not in seen:
         seen.add(folder)
         state = folders.get(folder)
-        names.append(folder if state is None else state.name)
+        names.append(folder if state is None else folded(state.name or ""))
         folder = None if state is None else state.folder_id
     return tuple(names)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from backupng.engine.errors import (
 )
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.model import EntryKind, ItemId
-from backupng.engine.operations.base import Report
+from backupng.engine.operations.base import Report, Settings
 from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
 from backupng.engine.operations.do_export import DoExport
 from backupng.engine.operations.get_item import GetItem
@@ -93,6 +94,7 @@ def test_an_export_is_the_server_as_it_is_now_and_whole(filled: Stage, folder: P
     report = export(filled, folder)
 
     assert names(folder) == [ALICE, BOB, DAVE]
+    assert names(folder, EntryKind.SERVER) == ["mail1"]
     with BackupPath.open(folder) as path:
         assert path.form.server_id == filled.source.server_id
         assert path.history(filled.account_id(DAVE), ItemId(late))
@@ -159,7 +161,7 @@ def test_an_export_that_was_stopped_is_no_backup_and_goes_on(filled: Stage, fold
         asked.answer(filled)
     assert refused(filled, folder).code == "path_not_empty"
 
-    report = export(filled, folder, resume=True)
+    report = export(filled, folder, cos=Words(("ALL",)), resume=True)
 
     assert stopped.value.hint.endswith(f"doExport {folder} resume true")
     assert report.counters["items_exported"] == 0
@@ -236,7 +238,7 @@ def test_items_that_cannot_be_read_are_listed_and_too_many_end_it(
     try:
         with pytest.raises(OperationError, match="more than the 0 allowed"):
             export(filled, folder, read_error_threshold=0)
-        report = export(filled, folder, resume=True)
+        report = export(filled, folder, read_error_threshold=1, resume=True)
     finally:
         file.write_bytes(whole)
 
@@ -245,6 +247,55 @@ def test_items_that_cannot_be_read_are_listed_and_too_many_end_it(
     assert report.losses
     with BackupPath.open(folder) as path:
         assert path.mailbox_history(filled.account_id(ALICE))[-1].unread == (item,)
+
+
+def test_what_the_scan_before_it_warns_of_is_told(filled: Stage, folder: Path) -> None:
+    filled.client.create_account("frank@example.com")
+    try:
+        filled.scan()
+        filled.client.set_cos("frank@example.com", "staff")
+        report = export(filled, folder)
+    finally:
+        filled.client.delete_account("frank@example.com")
+
+    assert report.warnings == ["No longer saved, by their class of service: frank@example.com."]
+
+
+def test_what_a_scan_would_refuse_is_refused_before_the_start(filled: Stage, folder: Path) -> None:
+    full = replace(filled, settings=Settings(space_threshold_mb=1 << 40))
+
+    with pytest.raises(BadRequest) as refused:
+        DoExport(destination_path=folder).check(full)
+
+    assert refused.value.code == "no_space"
+    assert "ZxBackup_SpaceThreshold" in refused.value.hint
+
+
+def test_a_folder_that_is_replaced_while_the_scan_runs_gets_no_export(
+    filled: Stage, folder: Path
+) -> None:
+    meddled = Meddled(filled.folder, filled.sandbox, now=filled.now, opened=filled.opened)
+    meddled.replaced = folder
+
+    said = refused(meddled, folder)
+
+    assert "was replaced while it was looked at" in str(said)
+    assert not list(folder.with_suffix(".aside").iterdir())
+
+
+class Meddled(Stage):
+    """An office on which somebody puts another folder in the place of one that is in use."""
+
+    replaced: Path
+
+    def tick(
+        self, done: int, total: int, *, phase: str, counts: Mapping[str, int] | None = None
+    ) -> None:
+        """Replace the folder, once."""
+        aside = self.replaced.with_suffix(".aside")
+        if not aside.exists():
+            self.replaced.rename(aside)
+            self.replaced.mkdir()
 
 
 def message_of_alice(mail: Stage) -> tuple[ItemId, Path]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from icalendar import Calendar
 
-from backupng.engine.errors import BackupError, ItemError
+from backupng.engine.errors import BackupError, LostBlob
 from backupng.engine.mailserver.zimbra.parsing.contacts import Photo, read_vcard
 from backupng.engine.mailserver.zimbra.spelling.vcard import spell_vcard
 from backupng.engine.model import ItemKind
@@ -123,7 +124,7 @@ def test_a_task_is_a_calendar(played: tuple[Office, dict[str, int]]) -> None:
         ("folder", {}, "no_such_item", "getItem"),
         ("bare", {"format": "raw"}, "no_such_item", "format vcf"),
         ("letter", {"format": "ics"}, "bad_value", "eml or raw"),
-        ("folder", {"format": "vcf"}, "bad_value", "raw"),
+        ("folder", {"format": "vcf"}, "bad_value", "Expected: raw."),
         ("letter", {"format": "pdf"}, "bad_value", "eml, ics, vcf, raw"),
         ("letter", {"date": Moment(at=NOON.replace(year=2025))}, "before_first_backup", ""),
         ("letter", {"date": Moment(keyword="all")}, "bad_value", "last"),
@@ -149,10 +150,12 @@ def test_the_file_that_is_named_gets_what_would_be_printed(
     mail, items = played
     lookup = ExportItem(account=AccountNameOrId(ALICE), id=items["letter"], to="a.eml")
 
-    document = lookup.document(lookup.answer(mail))
+    response = lookup.answer(mail)
+    document = lookup.document(response)
 
     assert document is not None
     assert (document.file, document.content) == (Path("a.eml"), message("Offer"))
+    assert replace(lookup, to="-").document(response) is None
 
 
 def test_a_message_whose_blob_is_gone_is_no_file(mail: Office) -> None:
@@ -161,5 +164,5 @@ def test_a_message_whose_blob_is_gone_is_no_file(mail: Office) -> None:
     (blob,) = mail.backup_path.glob("items/*/*")
     blob.unlink()
 
-    with pytest.raises(ItemError, match="missing"):
+    with pytest.raises(LostBlob, match="missing"):
         ExportItem(account=AccountNameOrId(ALICE), id=item).answer(mail)

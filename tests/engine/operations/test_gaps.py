@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, timedelta
 
-from backupng.engine.operations.gaps import Gap, gap_at
+from backupng.engine.backuppath import layout
+from backupng.engine.operations.gaps import Gap, gap_at, known_for_page
+from backupng.engine.operations.moments import known_by
+from backupng.engine.restore.select import end_of_second
 from tests.cast import ALICE, Office, message
 from tests.engine.operations.test_moments import follow
 
@@ -58,3 +62,45 @@ def test_what_the_scanner_has_seen_is_no_gap(mail: Office) -> None:
     mail.scan()
 
     assert gap(mail, between) is None
+
+
+def test_of_an_item_the_first_change_after_a_moment_counts(mail: Office) -> None:
+    mail.scan()
+    first = mail.now - timedelta(seconds=1)
+    mail.later(minutes=5)
+    before_both = mail.now
+    mail.later(minutes=5)
+    item = mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+    follow(mail, item)
+    mail.later(minutes=5)
+    between = mail.now
+    mail.later(minutes=5)
+    mail.client.flag(ALICE, item, ["+flagged"])
+    mail.later(minutes=5)
+    mail.scan()
+    second = mail.now - timedelta(seconds=1)
+
+    assert [state.is_by_scan for state in mail.history(ALICE, item)] == [False, True]
+    assert gap(mail, before_both) is None
+    assert gap(mail, between) == Gap(last=first, next=second)
+
+
+def test_however_much_changed_no_history_is_read_for_it(mail: Office) -> None:
+    mail.scan()
+    mail.later(minutes=5)
+    follow(mail)
+    moment = mail.now
+    mail.later(minutes=5)
+    mail.client.deliver(ALICE, message("One"), folder="/Inbox")
+    mail.later(minutes=5)
+    mail.scan()
+    account, before = mail.account_id(ALICE), end_of_second(moment)
+    found, told = gap(mail, moment), known_by(mail.path, account, before, zone="UTC")
+
+    for bucket in (mail.backup_path / layout.account_folder(account) / "items").iterdir():
+        shutil.rmtree(bucket)
+
+    assert found
+    assert told.startswith("No scan ran at that moment")
+    assert gap_at(mail, account, moment) == found
+    assert known_for_page(mail, account, before, zone="UTC") == told

@@ -17,6 +17,7 @@ import pytest
 from backupng.engine.catalog.spool import Spool
 from backupng.engine.errors import BackupError, OperationError
 from backupng.engine.model import EntryKind, ItemId, ItemKind, to_ms
+from backupng.engine.operations import do_item_search, get_account_info
 from backupng.engine.operations.base import IncompleteAnswer, Lookup
 from backupng.engine.operations.do_item_search import DoItemSearch
 from backupng.engine.operations.get_account_info import GetAccountInfo
@@ -33,6 +34,7 @@ from backupng.engine.operations.words import (
 from tests.cast import ALICE, BOB, DAVE, NOON, Office, message, office
 from tests.engine.mailserver.calendars import TASK, WEEKLY, calendar
 from tests.engine.mailserver.mailboxes import thread
+from tests.engine.restore.migrating import mount
 
 GALSYNC = "galsync.x1@example.com"
 ZOE = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Zoe\r\nN:Neil;Zoe\r\nEND:VCARD\r\n"
@@ -53,6 +55,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         client.add_calendar_item(ALICE, calendar(WEEKLY), kind=ItemKind.APPOINTMENT)
         client.add_calendar_item(ALICE, calendar(TASK), kind=ItemKind.TASK)
         client.save_document(ALICE, b"text", name="plan.txt")
+        mount(made, ALICE, DAVE, "/Shared")
         made.scan()
         made.later(hours=1)
         client.delete(ALICE, offer)
@@ -123,6 +126,12 @@ def test_a_search_finds_deleted_messages_where_they_lay_and_when_they_went(
         ({"type": "contact", "search_filter": "not_deleted"}, [None]),
         ({"type": "folder", "search_filter": "all", "search_string": "Work"}, ["Work"]),
         ({"search_filter": "all", "after": Moment(at=NOON)}, ["Große Offerte", "offerte, leise"]),
+        (
+            {"search_filter": "all", "after": Moment(at=NOON), "before": Moment(at=NOON)},
+            ["Große Offerte", "offerte, leise"],
+        ),
+        ({"search_filter": "all", "id": 2**70}, []),
+        ({"type": "folder", "search_filter": "all", "search_string": "Theirs"}, ["Theirs"]),
         ({"search_filter": "all", "before": Moment(at=datetime(2026, 3, 2, tzinfo=UTC))}, []),
         ({"search_filter": "all", "search_string": "'; DROP TABLE state; --"}, []),
     ],
@@ -137,9 +146,14 @@ def test_a_search_shows_the_folder_of_a_living_item_as_it_is(played: Office) -> 
     (work,) = search(played, type="folder", search_filter="all", search_string="Work")
 
     assert (work["folder"], work["deleted"], work["size"]) == ("/Inbox", None, None)
+    assert (work["name"], work["subject"]) == ("Work", None)
 
 
-def test_a_search_for_everything_finds_each_item_once_by_id(played: Office) -> None:
+def test_a_search_for_everything_finds_each_item_once_by_id(
+    played: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(do_item_search, "_PAGE", 7)
+
     found = search(played, type="all", search_filter="all")
 
     with played.path as path:
@@ -208,6 +222,8 @@ def test_a_search_names_what_it_could_not_read(mail: Office) -> None:
         DoItemSearch(account=AccountNameOrId(ALICE), search_filter="all").answer(mail)
 
     assert list(incomplete.value.response["items"]) == []
+    other = DoItemSearch(account=AccountNameOrId(ALICE), id=item + 1, search_filter="all")
+    assert list(other.answer(mail)["items"]) == []
 
 
 def test_a_long_answer_does_not_stay_in_memory() -> None:
@@ -271,11 +287,18 @@ def test_account_info_shows_all_states_and_those_of_a_date(played: Office) -> No
     assert info(played, BOB, date=then)["accountStates"] == bob[:1]
     least = Moment(keyword="least_recent")
     assert info(played, BOB, date=least)["accountStates"] == bob[:1]
+    assert info(played, BOB, date=Moment(keyword="first"))["accountStates"] == bob[:1]
+    assert info(played, BOB, date=LAST)["accountStates"] == bob[1:]
+    assert {each["created"] for each in bob} == {bob[0]["start_date"]}
     early = GetAccountInfo(account=AccountNameOrId(BOB), date=Moment(at=NOON.replace(year=2025)))
     assert refusal(early, played)[0] == "before_first_backup"
 
 
-def test_account_stats_are_those_of_the_tree(played: Office) -> None:
+def test_account_stats_are_those_of_the_tree(
+    played: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_account_info, "_PAGE", 2)
+
     stats = info(played, backupstats=True)["backupstats"]
 
     with played.path as path:
@@ -345,7 +368,9 @@ def test_sections_and_file_hold_the_accounts_that_are_listed(
         *("# accountAndIdList", f"{ALICE} {ids[ALICE]}", f"{DAVE} {ids[DAVE]}"),
     ]
     plain = GetAvailableAccounts(output_file=tmp_path / "names", domains=ALL_DOMAINS)
-    document = plain.document(plain.answer(played))
+    response = plain.answer(played)
+    document = plain.document(response)
+    assert response.keys() == {"accounts"}
     assert document is not None
     assert document.content.decode() == f"# accountList\n{ALICE}\n{BOB}\n{DAVE}\n"
 

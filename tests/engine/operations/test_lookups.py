@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backupng.engine.backuppath import layout
 from backupng.engine.errors import BackupError
-from backupng.engine.model import to_ms
+from backupng.engine.model import EntryKind, to_ms
 from backupng.engine.operations.base import IncompleteAnswer
+from backupng.engine.operations.get_account_info import GetAccountInfo
 from backupng.engine.operations.get_available_accounts import GetAvailableAccounts
+from backupng.engine.operations.get_available_domains import GetAvailableDomains
 from backupng.engine.operations.get_backup_info import GetBackupInfo
 from backupng.engine.operations.get_item import GetItem
 from backupng.engine.operations.words import LAST, AccountNameOrId, Moment
@@ -78,6 +82,8 @@ def test_get_item_shows_all_states_oldest_first_and_a_deletion_with_its_last_con
         None,
     ]
     assert states[2]["subject"] == "Offer"
+    (dumped,) = get_item(mail, item, dump_blob=True)
+    assert base64.b64decode(dumped["blob_base64"]) == message("Offer")
 
 
 def test_get_item_shows_a_folder_path_as_it_was_then(mail: Office) -> None:
@@ -93,6 +99,10 @@ def test_get_item_shows_a_folder_path_as_it_was_then(mail: Office) -> None:
 
     assert get_item(mail, item, date=then)[0]["folder"] == "/Old/Inner"
     assert get_item(mail, item)[0]["folder"] == "/Inbox/Inner"
+    folders = [state["folder"] for state in get_item(mail, item, date=ALL)]
+    assert folders == ["/Old/Inner", "/Inbox/Inner"]
+    (moved,) = get_item(mail, folder)
+    assert (moved["name"], moved["subject"]) == ("Inner", None)
 
 
 def test_get_item_dumps_the_blob(mail: Office) -> None:
@@ -110,11 +120,12 @@ def test_get_item_shows_the_states_even_if_the_blob_is_gone(mail: Office) -> Non
     (blob,) = mail.backup_path.glob("items/*/*")
     blob.unlink()
 
-    with pytest.raises(IncompleteAnswer, match="missing") as incomplete:
-        get_item(mail, item, dump_blob=True)
+    for dump_blob in (False, True):
+        with pytest.raises(IncompleteAnswer, match="missing") as incomplete:
+            get_item(mail, item, dump_blob=dump_blob)
 
-    (state,) = incomplete.value.response["itemStates"]
-    assert (state["subject"], state["blob_path"]) == ("Offer", None)
+        (state,) = incomplete.value.response["itemStates"]
+        assert (state["subject"], state["blob_path"]) == ("Offer", None)
 
 
 def test_get_item_shows_an_item_whose_folder_is_damaged(mail: Office) -> None:
@@ -133,6 +144,16 @@ def test_get_item_says_what_it_does_not_know(mail: Office) -> None:
         get_item(mail, 9999)
     assert unknown.value.code == "no_such_item"
     assert "items" in unknown.value.hint
+
+
+def test_an_account_is_known_though_its_mailbox_is_damaged(mail: Office) -> None:
+    mail.scan()
+    file = mail.backup_path / "accounts" / mail.account_id(ALICE) / "mailbox"
+    file.write_bytes(b"x\n" + file.read_bytes())
+
+    (state,) = GetAccountInfo(account=AccountNameOrId(ALICE)).answer(mail)["accountStates"]
+
+    assert (state["name"], state["mailbox_id"]) == (ALICE, None)
 
 
 def test_available_accounts_tell_deleted_from_living(mail: Office) -> None:
@@ -174,6 +195,51 @@ def test_an_account_without_a_readable_entry_is_listed_by_its_id(mail: Office, h
     assert (info["accounts"], info["accounts_unreadable"]) == (2, 1)
 
 
+def test_domains_are_listed_as_long_as_they_had_accounts_the_newest_of_a_name(
+    mail: Office,
+) -> None:
+    add_domain(mail, "lost", 1, account=True)
+    add_domain(mail, "gone", 2, account=True)
+    add_domain(mail, "empty", 3)
+    add_domain(mail, "again", 9)
+    mail.scan()
+    for name in ("lost", "gone", "empty", "again"):
+        remove_domain(mail, name)
+    mail.client.delete_account("x@gone.example")
+    add_domain(mail, "gone", 8)
+    add_domain(mail, "again", 4)
+    mail.scan()
+    remove_domain(mail, "gone")
+    mail.scan()
+    lost = layout.entry_file(EntryKind.DOMAIN, domain_id(1))
+    (mail.backup_path / lost).unlink()
+
+    lookup = GetAvailableDomains(date=LAST, backup_path=mail.backup_path)
+    found = {each.pop("name"): each for each in lookup.answer(mail)["domains"]}
+
+    assert list(found) == ["again.example", "example.com", "gone.example", "lost.example"]
+    assert (found["again.example"]["id"], found["again.example"]["deleted"]) == (domain_id(4), None)
+    nothing = {"id": None, "accounts": 0, "accounts_deleted": 0, "deleted": None}
+    assert found["lost.example"] == nothing | {"accounts": 1}
+    gone = {"id": domain_id(8), "accounts_deleted": 1, "deleted": to_ms(mail.now - SECOND)}
+    assert found["gone.example"] == nothing | gone
+
+
+def domain_id(number: int) -> str:
+    return f"c0ffee00-0000-4000-8000-00000000000{number}"
+
+
+def add_domain(mail: Office, name: str, number: int, *, account: bool = False) -> None:
+    mail.sandbox.add_domain(f"{name}.example", domain_id(number))
+    if account:
+        mail.client.create_account(f"x@{name}.example")
+
+
+def remove_domain(mail: Office, name: str) -> None:
+    domains = mail.source.entries(EntryKind.DOMAIN)
+    mail.sandbox.directory.remove(next(e for e in domains if e.name == f"{name}.example"))
+
+
 def test_backup_info_counts_what_is_there(mail: Office) -> None:
     mail.client.deliver(ALICE, message("Offer"), folder="/Inbox")
     mail.scan()
@@ -196,13 +262,19 @@ def test_the_last_moment_is_never_before_the_first(mail: Office) -> None:
     assert info["first_moment"] == info["last_moment"]
 
 
-def test_another_path_can_be_looked_into(mail: Office, tmp_path: Path) -> None:
+def test_another_path_can_be_looked_into_and_is_quoted_for_a_shell(
+    mail: Office, tmp_path: Path
+) -> None:
+    item = mail.client.deliver(ALICE, message("Offer"), folder="/Inbox")
     mail.scan()
-    elsewhere = mail.backup_path.rename(tmp_path / "copy")
+    elsewhere = mail.backup_path.rename(tmp_path / "bob's copy")
 
     info = GetBackupInfo(backup_path=elsewhere).answer(mail)
+    looked = GetItem(account=AccountNameOrId(ALICE), item=item, backup_path=elsewhere)
+    (state,) = looked.answer(mail)["itemStates"]
 
     assert info["path"] == str(elsewhere)
+    assert shlex.split(state["unpack"])[-1] == state["blob_path"]
 
 
 def test_a_folder_that_is_no_backup_path_is_refused(mail: Office, tmp_path: Path) -> None:

@@ -71,15 +71,18 @@ def test_the_same_state_gets_the_same_uid_each_time_and_one_that_has_it_another(
 
 
 @pytest.mark.parametrize(
-    ("name", "names"),
+    ("kind", "name", "names"),
     [
-        ("plan.txt", ["plan (2).txt", "plan (3).txt"]),
-        (".profile", [".profile (2)", ".profile (3)"]),
-        ("notes", ["notes (2)", "notes (3)"]),
+        (ItemKind.DOCUMENT, "plan.txt", ["plan (2).txt", "plan (3).txt"]),
+        (ItemKind.DOCUMENT, ".profile", [".profile (2)", ".profile (3)"]),
+        (ItemKind.DOCUMENT, "notes", ["notes (2)", "notes (3)"]),
+        (ItemKind.SEARCH, "to v1.2", ["to v1.2 (2)", "to v1.2 (3)"]),
     ],
 )
-def test_a_document_gets_the_next_name_and_keeps_its_ending(name: str, names: list[str]) -> None:
-    state = replace(STATE, kind=ItemKind.DOCUMENT, name=name)
+def test_the_next_name_keeps_the_ending_of_a_document(
+    kind: ItemKind, name: str, names: list[str]
+) -> None:
+    state = replace(STATE, kind=kind, name=name)
 
     second = renamed(state)
 

@@ -54,6 +54,13 @@ def test_texts_are_the_same_if_the_database_holds_them_alike() -> None:
     assert is_same(wanted, replace(MAIL, name="?", subject="?", tags=("?",)))
 
 
+def test_tags_are_the_same_if_the_server_takes_their_names_for_one() -> None:
+    wanted = replace(MAIL, tags=(" red ", "Grün", "RED"))
+
+    assert is_same(wanted, replace(MAIL, tags=("Red", "grun")))
+    assert not is_same(wanted, replace(MAIL, tags=("Red",)))
+
+
 @pytest.mark.parametrize(
     ("kind", "found", "is_half"),
     [
@@ -63,6 +70,7 @@ def test_texts_are_the_same_if_the_database_holds_them_alike() -> None:
         (ItemKind.CONTACT, {"tags": (), "flags": "u"}, False),
         (ItemKind.DOCUMENT, {"digest": Digest("older")}, True),
         (ItemKind.MESSAGE, {"color": 0}, True),
+        (ItemKind.MESSAGE, {"color": 0, "tags": ("red",)}, True),
         (ItemKind.MESSAGE, {"date": 2}, False),
         (ItemKind.MESSAGE, BARE, False),
     ],

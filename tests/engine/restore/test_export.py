@@ -27,7 +27,7 @@ from backupng.engine.errors import (
     NotABackupPath,
     OperationError,
 )
-from backupng.engine.model import EntryKind, ItemId
+from backupng.engine.model import EntryKind, ItemId, to_ms
 from backupng.engine.restore.export import Export
 from tests.engine.backuppath.calls import Countdown, watched
 from tests.engine.backuppath.conftest import in_memory
@@ -136,6 +136,8 @@ def test_an_export_has_one_state_of_each_living_thing_and_its_blobs(room: Path) 
         assert (found.start, found.mark, found.unread) == (LATER, "", ())
         assert path.entry_ids(EntryKind.COS) == ["c"]
         assert path.measure_blobs()[0] == 2
+        ended = to_ms(LATER + timedelta(minutes=5))
+        assert path.checkpoint()["smartscan"] == {"id": ended, "started": ended, "ended": ended}
     assert (counts["items"], counts["blobs_new"], counts["items_verified"]) == (3, 2, 3)
     assert counts["bytes_read"] == len(b"one content") + len(b"another content")
 

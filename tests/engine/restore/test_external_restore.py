@@ -346,12 +346,15 @@ def test_an_administrator_here_keeps_the_password_unless_rights_are_asked_for(
     assert f"The administrator {ALICE} keeps the password it has here." in report.notes
 
 
-def test_a_retry_only_tries_again_what_is_missing(mail: Office, to: Office) -> None:
-    bring(mail, to, max_file_size=1)
+def test_a_retry_brings_what_is_missing_and_leaves_phase_1_out(mail: Office, to: Office) -> None:
+    blobs = (mail.backup_path / "items").rename(mail.backup_path / "away")
+    lost = bring(mail, to).unrestored
+    blobs.rename(mail.backup_path / "items")
     modify(to, ALICE, zimbraPrefLocale=b"de")
 
     report = bring(mail, to, retry=True)
 
     assert seen(to, ALICE) == seen(mail, ALICE)
+    assert report.counters["planned"] == sum(map(len, lost.values())) > 1
     assert account(to, ALICE).first("zimbraPrefLocale") == "de"
     assert "accounts_created" not in report.counters

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backupng.engine.backuppath.layout import blob_file
 from backupng.engine.errors import BadRequest
 from backupng.engine.mailserver.sandbox.directory import dn_of
 from backupng.engine.model import EntryKind
@@ -77,6 +78,19 @@ def test_an_account_whose_map_is_damaged_is_lost_and_the_file_to_move_away_is_na
     for report in (dry, wet):
         (warning,) = (each for each in report.warnings if str(map_file) in each)
         assert "Move it away" in warning
+
+
+def test_an_account_whose_id_is_another_ones_here_gets_one_of_its_own(
+    mail: Office, to: Office
+) -> None:
+    theirs = mail.account_id(BOB)
+    to.destination.create_account("other@example.net", {}, account_id=theirs)
+
+    report = bring(mail, to, provisioning_only=True, accounts=AccountNames((BOB,)))
+
+    assert not report.losses
+    assert account(to, theirs).name == "other@example.net"
+    assert to.account_id(BOB) not in ("", theirs)
 
 
 def test_a_list_gets_only_the_members_that_are_asked_for_until_the_others_come(
@@ -209,10 +223,13 @@ def test_what_forwards_and_filters_goes_when_it_has_gone_at_the_source(
 
 
 def test_a_retry_leaves_out_nothing_that_somebody_asked_for(mail: Office, to: Office) -> None:
+    blobs = (mail.backup_path / "items").rename(mail.backup_path / "away")
     bring(mail, to)
+    blobs.rename(mail.backup_path / "items")
 
     report = bring(mail, to, retry=True)
 
+    assert report.counters["restored"]
     assert not [note for note in report.notes if "left out" in note]
 
 
@@ -234,3 +251,36 @@ def test_settings_that_are_there_already_are_not_told_as_made(mail: Office, to: 
 
     (said,) = to.announced
     assert said["table"]["attributes"]["created"] == 0
+
+
+def test_messages_with_lines_that_delivery_refuses_are_told_of_all_accounts_together(
+    mail: Office, to: Office
+) -> None:
+    for each in (ALICE, BOB):
+        mail.client.deliver(each, message("Long", body="x" * 20_000), folder="/Inbox")
+    mail.scan()
+
+    dry = bring(mail, to, dryrun=True)
+    wet = bring(mail, to)
+
+    for report in (dry, wet):
+        (note,) = (each for each in report.notes if "LMTP" in each)
+        assert note.startswith("2 messages have lines of more than 10240 bytes")
+
+
+def test_damage_of_the_source_is_told_with_the_check_of_the_source_and_not_suspected_here(
+    mail: Office, to: Office
+) -> None:
+    item = mail.client.deliver(ALICE, message("Damaged"), folder="/Inbox")
+    mail.scan()
+    digest = mail.history(ALICE, item)[-1].digest
+    assert digest is not None
+    (mail.backup_path / str(blob_file(digest))).unlink()
+
+    report = bring(mail, to)
+
+    assert report.unrestored == {ALICE: [(item, "missing blob")]}
+    assert not report.suspected
+    (warning,) = report.warnings
+    assert warning.startswith(f"The backup of 1 item in {mail.backup_path} is damaged.")
+    assert warning.endswith(f": backupng backup doCoherencyCheck {mail.backup_path}")

@@ -69,9 +69,10 @@ PAPER = item(ItemKind.DOCUMENT, name="plan.txt", digest=Digest("a"))
         (EVENT, replace(EVENT, side_rows={"appointment": ({"uid": "y"},)}), True),
         (EVENT, replace(EVENT, side_rows={}), False),
         (CARD, replace(CARD, fields={"n": "B", "m": "a@x.org"}), False),
-        (CARD, replace(CARD, fields={"n": "B", "fileAs": "1"}), True),
+        (CARD, replace(CARD, fields={"n": "B", "fileAs": "1"}), False),
         (PAPER, replace(PAPER, name="new.txt"), False),
-        (PAPER, replace(PAPER, name="new.txt", digest=Digest("b")), True),
+        (PAPER, replace(PAPER, name="new.txt", digest=Digest("b")), False),
+        (PAPER, replace(CARD, name="new.txt"), True),
         (FOLDER, replace(FOLDER, name="Two", row={"uuid": "v"}), False),
     ],
 )
@@ -107,6 +108,19 @@ def test_the_highest_id_that_can_be_told_says_if_a_mailbox_was_set_back(
     )
 
     assert said is is_lost
+
+
+@pytest.mark.parametrize("below", [MAIL, OTHER])
+def test_an_id_whose_history_cannot_be_read_says_nothing_of_a_mailbox(below: ItemState) -> None:
+    living = {ItemId(301): below, ItemId(302): OTHER}
+
+    said = is_set_back(
+        {ItemId(1): ItemId(301), ItemId(2): ItemId(302)},
+        lambda old: [MAIL] if old == 1 else [],
+        lambda ids: {item: living[item] for item in ids},
+    )
+
+    assert said is (below is OTHER)
 
 
 def test_what_another_item_is_known_to_be_is_not_free(tmp_path: Path) -> None:

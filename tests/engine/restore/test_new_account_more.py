@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from backupng.engine.operations.words import LAST, AccountName, AccountNameOrId
 from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.commandline import comparable
 from tests.engine.restore.injecting import Hostile, Killed, mortal
+from tests.engine.restore.migrating import SIGNATURE, add_child
 from tests.engine.restore.restoring import COPY, assert_balanced, at, subjects
 
 
@@ -85,8 +87,10 @@ def test_data_sources_come_along_led_to_their_folders(mail: Office) -> None:
     assert not carried(mail, "without@example.com")
 
 
-def test_a_data_source_of_a_deleted_account_keeps_id_and_password(mail: Office) -> None:
-    mail.destination.put_child(mail.sandbox.account(BOB), data_source(2))
+def test_a_data_source_of_a_deleted_account_keeps_its_password_and_gets_a_folder(
+    mail: Office,
+) -> None:
+    mail.destination.put_child(mail.sandbox.account(BOB), data_source(9999))
     mail.scan()
     mail.client.delete_account(BOB)
     mail.scan()
@@ -101,7 +105,7 @@ def test_settings_that_name_folders_name_the_new_ones(mail: Office) -> None:
     mail.client.deliver(ALICE, message("Before"), folder="/Inbox")
     folder = mail.client.create_folder(ALICE, "/Team")
     name = "zimbraPrefMailFoldersCheckedForNewMsgIndicator"
-    mail.destination.modify(mail.sandbox.account(ALICE), {name: (f"2,{folder},9999".encode(),)})
+    mail.destination.modify(mail.sandbox.account(ALICE), {name: (f"2,19,{folder},9999".encode(),)})
     mail.client.create_folder(ALICE, "/Other")
     mail.scan()
     mail.client.delete(ALICE, 256)
@@ -110,7 +114,7 @@ def test_settings_that_name_folders_name_the_new_ones(mail: Office) -> None:
     restore(mail)
 
     new = next(i["id"] for i in mail.client.list(COPY)["items"] if i["name"] == "Team")
-    assert mail.sandbox.account(COPY).first(name) == f"2,{new}"
+    assert mail.sandbox.account(COPY).first(name) == f"2,19,{new}"
 
 
 def test_deleted_items_come_along_into_a_folder_of_their_own(mail: Office) -> None:
@@ -162,6 +166,22 @@ def test_another_backup_path_can_be_restored_from(mail: Office) -> None:
     assert set(subjects(mail, COPY)) == {"Kept"}
 
 
+def test_damage_is_suspected_of_the_own_backup_path_and_told_of_another(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("Lost"), folder="/Inbox")
+    mail.scan()
+    digest = mail.history(ALICE, item)[-1].digest
+    (mail.backup_path / "items" / digest[:2] / digest).unlink()
+    copy = mail.folder / "a copy"
+    shutil.copytree(mail.backup_path, copy)
+
+    own = restore(mail, dryrun=True)
+    other = restore(mail, backup_path=copy, dryrun=True)
+
+    assert (own.suspected, own.warnings, other.suspected) == ({ALICE: [item]}, [], {})
+    (said,) = other.warnings
+    assert said.endswith(f": backupng backup doCoherencyCheck '{copy}'")
+
+
 def test_a_dry_run_makes_no_account(mail: Office) -> None:
     mail.client.deliver(ALICE, message("Mail"), folder="/Inbox")
     mail.scan()
@@ -177,6 +197,7 @@ def test_one_that_was_killed_goes_on_and_one_that_is_whole_does_not(mail: Office
     mail.client.create_folder(ALICE, "/Work")
     for subject in ("One", "Two", "Two"):
         mail.client.deliver(ALICE, message(subject), folder="/Work")
+    add_child(mail, EntryKind.SIGNATURE, "short", SIGNATURE)
     mail.scan()
     with pytest.raises(Killed):
         restore(at_server(mail, mortal(mail, 20)))
@@ -188,7 +209,10 @@ def test_one_that_was_killed_goes_on_and_one_that_is_whole_does_not(mail: Office
         restore(mail)
 
     assert comparable(mail.client.list(COPY)) == comparable(mail.client.list(ALICE))
-    assert "zimbraNotes" not in mail.sandbox.account(COPY).attributes
+    made = mail.sandbox.account(COPY)
+    assert "zimbraNotes" not in made.attributes
+    assert [child.name for child in made.children if child.kind is EntryKind.SIGNATURE] == ["short"]
+    assert not any("was not carried" in note for note in report.notes)
     assert (other.value.code, refused.value.code) == ("already_exists", "already_exists")
     assert_balanced(report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -159,13 +160,68 @@ def test_a_second_run_on_one_day_makes_a_second_folder(mail: Office) -> None:
     assert where(mail) == {"one": f"/{TODAY}/Inbox", "two": f"/{TODAY}_2/Inbox"}
 
 
-def test_nothing_deleted_is_a_success_and_makes_no_folder(mail: Office) -> None:
+@pytest.mark.parametrize("original", [True, False])
+def test_nothing_deleted_is_a_success_and_makes_no_folder_and_no_tag(
+    office_of_module: Office, *, original: bool
+) -> None:
+    report = undelete(office_of_module, target_original_folder=original)
+
+    assert report.counters["planned"] == 0
+    assert "Nothing was deleted in that period: there is nothing to bring back." in report.notes
+    listed = office_of_module.client.list(ALICE)
+    assert not any(item["name"] == TODAY for item in listed["items"])
+    assert TODAY not in str(listed["tags"])
+
+
+def test_a_moment_after_the_last_scan_is_warned_of_and_the_word_last_is_not(
+    office_of_module: Office,
+) -> None:
+    last = undelete(office_of_module, dryrun=True)
+    dated = undelete(office_of_module, end=at(office_of_module.now), dryrun=True)
+
+    (said,) = dated.warnings
+    assert said.endswith("what changed after that is not in the backup.")
+    assert said in last.notes
+    assert not last.warnings
+
+
+def test_a_period_that_the_backup_has_not_seen_is_told_as_that(mail: Office) -> None:
+    item = mail.client.deliver(ALICE, message("one"), folder="/Inbox")
     mail.scan()
+    mail.later(minutes=5)
+    start = at(mail.now)
+    mail.client.delete(ALICE, item)
+    mail.later(minutes=5)
+
+    unseen = undelete(mail, start, at(mail.now))
+    mail.scan()
+    seen = undelete(mail, start)
+
+    (said,) = unseen.warnings
+    assert said.startswith("That period is not in the backup yet, which ends at 02/03/2026 ")
+    assert "SmartScan" in said
+    assert not unseen.notes
+    assert (seen.counters["restored"], seen.warnings) == (1, [])
+
+
+def test_what_lives_again_in_the_backup_and_is_gone_by_now_comes_all_the_same(
+    mail: Office,
+) -> None:
+    item = mail.client.deliver(ALICE, message("Twice gone"), folder="/Inbox")
+    mail.scan()
+    mail.client.delete(ALICE, item)
+    mail.scan()
+    # As after a rollback of the server, and a deletion that no scan has seen yet.
+    living, deletion = mail.history(ALICE, item)
+    back = replace(living, mod=deletion.mod + 1, start=mail.now)
+    with mail.path as path, path.writer("scan") as writer:
+        writer.add_states(mail.account_id(ALICE), [back])
+        writer.commit()
 
     report = undelete(mail)
 
-    assert report.counters["planned"] == 0
-    assert not any(i["name"] == TODAY for i in mail.client.list(ALICE)["items"])
+    assert where(mail) == {"Twice gone": f"/{TODAY}/Inbox"}
+    assert (report.counters["restored"], report.counters["skipped"]) == (1, 0)
 
 
 def test_every_kind_comes_back(mail: Office) -> None:

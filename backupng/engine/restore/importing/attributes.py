@@ -7,7 +7,7 @@ what would make somebody an administrator or let somebody in is left out unless 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,6 +43,8 @@ _OF_MAIL: Final = classes.HELD_BACK - {
     "zimbraAccountStatus",
     "zimbraDomainStatus",
     "zimbraMailQuota",
+    "zimbraPrefDefaultSignatureId",
+    "zimbraPrefForwardReplySignatureId",
 }
 """Of an account that an import has made these go when they have gone at the source."""
 _FIRST_USER_ID: Final = 256
@@ -93,10 +95,21 @@ def _among_users(name: str, values: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(v for v in values if name == "zimbraACE" and _OF_USERS.fullmatch(v))
 
 
-def taken_away(source: DirectoryEntry, here: DirectoryEntry) -> dict[str, tuple[bytes, ...]]:
-    """Return what forwards, filters or answers mail here and at the source no more: as nothing."""
+def taken_away(
+    source: DirectoryEntry, here: DirectoryEntry, earlier: Iterable[DirectoryEntry]
+) -> list[str]:
+    """Return the names of what forwards, filters or answers mail here, and at the source no more.
+
+    `earlier` is what the source said when it was imported: only what still is as it was there then
+    has come from it. It is read only if it is needed.
+    """
     names = here.attributes.keys() & _OF_MAIL - source.attributes.keys()
-    return dict.fromkeys(sorted(names), ())
+    came = [entry.attributes for entry in earlier] if names else []
+    return [
+        name
+        for name in sorted(names)
+        if any({*said.get(name, ())} == {*here.attributes[name]} for said in came)
+    ]
 
 
 def translated(values: tuple[bytes, ...], items: Mapping[ItemId, ItemId]) -> tuple[bytes, ...]:

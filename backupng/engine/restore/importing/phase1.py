@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from backupng.engine.backuppath.mapfile import Mapped
-from backupng.engine.errors import BadRequest, InvalidItem, MailServerRefused
+from backupng.engine.errors import BadRequest, InvalidItem, ItemError, MailServerRefused
 from backupng.engine.mailserver.port import Attributes, Destination
-from backupng.engine.model import AccountId, DirectoryEntry, EntryKind
+from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, EntryState, to_ms
 from backupng.engine.restore.importing.attributes import Carried, carry, taken_away
 from backupng.engine.restore.importing.choice import Choice, is_alias_domain
 from backupng.engine.restore.importing.setting import set_attributes
@@ -55,7 +56,8 @@ class Failure:
 class Placed:
     """An account at its place: its entry at the source and here, and what comes after its items.
 
-    `is_ours`: an import of this source has made it, so what it says is what the source says.
+    `is_ours`: an import of this source has made it, so what it says is what the source says; `gone`
+    names what it says no more because the source does not, either.
     """
 
     source: DirectoryEntry
@@ -63,6 +65,7 @@ class Placed:
     is_ours: bool = False
     later: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     of_items: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -97,16 +100,19 @@ class Phase1:
         known: Iterable[Mapped],
         note: Callable[[Mapped], None],
         tick: Callable[[str], None],
+        states_of: Callable[[str], Iterable[EntryState]],
     ) -> None:
         """`known` is what earlier imports of that source noted; `note` is told where things go.
 
-        `tick` is told the name of what is made next, and may raise Stopped.
+        `tick` is told the name of what is made next, and may raise Stopped. `states_of` gives the
+        states of an account at the source, or raises ItemError.
         """
         self._destination, self._choice, self._options = destination, choice, options
-        self._note, self._tick = note, tick
+        self._note, self._tick, self._states_of = note, tick, states_of
         known = list(known)
         self._new = {(each.kind, each.old): each.new for each in known}
         self._ours = {(each.kind, each.old) for each in known if not each.own}
+        self._since = {each.old: each.since for each in known if each.kind is EntryKind.ACCOUNT}
         self._result = Phase1Result()
         self._groups: list[tuple[DirectoryEntry, DirectoryEntry]] = []
         self._domains: list[tuple[DirectoryEntry, DirectoryEntry, bool]] = []
@@ -275,7 +281,18 @@ class Phase1:
         self._set(placed.here, carried.now)
         placed.later, placed.of_items = carried.later, carried.of_items
         if placed.is_ours:
-            placed.later |= taken_away(placed.source, placed.here)
+            placed.gone = taken_away(placed.source, placed.here, self._earlier(placed.source))
+            placed.later |= dict.fromkeys(placed.gone, ())
+
+    def _earlier(self, source: DirectoryEntry) -> Iterator[DirectoryEntry]:
+        """Yield what an account has said at the source since its first import, and no more now."""
+        since = self._since.get(source.entry_id)
+        if since is None:
+            return
+        with suppress(ItemError):
+            for state, after in pairwise(self._states_of(source.entry_id)):
+                if to_ms(after.start) >= since:
+                    yield state.entry
 
     def _set_domain(self, source: DirectoryEntry, here: DirectoryEntry, *, is_ours: bool) -> None:
         """Set what a domain says; one that was here before the first import keeps its own."""
@@ -288,11 +305,9 @@ class Phase1:
 
     def _set_list(self, source: DirectoryEntry, here: DirectoryEntry) -> None:
         carried = self._carry(source)
-        own = {}
-        if (EntryKind.LIST, source.entry_id) not in self._ours:
-            own = dict(self._now(here).attributes)
-        everything = carried.now | carried.later
-        self._set(here, {k: v for k, v in everything.items() if k not in own})
+        is_ours = (EntryKind.LIST, source.entry_id) in self._ours
+        own = {} if is_ours else self._now(here).attributes
+        self._set(here, {k: v for k, v in (carried.now | carried.later).items() if k not in own})
         self._add_aliases(source, here)
         for member in self._members(source):
             if self._is_stranger(member):

@@ -14,7 +14,7 @@ from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.mapfile import ItemMap
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.errors import ItemError, ServerFault
-from backupng.engine.mailserver.port import Destination, Source
+from backupng.engine.mailserver.port import Destination, MailboxWriter, Source
 from backupng.engine.model import (
     AccountId,
     DirectoryEntry,
@@ -24,15 +24,20 @@ from backupng.engine.model import (
     Mailbox,
 )
 from backupng.engine.restore.compare import is_itself
+from backupng.engine.restore.importing.left import Only, planned
 from backupng.engine.restore.importing.setback import SetBack
 from backupng.engine.restore.importing.shares import Shared, shared_of
 from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.known import is_set_back
-from backupng.engine.restore.rename import ROOTS, Plan, order
+from backupng.engine.restore.rename import ROOTS, Plan
 from backupng.engine.restore.select import ALL_TIME, Selection, select_account
 
 Counts = dict[str, int]
 _AT_ONCE: Final = 500
+_IDS_PER_CHECKPOINT: Final = 20
+"""A real server saves the last id it has given out once in so many, and with whatever changes the
+size of the mailbox or the number of contacts (`zimbra-store.md` §7.3).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,9 @@ class Imported:
     outdated: list[ItemId] = field(default_factory=list)
     pending: int = 0
     deleted_there: int = 0
+    deleted_since: int = 0
     too_large: int = 0
+    long_lines: int = 0
     kinds: Counter[ItemKind] = field(default_factory=Counter)
     """What was restored, by kind; mountpoints are not among them."""
     in_place: frozenset[ItemId] = frozenset()
@@ -66,6 +73,8 @@ class Imported:
     """Of a dry run: where folders and mountpoints would be, or are."""
     set_back: SetBack | None = None
     """What a roll-back of the mailbox itself has hidden from this import."""
+    begun_anew: bool = False
+    """The mailbox here was taken for set back: what it lacked of what had come, came again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +101,24 @@ class SameMailbox:
         self.brought.note(dict(pairs), self.now())
 
 
-def amount_of(path: BackupPath, account: AccountId) -> Amount:
+def amount_of(path: BackupPath, account: AccountId, only: Only = None) -> Amount:
     """Count what is to be restored of an account; what cannot be read is part of it."""
     selection = select_account(path, account, ALL_TIME)
-    plan = order(selection.states())
+    plan = planned(selection, selection.states(), only)
     return Amount(
         items=plan.size + len(plan.shares) + len(selection.unreadable),
         size_bytes=sum(item.size for item in plan.items),
     )
 
 
-def ids_of(path: BackupPath, account: AccountId) -> list[ItemId]:
+def ids_of(path: BackupPath, account: AccountId, only: Only = None) -> list[ItemId]:
     """Return the ids of what is to be restored of an account, those that cannot be read included.
 
     Where nobody knows what there is, 0 stands for all of it.
     """
     selection = select_account(path, account, ALL_TIME)
     try:
-        plan = order(selection.states())
+        plan = planned(selection, selection.states(), only)
     except ItemError:
         return [ItemId(0)]
     states = (*plan.tags, *plan.folders, *plan.shares)
@@ -128,7 +137,7 @@ class ItemsImport:
 
     `own` is the Backup Path of the destination, which holds the maps; `source` is the destination
     as it is read. `at_home` says that its own mailboxes are what the backup is of. In a `dry` run
-    the destination only remembers, and nothing is noted.
+    the destination only remembers, and nothing is noted. With `left` only that is brought.
     """
 
     path: BackupPath
@@ -139,6 +148,7 @@ class ItemsImport:
     at_home: bool = False
     dry: bool = False
     largest_bytes: int | None = None
+    left: Mapping[AccountId, Only] = field(default_factory=dict)
 
     def run(
         self,
@@ -158,12 +168,11 @@ class ItemsImport:
             if mailbox is None and not self.dry:
                 raise ServerFault(f"{here.name} has no mailbox")
             known = SameMailbox(self.map_of(account, here), self.now)
-            if mailbox is not None and self._is_set_back(known.brought, account, mailbox):
-                known.brought.begin_anew(self._kept(known.brought, account, mailbox), self.now())
+            begun_anew = mailbox is not None and self._begin_anew(known.brought, account, mailbox)
             states = selection.states()
             if mailbox is not None and is_home:
                 states = self._seen_at_home(mailbox, states, known.at_home)
-            plan = order(states)
+            plan = planned(selection, states, self.left.get(account))
             injection = Injection(
                 selection=selection,
                 writer=writer,
@@ -171,12 +180,13 @@ class ItemsImport:
                 accounts=accounts,
                 tick=lambda _done, _total: tick(injection.counts),
                 known=known,
+                moved=_living(known, writer) if self.left else {},
                 at_home=is_home,
                 largest_bytes=self.largest_bytes,
             )
             injection.run(plan)
         imported = _imported(selection, plan, injection, known)
-        imported.set_back = set_back
+        imported.set_back, imported.begun_anew = set_back, begun_anew
         if self.dry:
             imported.folders = _found(known, _shared_ids(plan))
         return imported
@@ -203,20 +213,34 @@ class ItemsImport:
     def _mailbox(self, here: DirectoryEntry) -> Mailbox | None:
         return self.source.mailbox(AccountId(here.entry_id))
 
+    def _begin_anew(self, brought: ItemMap, account: AccountId, mailbox: Mailbox) -> bool:
+        """Let only what is there still count of a mailbox that was set back; say if it was."""
+        if not self._is_set_back(brought, account, mailbox):
+            return False
+        brought.begin_anew(self._kept(brought, account, mailbox), self.now())
+        return True
+
     def _is_set_back(self, brought: ItemMap, account: AccountId, mailbox: Mailbox) -> bool:
         """Say whether the mailbox has lost what a map says it got.
 
-        Then the map knows ids that it has not given out, or some that are other items now.
+        Then the map knows ids that it cannot have given out, or some that are other items now.
         """
-        above = brought.above(int(mailbox.row["item_id_checkpoint"]))
-        # A real server saves only every twentieth id: those just above may well have been given.
-        if above and above[-1] not in self.source.living(mailbox, above[-1:]):
-            return True
+        saved = int(mailbox.row["item_id_checkpoint"])
+        highest = brought.above(saved)[-1:]
+        if highest and not self.source.living(mailbox, highest):
+            above = [old for old, new in brought.items.items() if new > saved]
+            if highest[0] - saved >= _IDS_PER_CHECKPOINT or self._are_saved(account, above):
+                return True
         return is_set_back(
             brought.items,
             history_of=partial(self._history, account),
             there=partial(self._states, mailbox),
         )
+
+    def _are_saved(self, account: AccountId, items: Iterable[ItemId]) -> bool:
+        """Say whether the id of one of these is saved at once where it is given out."""
+        states = (state for item in items for state in self._history(account, item))
+        return any(state.size or state.kind is ItemKind.CONTACT for state in states)
 
     def _history(self, account: AccountId, item: ItemId) -> Sequence[ItemState]:
         try:
@@ -258,6 +282,16 @@ class ItemsImport:
         }
 
 
+def _living(known: SameMailbox, writer: MailboxWriter) -> dict[ItemId, ItemId]:
+    """Return where what was brought is, as far as it is still there.
+
+    What a retry plans lies in folders that are none of its plan.
+    """
+    there = dict(known.brought.items) | {item: item for item in known.at_home}
+    alive = writer.living(there.values())
+    return {old: new for old, new in there.items() if new in alive}
+
+
 def _shared_ids(plan: Plan) -> set[ItemId]:
     return {each.item_id for each in (*plan.system, *plan.folders, *plan.shares)}
 
@@ -280,7 +314,9 @@ def _imported(
         outdated=list(selection.outdated),
         pending=len(selection.pending),
         deleted_there=injection.deleted_there,
+        deleted_since=injection.deleted_since,
         too_large=len(injection.too_large),
+        long_lines=injection.long_lines,
         kinds=+injection.kinds,
         in_place=frozenset(known.at_home & _shared_ids(plan)),
         shared=shared_of([*plan.system, *plan.folders]),
