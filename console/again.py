@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from backupng.engine.operations import OPERATIONS, parameters, words
 from backupng.engine.operations.do_coherency_check import DoCoherencyCheck
+from backupng.engine.operations.do_external_restore import ExternalRestore
 from backupng.engine.operations.do_fix_orphans import DoFixOrphans
 from backupng.engine.operations.do_purge import DoPurge
 from backupng.engine.operations.moments import before_of
@@ -49,6 +50,12 @@ def may_repeat(user: User | AnonymousUser, row: QueuedOperation) -> bool:
     return not (has_wizard(row) and row.state == State.SUCCESSFUL and not row.losses)
 
 
+def may_retry(user: User | AnonymousUser, row: QueuedOperation) -> bool:
+    """Say whether a user may ask for just that again which an operation did not bring."""
+    brought_less = row.command == ExternalRestore.command and bool(row.losses)
+    return brought_less and may_repeat(user, row)
+
+
 def own_page(row: QueuedOperation) -> str:
     """Return the address of the page that asks for the same, filled in; empty without one."""
     texts = {name: text for name, text in row.parameters.items() if name not in _NOT_ASKED}
@@ -76,24 +83,29 @@ def has_wizard(row: QueuedOperation) -> bool:
     return wizards.for_command(row.command) is not None
 
 
-def begin_wizard(user: User, row: QueuedOperation) -> str:
+def begin_wizard(user: User, row: QueuedOperation, *, is_retry: bool = False) -> str:
     """Begin the wizard of an operation with its words; returns the address of the first step.
 
-    Raises BackupError when the account it was about is gone.
+    With `is_retry` for what the operation did not bring: returns the address of the summary. Raises
+    BackupError when the account it was about is gone.
     """
     found = wizards.for_command(row.command)
     if found is None:
         raise LookupError(f"there is no wizard for {row.command}")
     known, mode = found
+    step, kept = mode.steps[0].slug, mode.words_of(row)
+    if is_retry and mode.options and may_retry(user, row):
+        kept[mode.options.slug]["retry"] = "true"
+        step = wizard.SUMMARY
     draft = wizard.start(
         known,
         owner=user,
         server=row.server,
         account_id="" if known.name in wizards.OF_SERVERS else _source(row),
-        words=mode.words_of(row),
+        words=kept,
         resumes=row,
     )
-    return wizard.Run(known, draft).first_url
+    return wizard.Run(known, draft).url(step)
 
 
 def ask(user: User, row: QueuedOperation, *, form: str = "") -> Asked:

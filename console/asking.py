@@ -26,7 +26,15 @@ def start(
     """
     with connect.context(server) as ctx:
         operation.check(ctx)
-    return queue.submit(server, operation, requester=requester, dedupe=dedupe, resumes=resumes)
+        name = operation.source_name(ctx)
+    return queue.submit(
+        server,
+        operation,
+        source_name=name,
+        requester=requester,
+        dedupe=dedupe,
+        resumes=resumes,
+    )
 
 
 def once(user: User, about: str, form: str) -> str | None:

@@ -35,8 +35,10 @@ from backupng.engine.operations.browsing import (
     View,
     ms_before,
 )
+from backupng.engine.operations.coming import Coming
 from backupng.engine.operations.cos import ClassOfService, Switched
 from backupng.engine.operations.deletions import Deletions
+from backupng.engine.operations.do_item_restore import DoItemRestore
 from backupng.engine.operations.gaps import Gap
 from backupng.engine.operations.transfers import (
     AccountToImport,
@@ -55,6 +57,7 @@ __all__ = [
     "AccountToImport",
     "BackupToImport",
     "ClassOfService",
+    "Coming",
     "Deletions",
     "DomainToExport",
     "Expected",
@@ -164,13 +167,25 @@ def deletions(server: Server, account_id: str, start: Moment, end: Moment) -> De
         return engine_deletions.deletions(ctx, account_id, start, end)
 
 
-def coming_back(server: Server, account_id: str, start: Moment, end: Moment) -> Deletions:
+def coming_back(server: Server, account_id: str, start: Moment, end: Moment) -> Coming:
     """Return what an Undelete would bring back now; reads every item of the account.
 
     Raises BadRequest (date_in_future).
     """
     with connect.context(server) as ctx:
         return engine_deletions.coming_back(ctx, account_id, start, end)
+
+
+def check_items(server: Server, operation: DoItemRestore) -> None:
+    """Check an Item Restore as its run does at first. Raises BadRequest."""
+    with connect.context(server) as ctx:
+        operation.check(ctx)
+
+
+def items_coming(server: Server, operation: DoItemRestore) -> Coming:
+    """Return what an Item Restore would bring now. Raises BadRequest if it would be refused."""
+    with connect.context(server) as ctx:
+        return operation.coming(ctx)
 
 
 def undelete_folder(server: Server, account_id: str) -> str:
@@ -255,7 +270,8 @@ def sizes_to_export(server: Server) -> dict[str, int]:
 def backup_to_import(server: Server, path: Path) -> BackupToImport:
     """Look at a backup that is to be imported. Raises BadRequest (path_…), BackupPathError."""
     with connect.context(server) as ctx:
-        return engine_transfers.look_at_backup(ctx, path)
+        found = engine_transfers.look_at_backup(ctx, path)
+        return replace(found, warnings=[ctx.named(each) for each in found.warnings])
 
 
 def expected_of_import(

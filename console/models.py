@@ -133,6 +133,8 @@ class QueuedOperation(models.Model):
     seq = models.PositiveBigIntegerField()
     command = models.CharField(max_length=64)
     parameters = models.JSONField(default=dict)
+    source_name = models.CharField(max_length=254, blank=True)
+    """What the account was called that `source_account` gives by its id."""
     origin = models.CharField(max_length=16, choices=Origin.choices, default=Origin.CLI)
     requester = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True
@@ -176,6 +178,14 @@ class QueuedOperation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.command} {self.id}"
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The parameters for people to read: an account's id stands behind its name."""
+        texts: dict[str, str] = self.parameters
+        if not self.source_name:
+            return texts
+        return texts | {"source_account": f"{self.source_name} (id {texts['source_account']})"}
 
     @property
     def has_ended(self) -> bool:

@@ -59,16 +59,16 @@ def submit(
     server: Server,
     operation: Operation,
     *,
+    source_name: str = "",
     requester: Requester | None = None,
     dedupe: str | None = None,
     resumes: QueuedOperation | None = None,
 ) -> QueuedOperation:
     """Put an operation at the end of its server's queue, durably, and ring its worker's bell.
 
-    With a `dedupe` key that is known, nothing is added and the row of that key is returned.
+    A `dedupe` key that is known adds nothing and returns its row; `source_name` goes with an id.
     """
     requester = requester or Requester()
-    texts = parameters.spell(operation, server.zone_info)
     with transaction.atomic():
         locked = _lock(server)
         if dedupe and (known := QueuedOperation.objects.filter(dedupe=dedupe).first()):
@@ -77,7 +77,8 @@ def submit(
             server=locked,
             seq=locked.next_seq,
             command=operation.command,
-            parameters=texts,
+            parameters=parameters.spell(operation, server.zone_info),
+            source_name=source_name,
             dedupe=dedupe,
             origin=requester.origin,
             requester=requester.user,

@@ -19,8 +19,10 @@ from backupng.engine.errors import (
     ServerFault,
 )
 from backupng.engine.model import ItemId
+from backupng.engine.operations.do_external_restore import ExternalRestore
 from backupng.engine.operations.restoring import OLDER_STATE
-from backupng.engine.restore.inject import CANNOT_HOLD, DIFFERS, NOT_FOUND
+from backupng.engine.restore.inject import CANNOT_HOLD
+from backupng.engine.restore.settling import DIFFERS, NOT_FOUND
 from backupng.engine.upkeep.shares import Flaw
 from console import telling
 from console.models import QueuedOperation
@@ -106,6 +108,20 @@ _ADVICE: dict[str, tuple[str, str]] = {
 }
 
 
+_ADVICE_ON_IMPORTS: dict[str, str] = {
+    BrokenItem.cause: _(
+        "An earlier state may be intact: getItem with date all shows it. An import brings the "
+        "newest alone: another copy of the source may have that whole; then run it again."
+    ),
+    LostBlob.cause: _(
+        "A Coherency Check of the source looks for more of them. While the item is on the server "
+        "that it is from, an Account Scan there saves it anew; another copy of the source may have "
+        "it. Then run the import again."
+    ),
+}
+"""What differs where the backup of another server is read, and always as of its end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
     """One item that was not restored, or not read."""
@@ -146,7 +162,7 @@ def groups(row: QueuedOperation) -> list[Group]:
         for item, cause in lost.items:
             by_cause.setdefault(cause, []).append(Lost(account=lost.account, item=item))
     ordered = sorted(by_cause.items(), key=lambda each: (-len(each[1]), each[0]))
-    return [_group(cause, found) for cause, found in ordered]
+    return [_group(row, cause, found) for cause, found in ordered]
 
 
 def by_class(row: QueuedOperation) -> dict[str, list[telling.Finding]]:
@@ -180,8 +196,10 @@ def as_csv(row: QueuedOperation) -> str:
     return table.getvalue()
 
 
-def _group(cause: str, found: list[Lost]) -> Group:
+def _group(row: QueuedOperation, cause: str, found: list[Lost]) -> Group:
     meaning, advice = _ADVICE.get(cause, _UNKNOWN)
+    if row.command == ExternalRestore.command:
+        advice = _ADVICE_ON_IMPORTS.get(cause, advice)
     return Group(
         cause=cause,
         meaning=gettext(meaning),

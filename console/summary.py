@@ -112,6 +112,7 @@ def finish(run: Run, operation: Operation) -> QueuedOperation:
         # Before the transaction, which holds up every writer: a check reads the Backup Path.
         with connect.context(run.server) as ctx:
             operation.check(ctx)
+            name = operation.source_name(ctx)
     except BadRequest:
         # Of two clicks the second may find what the first one's operation has made by now.
         if known := finished(run.draft):
@@ -122,6 +123,7 @@ def finish(run: Run, operation: Operation) -> QueuedOperation:
         row = queue.submit(
             run.server,
             operation,
+            source_name=name,
             dedupe=str(draft.pk),
             requester=asking.user_of_console(run.draft.owner),
             resumes=draft.resumes,

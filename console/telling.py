@@ -72,7 +72,8 @@ _RESTORE_COUNTERS = ("planned", "restored", "skipped", "unrestored")
 _FURTHER_COUNTERS = (
     *("mailboxes", "mailboxes_failed", "mail", "contacts", "appointments", "tasks", "files"),
     *("notes", "comments", "mountpoints", "data_sources", "grants"),
-    *("found_deleted", "unknown_folders", "new_id", "deleted_there", "too_large", "items", "bytes"),
+    *("found_deleted", "unknown_folders", "new_id", "deleted_there", "deleted_since", "too_large"),
+    *("items", "bytes"),
     *("folders", "tags", "mountpoints_not_carried", "grants_not_carried"),
     *("domains", "classes_of_service", "lists", "entries_changed"),
     *("customizations_new", "customizations_removed"),
@@ -102,6 +103,7 @@ _LABELS = {
     "unknown_folders": "parents unknown",
     "new_id": "new item",
     "deleted_there": "skipped, deleted at the destination",
+    "deleted_since": "restored, deleted there at once",
     "too_large": "skipped, too large",
 }
 _WOULD = {
@@ -181,8 +183,8 @@ def title(row: QueuedOperation) -> str:
 def subject(row: QueuedOperation) -> str:
     """Return what it is about: accounts, a path, domains; empty if it is the whole server."""
     for names in _SUBJECTS:
-        if all(row.parameters.get(name) for name in names):
-            first, *more = (str(row.parameters[name]) for name in names)
+        if all(row.named.get(name) for name in names):
+            first, *more = (str(row.named[name]) for name in names)
             if "item_id" in names:
                 number = more[0].count(",") + 1
                 return f"{first}: {f'{number} items' if number > 1 else f'item {more[0]}'}"

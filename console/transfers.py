@@ -96,8 +96,7 @@ EXPORT = Wizard(
 
 
 def _import_remarks(run: Run, operation: ExternalRestore) -> Remarks:
-    backup = backup_of(run)
-    warnings = list(backup.warnings) if backup else []
+    warnings = []
     existing = sum(account.exists for account in _imported(run, operation))
     if existing:
         text = ngettext(
@@ -111,7 +110,12 @@ def _import_remarks(run: Run, operation: ExternalRestore) -> Remarks:
     rights = _rights(run, operation)
     if rights and operation.restore_admin_rights:
         warnings.append(rights)
+    retried = gettext(
+        "Only what an earlier import of this backup could not bring is tried again: fewer items"
+        " than are expected above."
+    )
     notes = [
+        *([retried] if operation.retry else ()),
         *([rights] if rights and not operation.restore_admin_rights else ()),
         gettext("Accounts can be used as soon as the first phase has ended; items follow."),
         gettext(

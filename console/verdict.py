@@ -44,7 +44,7 @@ def activity(row: QueuedOperation) -> str:
     sentence = _ACTIVITIES.get(row.command)
     if sentence is None:
         return f"{telling.title(row)} {telling.subject(row)}".strip()
-    words: dict[str, str] = {**dict.fromkeys(_NAMED, "?"), **row.parameters}
+    words: dict[str, str] = {**dict.fromkeys(_NAMED, "?"), **row.named}
     words |= {"server": row.server.name, "date": _as_of(words["date"], row.server.zone)}
     return str(sentence % words)
 
@@ -163,13 +163,13 @@ def _restored(row: QueuedOperation, took: str, counters: Mapping[str, int]) -> s
             " here is told below.",
             restored,
         ) % {"took": took, "number": number(restored)}
-    if deleted := counters.get("deleted_there", 0):
+    if deleted := counters.get("deleted_there", 0) + counters.get("deleted_since", 0):
         words = {"took": took, "number": number(restored), "deleted": number(deleted)}
         said = ngettext(
-            "Done in %(took)s: %(number)s item was restored; nothing is missing but what had been"
-            " deleted at the destination before: %(deleted)s.",
-            "Done in %(took)s: %(number)s items were restored; nothing is missing but what had been"
-            " deleted at the destination before: %(deleted)s.",
+            "Done in %(took)s: %(number)s item was restored; nothing is missing but what was"
+            " deleted at the destination: %(deleted)s.",
+            "Done in %(took)s: %(number)s items were restored; nothing is missing but what was"
+            " deleted at the destination: %(deleted)s.",
             restored,
         )
         return said % words

@@ -215,6 +215,8 @@ class StepForm(forms.Form):
     """Which field an error of the operation's own check belongs to, by the error's code."""
     fragments: ClassVar[Mapping[str, str]] = {}
     """The parts that are checked while the step is filled in, and their templates."""
+    findings: ClassVar[str] = ""
+    """The template of what a valid step found, which the summary shows, too."""
     use_required_attribute = False  # the server's own messages say more than the browser's
 
     def __init__(self, run: Run, data: Mapping[str, Any] | None = None, **options: Any) -> None:

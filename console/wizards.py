@@ -11,13 +11,14 @@ from backupng.engine.errors import BackupError, BadRequest, ItemError
 from backupng.engine.model import AccountId, EntryKind
 from backupng.engine.operations.do_item_restore import DoItemRestore
 from backupng.engine.operations.do_undelete import DoUndelete
-from backupng.engine.operations.moments import before_of, known_by
+from backupng.engine.operations.gaps import known_for_page
+from backupng.engine.operations.moments import before_of
 from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
 from backupng.engine.operations.words import Moment
 from backupng.engine.restore.select import state_at
 from backupng.engine.scan.uncertainty import uncertain
 from console import browse, connect
-from console.browse import AccountLine, Deletions, Expected
+from console.browse import AccountLine, Coming, Expected
 from console.forms import (
     AccountStep,
     DateStep,
@@ -65,19 +66,19 @@ def _remarks(run: Run, operation: RestoreOnNewAccount) -> Remarks:
 
 
 def _undelete_remarks(run: Run, operation: DoUndelete) -> Remarks:
-    folder = run.form(SlotStep.slug)
     notes = [
         gettext("Nothing that the mailbox holds now is changed."),
-        gettext("What is back already does not come again, and what was deleted twice comes once."),
+        gettext(
+            "What is back already does not come again. Of equal items that were in one folder one"
+            " after the other, one comes; the same deleted in two folders comes back in both."
+        ),
         gettext("The IMAP flag \\Deleted is removed from what comes back."),
     ]
-    if isinstance(folder, SlotStep):
-        notes.insert(0, gettext("Everything comes back in the new folder %s.") % folder.folder)
     notes += _doubt(run)
-    warnings = (_off(run.account),) if run.account.backup_disabled else ()
+    warnings = [_off(run.account)] if run.account.backup_disabled else []
     if known := _known_by(run, operation.end_date):
-        notes.append(known)
-    return Remarks(warnings=warnings, notes=tuple(notes))
+        (notes if operation.end_date.keyword else warnings).append(known)
+    return Remarks(warnings=tuple(warnings), notes=tuple(notes))
 
 
 def _off(account: AccountLine) -> str:
@@ -103,8 +104,8 @@ def _known_by(run: Run, moment: Moment) -> str:
     """Return how exactly the backup knows the mailbox at that moment, in words."""
     with connect.context(run.server) as ctx:
         try:
-            return known_by(
-                ctx.path,
+            return known_for_page(
+                ctx,
                 AccountId(run.account.account_id),
                 before_of(moment, run.now),
                 zone=run.zone.key,
@@ -130,9 +131,13 @@ def _expected(run: Run, operation: RestoreOnNewAccount) -> Expected:
     return browse.expected(run.server, run.account.account_id, operation.date)
 
 
-def _coming_back(run: Run, operation: DoUndelete) -> Deletions:
+def _coming_back(run: Run, operation: DoUndelete) -> Coming:
     start, end = operation.start_date, operation.end_date
     return browse.coming_back(run.server, run.account.account_id, start, end)
+
+
+def _items_coming(run: Run, operation: DoItemRestore) -> Coming:
+    return browse.items_coming(run.server, operation)
 
 
 def _is_large(run: Run) -> bool:
@@ -158,7 +163,7 @@ RESTORE = Wizard(
             steps=(ModeStep, SlotStep),
             remarks=_undelete_remarks,
             expected=_coming_back,
-            expected_template="console/_expected_deletions.html",
+            expected_template="console/_expected_coming.html",
             is_large=_is_large,
         ),
     ),
@@ -177,7 +182,14 @@ ITEMS = Wizard(
     title=_("Restore items"),
     heading=_("Restore items of %(account)s"),
     permission="restore",
-    modes=(Mode(operation=DoItemRestore, steps=(ItemsStep,)),),
+    modes=(
+        Mode(
+            operation=DoItemRestore,
+            steps=(ItemsStep,),
+            expected=_items_coming,
+            expected_template="console/_expected_coming.html",
+        ),
+    ),
 )
 """From the history page of an account, which is where it begins."""
 

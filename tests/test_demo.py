@@ -100,9 +100,9 @@ class Demo:
         browser.open(f"{self.url}login/", urllib.parse.urlencode(form).encode())
         return "session" in {cookie.name for cookie in cookies}
 
-    def answers(self) -> bool:
+    def answers(self, query: str = "") -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}healthz", timeout=DEADLINE_S) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{self.url}healthz{query}", timeout=DEADLINE_S) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -162,6 +162,10 @@ def test_a_second_one_on_the_same_data_folder_is_refused(demo: Demo) -> None:
 
     assert second.returncode == 1
     assert second.stderr.startswith("Backup NG is running on the data folder")
+
+
+def test_an_address_as_long_as_proxies_pass_on_is_answered(demo: Demo) -> None:
+    assert demo.answers(f"?item={'1.' * 4000}")
 
 
 def test_a_killed_web_process_comes_back(demo: Demo) -> None:

@@ -55,6 +55,7 @@ class ImportPathStep(PathStep):
     fragments: ClassVar[Mapping[str, str]] = {
         "source_path": "console/_import_path.html",
     }
+    findings = "console/_import_found.html"
 
     source_path = forms.CharField(
         label=_("Path of the backup"),
@@ -97,10 +98,11 @@ class ImportPathStep(PathStep):
 
     def choices(self) -> list[Choice]:
         """Return the folder, and whose backup it is."""
-        found = [Choice(label=gettext("Path of the backup"), text=str(self.typed_path()))]
+        text = str(self.typed_path())
         if self.backup:
-            found.append(Choice(label=gettext("Backup of"), text=self.backup.server_name))
-        return found
+            named = {"path": text, "server": self.backup.server_name}
+            text = gettext("%(path)s, the backup of %(server)s") % named
+        return [Choice(label=gettext("Path of the backup"), text=text)]
 
 
 def backup_of(run: Run) -> BackupToImport | None:
@@ -338,6 +340,11 @@ class ImportOptions(StepForm):
             " access rights, external authentication. Only for a backup that is trusted like this"
             " server itself."
         ),
+    )
+
+    retry = forms.BooleanField(
+        label=_("Only try again what an earlier import of this backup could not bring"),
+        required=False,
     )
 
     def __init__(self, run: Run, data: Mapping[str, Any] | None = None, **options: Any) -> None:

@@ -12,10 +12,10 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from backupng.engine.errors import BackupError
+from backupng.engine.errors import BackupError, BadRequest
 from backupng.engine.model import ItemId
-from backupng.engine.operations import words
-from backupng.engine.operations.do_item_restore import folder_names
+from backupng.engine.operations import parameters, words
+from backupng.engine.operations.do_item_restore import DoItemRestore, folder_names
 from backupng.engine.operations.words import LAST, Moment
 from backupng.engine.restore.select import ALL_TIME, end_of_second
 from console import browse
@@ -81,8 +81,14 @@ class ItemsStep(StepForm):
     def clean(self) -> dict[str, Any]:
         """Have a folder named if one is to be taken, by a path that it can have."""
         cleaned = super().clean() or {}
+        self.cleaned_data = cleaned | self._folder(cleaned)
+        if not self.errors:
+            self._check()
+        return self.cleaned_data
+
+    def _folder(self, cleaned: Mapping[str, Any]) -> dict[str, str]:
         if cleaned.get("where") != FOLDER:
-            return cleaned | {"restore_folder": ""}
+            return {"restore_folder": ""}
         folder = str(cleaned.get("restore_folder") or "").strip()
         if not folder:
             self.add_error("restore_folder", gettext("Name the folder."))
@@ -90,7 +96,16 @@ class ItemsStep(StepForm):
             folder_names(folder)
         except BackupError as error:
             self.add_error("restore_folder", f"{error} {error.hint}")
-        return cleaned | {"restore_folder": folder}
+        return {"restore_folder": folder}
+
+    def _check(self) -> None:
+        """Refuse what the operation itself would: items that are in place still, or never were."""
+        try:
+            operation = parameters.parse(DoItemRestore, self.parameters(), self.run.zone)
+            browse.check_items(self.run.server, operation)
+        except BadRequest as error:
+            if not self.refuse(error):
+                self.add_error(None, " ".join(filter(None, (str(error), error.hint))))
 
     @cached_property
     def ids(self) -> list[ItemId]:

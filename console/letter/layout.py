@@ -20,6 +20,8 @@ _UNSPEAKABLE = re.compile(
 """Control characters, line and direction marks, halves of characters, and what is none."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _GAP = re.compile("( {3,})")
+_COMMAND_LAST = re.compile(r"(.+:) (backupng(?: (?:[\w./@:+,-]+|'[^']*'))+(?<!\.))")
+"""Of words that a shell takes as they are, or that are quoted; the end of a sentence is none."""
 _NO_BREAK_SPACE = "\u00a0"
 
 
@@ -74,14 +76,22 @@ def command(label: str, line: str) -> str:
     A single word is never broken.
     """
     indent = " " * _LABEL_WIDTH
-    lines, current = [], label.ljust(_LABEL_WIDTH)
+    lines, current = [], f"{label} ".ljust(_LABEL_WIDTH)
     for word in shlex.split(clean(line)):
         quoted = shlex.quote(word)
-        if current.strip() not in ("", label) and len(current) + len(quoted) + 2 > WIDTH:
+        if current.strip() not in ("", label.strip()) and len(current) + len(quoted) + 2 > WIDTH:
             lines.append(f"{current}\\")
             current = indent
         current += f"{quoted} "
     return "\n".join((*lines, current.rstrip()))
+
+
+def sentence(text: str, *, label: str) -> str:
+    """Set a sentence beside its label; a command at its end gets lines of its own."""
+    found = _COMMAND_LAST.fullmatch(text)
+    told, line = (found[1], found[2]) if found else (text, "")
+    set_text = filled(told, first=label.ljust(_LABEL_WIDTH), rest=" " * _LABEL_WIDTH)
+    return f"{set_text}\n{command('', line)}" if line else set_text
 
 
 def number(value: int) -> str:

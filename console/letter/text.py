@@ -181,6 +181,8 @@ def _outcomes(counts: Mapping[str, int]) -> Iterator[str]:
     deleted, large = counts.get("deleted_there", 0), counts.get("too_large", 0)
     there = skipped - deleted - large
     yield f"{layout.items(restored)} {'was' if restored == 1 else 'were'} restored"
+    if since := counts.get("deleted_since", 0):
+        yield f"{layout.number(since)} of them {'was' if since == 1 else 'were'} deleted meanwhile"
     if there > 0:
         yield f"{layout.number(there)} {'was' if there == 1 else 'were'} there already"
     if deleted:
@@ -264,10 +266,10 @@ def _started(row: QueuedOperation) -> Iterator[str]:
 def _sentences(row: QueuedOperation) -> Iterator[str]:
     if suspected := sum(map(len, telling.report(row).get("suspected", {}).values())):
         told = f"The backup of {layout.items(suspected)} is damaged: a Coherency Check is queued."
-        yield layout.filled(told, first="warning".ljust(15), rest=" " * 15)
+        yield layout.sentence(told, label="warning")
     for name, key in (("warning", "warnings"), ("note", "notes")):
         for sentence in telling.report(row).get(key, ()):
-            yield layout.filled(str(sentence), first=name.ljust(15), rest=" " * 15)
+            yield layout.sentence(str(sentence), label=name)
 
 
 def _outcome(row: QueuedOperation) -> Iterator[str]:
@@ -317,12 +319,17 @@ def _hints(row: QueuedOperation) -> Iterator[str]:
         else remedies.groups(row)[0].advice
     )
     first = losses[0]
-    host, account = shlex.quote(row.server.name), shlex.quote(layout.clean(first.account))
-    line = f"backupng --host {host} backup getItem {account} {first.ids[0]} date all"
-    yield layout.command("  look at one", line)
+    yield layout.command("  look at one", _look_at(row, layout.clean(first.account), first.ids[0]))
     if first.kind == "unrestored":
         ids = ",".join(map(str, first.ids[:_SAMPLE_IDS]))
         yield _advice(f"In the source mailbox search for   item: {ids}   in each tab.")
+
+
+def _look_at(row: QueuedOperation, account: str, item: int) -> str:
+    words = ["backupng", "--host", row.server.name, "backup", "getItem", account, str(item)]
+    if path := row.parameters.get("source_path") or row.parameters.get("backup_path"):
+        words += ["backup_path", str(path)]
+    return shlex.join([*words, "date", "all"])
 
 
 def _hints_after_an_end(row: QueuedOperation) -> Iterator[str]:

@@ -99,9 +99,12 @@ def reading(request: HttpRequest, account_id: str) -> HttpResponse:
 
 
 def _posted(request: HttpRequest, run: Run, look: Look) -> HttpResponse:
-    look = replace(look, ticked=_ticked(request.POST, look))
+    ticking = replace(look, ticked=_ticked(request.POST, look))
     if "restore" in request.POST:
-        return _restore(request, run, look)
+        return _restore(request, run, ticking)
+    if not ticking.has_room:
+        return _too_many(request, run, look)
+    look = ticking
     when = looking.widget(run, request.POST.dict(), is_bound=True)
     form = SearchForm(request.POST)
     if "to" in request.POST:
@@ -130,14 +133,21 @@ def _tick(request: HttpRequest, run: Run, look: Look) -> HttpResponse:
     else:
         lines = _lines(run, asked, first=(look.page - 1) * _PER_PAGE, limit=_PER_PAGE)
     found = tuple(dict.fromkeys([*look.ticked, *(line.item for line in lines)]))
-    if len(found) > looking.MOST_TICKED:
-        refusal = gettext(
-            "At most %d items can be ticked at a time. Search for fewer of them; the whole mailbox "
-            "comes back with Restore, from the menu of the account."
-        )
-        refusal %= looking.MOST_TICKED
-        return _page(request, run, asked, refusal=refusal, status=422)
-    return SeeOther(_here(run) + replace(look, ticked=found).query)
+    ticking = replace(look, ticked=found)
+    if not ticking.has_room:
+        return _too_many(request, run, look)
+    return SeeOther(_here(run) + ticking.query)
+
+
+def _too_many(request: HttpRequest, run: Run, look: Look) -> HttpResponse:
+    """Refuse more ticks than an address carries: nothing is ticked that was not before."""
+    refusal = gettext(
+        "That is more than can be ticked at a time: %d items, fewer where their ids are long and "
+        "lie far apart. Search for fewer of them; the whole mailbox comes back with Restore, from "
+        "the menu of the account."
+    )
+    refusal %= looking.MOST_TICKED
+    return _page(request, run, _asked(run, look, {}), refusal=refusal, status=422)
 
 
 def _lines(run: Run, asked: _Asked, *, first: int, limit: int) -> list[ItemLine]:
@@ -157,7 +167,7 @@ def _ticked(posted: QueryDict, look: Look) -> tuple[int, ...]:
     shown = {number_of(text) for text in posted.getlist("shown")}
     here = [number_of(text) for text in posted.getlist("item")]
     found = dict.fromkeys([*(each for each in look.ticked if each not in shown), *here])
-    return tuple(found)[: looking.MOST_TICKED] if "untick" not in posted else ()
+    return tuple(found) if "untick" not in posted else ()
 
 
 def _restore(request: HttpRequest, run: Run, look: Look) -> HttpResponse:

@@ -155,7 +155,7 @@ def operation(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     row = _find(operation_id)
     context = {
         **_progress_context(request, row),
-        **_unrestored_context(row),
+        **_unrestored_context(request, row),
         **_log_context(request, row),
         "parameters": telling.parameters(row),
         "defaults": telling.defaults(row),
@@ -215,7 +215,7 @@ def unrestored(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     row = _find(operation_id)
     if not row.has_ended:
         return HttpResponse(status=204)
-    return render(request, "console/_operation_unrestored.html", _unrestored_context(row))
+    return render(request, "console/_operation_unrestored.html", _unrestored_context(request, row))
 
 
 @allowed("view_status")
@@ -229,8 +229,7 @@ def unrestored_csv(request: HttpRequest, operation_id: UUID) -> HttpResponse:
 
 
 def _find(operation_id: UUID) -> QueuedOperation:
-    rows = QueuedOperation.objects.select_related("server")
-    return get_object_or_404(rows, pk=operation_id)
+    return get_object_or_404(QueuedOperation.objects.select_related("server"), pk=operation_id)
 
 
 def _attachment(content: bytes, kind: str, name: str) -> HttpResponse:
@@ -307,10 +306,11 @@ def _announcement(line: Line) -> str:
     return verdict.sentence(line)
 
 
-def _unrestored_context(row: QueuedOperation) -> dict[str, Any]:
+def _unrestored_context(request: HttpRequest, row: QueuedOperation) -> dict[str, Any]:
     if telling.is_check(row):
         return {"row": row, "findings": remedies.by_class(row)}
-    return {"row": row, "groups": remedies.groups(row), "searches": remedies.searches(row)}
+    lost = {"groups": remedies.groups(row), "searches": remedies.searches(row)}
+    return {"row": row, "may_retry": again.may_retry(request.user, row), **lost}
 
 
 def _log_context(request: HttpRequest, row: QueuedOperation) -> dict[str, Any]:
@@ -358,7 +358,7 @@ def retry(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     user = cast("User", request.user)
     try:
         if again.has_wizard(row):
-            return SeeOther(again.begin_wizard(user, row))
+            return SeeOther(again.begin_wizard(user, row, is_retry="these" in request.POST))
         asked = again.ask(user, row, form=request.POST.get("form", ""))
     except BackupError as error:
         audit.note(

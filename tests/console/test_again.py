@@ -112,6 +112,27 @@ def test_a_restore_without_losses_is_not_offered_again(client: Client) -> None:
     assert client.post(reverse("operation-retry", args=[row.pk])).status_code == 403
 
 
+@pytest.mark.usefixtures("admin")
+def test_what_an_import_did_not_bring_is_asked_for_alone_on_the_summary(client: Client) -> None:
+    texts = {"source_path": "/backup/old", "accounts": "anna@example.com"}
+    row = add(**lossy(command="doExternalRestore", parameters=texts))
+    page = client.get(reverse("operation", args=[row.pk]))
+    answer = client.post(reverse("operation-retry", args=[row.pk]), {"these": "1"})
+    draft = Draft.objects.get()
+    other = Draft.objects.get(pk=ask_again(client, row).split("/")[2])
+    assert "Retry these" in words(page)
+    assert answer["Location"] == reverse("wizard-step", args=[draft.pk, wizard.SUMMARY])
+    assert draft.words["options"]["retry"] == "true"
+    assert "retry" not in other.words["options"]
+
+
+@pytest.mark.usefixtures("server")
+def test_who_may_not_import_is_not_offered_to_retry_what_is_missing(client: Client) -> None:
+    login(client, roles.OPERATOR)
+    row = add(**lossy(command="doExternalRestore", parameters={"source_path": "/backup/old"}))
+    assert "Retry these" not in words(client.get(reverse("operation", args=[row.pk])))
+
+
 @pytest.mark.usefixtures("server")
 def test_a_viewer_cannot_ask_again(client: Client) -> None:
     login(client, roles.VIEWER)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from console import connect, hosting
+from console import connect, hosting, telling
 from console.cli import program
 from console.connect import SandboxRequest
 from console.models import AuditEntry, QueuedOperation, Server
+from tests.console.restoring import SOURCE
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,16 @@ def test_what_is_asked_for_and_set_on_the_command_line_is_in_the_audit_log(
     ]
     assert found[1].detail == f"queued as {row.pk}: a1@example.com → new@example.com"
     assert found[3].detail.endswith("→ gzip")
+
+
+def test_an_account_that_is_asked_for_by_its_id_is_told_by_its_name_too(
+    run: Run, scanned: Server
+) -> None:
+    run("doRestoreOnNewAccount", SOURCE, "new@example.com", "last")
+
+    row = QueuedOperation.objects.get()
+    assert row.parameters["source_account"] == SOURCE
+    assert telling.subject(row) == f"a1@example.com (id {SOURCE}) → new@example.com"
 
 
 def test_what_the_check_refuses_is_not_queued(run: Run, scanned: Server) -> None:

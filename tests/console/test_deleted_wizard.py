@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker
 
 from backupng.engine.operations.smart_scan import SmartScan
 from console import connect, queue, roles
-from console.models import Draft, QueuedOperation, Server
+from console.models import Draft, Notification, QueuedOperation, Server
 from tests.console.conftest import SCANNED
 from tests.console.restoring import NOW, SOURCE, Page, Visitor, a_user, grown
 
@@ -145,6 +145,25 @@ def test_finish_restores_the_account_by_its_id(anna: Keeper, server_here: Server
     assert row.state == "successful"
 
 
+def test_pages_and_mails_say_the_name_of_the_account_beside_its_id(
+    anna: Keeper, server_here: Server
+) -> None:
+    anna.walk(destination_account="a1").finish()
+    row, source = QueuedOperation.objects.get(), f"{A1} (id {SOURCE})"
+
+    waiting = Page(anna.client.get(reverse("operations"))).text
+    queue.drain(server_here)
+    page = Page(anna.client.get(reverse("operation", args=[row.pk]))).text
+
+    assert f"{source} → {A1}" in waiting
+    assert f"{source} → {A1}" in page
+    assert f"source_account {SOURCE}" in page
+    assert {each.subject for each in Notification.objects.all()} == {
+        f"[Backup NG] mail1: Restore on New Account {source} → {A1} – {event}"
+        for event in ("started", "completed")
+    }
+
+
 # The date
 
 
@@ -215,6 +234,14 @@ def test_two_accounts_of_one_name_are_told_apart(anna: Keeper) -> None:
     other = scan(GONE + timedelta(days=1), made=A1)
     scan(GONE_AGAIN, deleted=A1)
     anna.begin()
+    date = anna.see("date").context["form"]
+    assert [line.account_id for line, _ in date.shortcuts] == [other, SOURCE]
+    assert "day=28%2F09%2F2026" in date.when.suggested_as_query
+    early = Page(anna.send("date", **when(SCANNED - timedelta(seconds=1))))
+    assert "that of a1@example.com at 28/09/2026 10:15:10 UTC." in early.text
+    anna.send("date", **when(GONE + timedelta(days=2)))
+    rows = anna.see("account").context["form"].rows
+    assert {row.line.account_id: row.was_deleted for row in rows} == {SOURCE: True, other: False}
     anna.send("date", **when(NOW))
     page = Page(anna.see("account"))
     offered = {each["value"] for each in page.inputs if each["name"] == "account_id"}
@@ -285,8 +312,10 @@ def test_begun_at_a_deleted_account_that_one_is_chosen_already(anna: Keeper) -> 
     shown = {each["name"]: each.get("value") for each in Page(anna.see("date")).inputs}
     assert (shown["day"], shown["second"]) == ("28/09/2026", "09")
     anna.send("date", **when(NOW))
-    [radio] = [each for each in Page(anna.see("account")).inputs if each["name"] == "account_id"]
-    assert "checked" in radio
+    searched = anna.see("account", account_id=SOURCE, q="somebody else")
+    for answer in (anna.see("account"), searched):
+        [radio] = [each for each in Page(answer).inputs if each["name"] == "account_id"]
+        assert "checked" in radio
 
 
 def test_cancel_leads_back_to_the_server(anna: Keeper) -> None:

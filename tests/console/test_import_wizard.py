@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker, Settings
 
+from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.mailserver.sandbox.server import Sandbox
+from backupng.engine.model import AccountId, EntryKind
 from backupng.engine.operations.smart_scan import SmartScan
+from backupng.engine.scan.beside import SCANNER_ROLE
 from console import again, connect, queue
 from console.connect import SandboxRequest
 from console.forms import imports
@@ -188,6 +192,18 @@ def test_what_finish_starts_imports_the_chosen_account(copied: Path) -> None:
     assert item["subject"] == "One"
 
 
+def test_what_an_import_says_to_type_names_the_server(copied: Path) -> None:
+    anna = begun()
+    known = at_accounts(anna, copied)
+    anna.accept("accounts", {"accounts": [known[NEW]]})
+    anna.finish(filter_deleted="on", skip_system_accounts="on")
+    with BackupPath.open(copied.parent / "mail1") as path, path.writer(SCANNER_ROLE):
+        queue.drain(Server.objects.get())
+    notes = QueuedOperation.objects.get().outcome["report"]["notes"]
+    command = "backupng --host mail1 backup setProperty ZxBackup_RealTimeScanner FALSE"
+    assert [each for each in notes if each.endswith(f": {command}")]
+
+
 # Path
 
 
@@ -214,14 +230,19 @@ def test_a_copy_of_the_servers_own_path_is_refused_with_the_way_to_go(
     assert "run doRestoreOnNewAccount" in text
 
 
-def test_damaged_accounts_are_counted_and_lead_to_a_check(copied: Path) -> None:
+def test_without_script_the_summary_shows_what_was_found(copied: Path) -> None:
     anna = begun()
-    entry = next(iter((copied / "accounts").iterdir())) / "account"
-    entry.write_bytes(b"x\n")
-    query = {"field": "source_path", "source_path": str(copied)}
-    part = Page(anna.client.get(anna.url("path", "check"), query))
-    assert "The backup is damaged: 1 account cannot be read and will be missing." in part.text
-    assert reverse("coherency", args=["mail1"]) in part.links
+    known = at_accounts(anna, copied)
+    anna.accept("accounts", {"accounts": [known[NEW]]})
+    (copied / "accounts" / known[SYSTEM] / "account").write_bytes(b"x\n")
+    with BackupPath.open(copied.parent / "mail1") as path, path.writer(SCANNER_ROLE):
+        page, counted = Page(anna.see("summary")), Page(anna.see("summary", count="1"))
+    assert "Backup of old Format 1.0" in page.text
+    assert "Size This takes a while to count. Count it Own Backup Path no" in page.text
+    assert "The backup is damaged: 1 account cannot be read and will be missing." in page.text
+    assert page.text.count("The Real-Time Scanner is on") == 1
+    assert {reverse(each, args=["mail1"]) for each in ("scanner", "coherency")} <= {*page.links}
+    assert "takes a while" not in counted.text
 
 
 # Accounts
@@ -317,6 +338,20 @@ def test_a_system_account_that_is_skipped_is_not_named(anna: Mover, source: Path
     assert parameters(anna) == {"accounts": NEW}
     anna.post("summary", {"apply": "1", "filter_deleted": "on"})
     assert parameters(anna) == {"accounts": f"{NEW},{SYSTEM}"}
+    anna.accept("accounts", {"accounts": [known[SYSTEM]]})
+    anna.post("summary", {"apply": "1", "filter_deleted": "on", "skip_system_accounts": "on"})
+    assert parameters(anna) == {"accounts": SYSTEM}
+
+
+def test_an_account_whose_address_another_one_had_is_named_by_its_id(copied: Path) -> None:
+    anna, again_id = begun(), AccountId("c0ffee00-0000-4000-8000-000000000004")
+    known = at_accounts(anna, copied)
+    with BackupPath.open(copied) as path, path.writer("scan") as writer:
+        first = path.entry_history(EntryKind.ACCOUNT, AccountId(known[GONE]))[0]
+        writer.add_entry(replace(first, entry=replace(first.entry, entry_id=again_id)))
+        writer.commit()
+    anna.accept("accounts", {"accounts": [known[NEW], again_id]})
+    assert sorted(parameters(anna)["accounts"].split(",")) == sorted([NEW, again_id])
 
 
 def test_rights_of_administrators_are_told_and_come_only_when_asked_for(
@@ -344,20 +379,17 @@ def test_options_changed_beside_finish_are_shown_before_it_counts(
 
 
 def test_an_import_asked_for_again_has_the_options_it_had(anna: Mover, source: Path) -> None:
-    given = {"accounts": NEW, "skip_system_accounts": "true", "skip_aliases": "true"}
-    row = QueuedOperation.objects.create(
-        server=Server.objects.get(),
-        seq=1,
-        command="doExternalRestore",
-        parameters={"source_path": str(source), "filter_deleted": "false", **given},
-        state=State.FAILED,
-    )
-    anna.draft = again.begin_wizard(User.objects.get(username="anna"), row).split("/")[2]
-    assert parameters(anna) == {
-        "accounts": NEW,
-        "filter_deleted": "false",
-        "skip_aliases": "true",
-    }
+    for seq, said in enumerate(({"filter_deleted": "false"}, dict[str, str]()), 1):
+        given = {"accounts": NEW, "skip_aliases": "true"} | said
+        row = QueuedOperation.objects.create(
+            server=Server.objects.get(),
+            seq=seq,
+            command="doExternalRestore",
+            parameters={"source_path": str(source), "skip_system_accounts": "true", **given},
+            state=State.FAILED,
+        )
+        anna.draft = again.begin_wizard(User.objects.get(username="anna"), row).split("/")[2]
+        assert parameters(anna) == given
 
 
 def test_only_an_administrator_imports(source: Path) -> None:

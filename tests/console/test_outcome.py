@@ -12,6 +12,7 @@ from tests.console import rows
 
 def test_what_was_deleted_at_the_destination_is_not_said_to_be_there() -> None:
     counters = {"planned": 9, "restored": 1, "skipped": 8, "deleted_there": 3, "too_large": 1}
+    counters["deleted_since"] = 1
     row = rows.ended(rows.restore(), State.SUCCESSFUL, report={"counters": counters})
 
     mail = text.compose(row, notification=uuid.uuid4(), event=text.ENDED).text
@@ -19,7 +20,8 @@ def test_what_was_deleted_at_the_destination_is_not_said_to_be_there() -> None:
     shown = verdict.sentence(ledger.waiting(row, now=rows.ENDED))
 
     assert first == (
-        "The Restore on New Account has ended. 1 item was restored, 4 were there already, "
-        "3 had been deleted at the destination before, 1 was too large."
+        "The Restore on New Account has ended. 1 item was restored, 1 of them was deleted "
+        "meanwhile, 4 were there already, 3 had been deleted at the destination before, "
+        "1 was too large."
     )
-    assert "deleted at the destination before: 3." in shown
+    assert "deleted at the destination: 4." in shown

@@ -131,3 +131,39 @@ def test_an_account_that_could_not_be_imported_is_told_in_the_end(row: QueuedOpe
     assert told.level == Level.WARNING
     assert "1 entry of the directory could not be imported." in " ".join(told.text.split())
     assert "nothing to be done" not in told.text
+
+
+def ended(row: QueuedOperation, **report: object) -> str:
+    row.outcome = {"report": {"counters": {}, **report}}
+    row.state, row.losses, row.ended_at = State.SUCCESSFUL, "unrestored" in report, rows.ENDED
+    return text.compose(row, notification=rows.ID, event=text.ENDED).text
+
+
+def test_a_lost_item_is_looked_at_in_the_path_it_is_from_and_no_date_is_promised(
+    row: QueuedOperation,
+) -> None:
+    row.parameters["source_path"] = "/mnt/im port"
+
+    told = ended(row, unrestored={"a1@src.org": [[313, "broken item"]]})
+
+    words = " ".join(told.replace("\\\n", " ").split())
+    line = "backup getItem a1@src.org 313 backup_path '/mnt/im port' date all"
+    assert f"backupng --host {row.server.name} {line}" in words
+    assert "as of that moment" not in words
+
+
+def test_the_start_parts_a_command_from_its_label(row: QueuedOperation) -> None:
+    scanning.scanner(row.server)
+
+    assert " switch it off backupng --host" in started(row)
+
+
+def test_a_command_at_the_end_of_a_warning_can_be_copied(row: QueuedOperation) -> None:
+    command = f"backupng --host m4 backup doCoherencyCheck '/mnt/{'x' * 40} y'"
+
+    told = ended(row, warnings=[f"The backup of 3 items is damaged. Look: {command}"])
+
+    lines = told[told.index("warning ") :].split("\n\n")[0].splitlines()
+    assert " ".join(lines[0].split()) == "warning The backup of 3 items is damaged. Look:"
+    assert all(line.endswith("\\") for line in lines[1:-1])
+    assert "".join(line.rstrip("\\") for line in lines[1:]).split() == command.split()

@@ -99,6 +99,7 @@ def test_the_steps_are_those_of_the_manual(anna: Visitor) -> None:
 def test_the_slot_is_everything_at_first_and_tells_what_will_be(anna: Visitor) -> None:
     text = Page(anna.see("slot")).text
     assert "2 items were deleted in this period" in text
+    assert "; the summary counts what of it comes back." in text
     assert "Two <b>" in text  # in the list, as text
     assert "/undelete_25_11_26" in text
     assert "The IMAP flag \\Deleted is removed" in text
@@ -178,7 +179,7 @@ def test_start_and_end_may_be_the_same_second(anna: Visitor) -> None:
 def test_a_slot_may_start_before_the_backup_does(anna: Visitor) -> None:
     answer = anna.send("slot", **widget("start", "01/01/2020", "00:00:00"), **LAST)
     assert answer["Location"] == anna.url("summary")
-    assert "2 deleted items" in Page(anna.see("summary")).text
+    assert "Expected 2 items" in Page(anna.see("summary")).text
 
 
 def test_a_picked_day_of_one_end_leaves_the_other_as_it_is(anna: Visitor) -> None:
@@ -250,13 +251,22 @@ def test_the_summary_says_every_choice_in_words(anna: Visitor) -> None:
         "Account a1@example.com",
         "Deleted from 28/09/2026 10:15:10 UTC",
         "Deleted until Last: the newest state in the backup",
-        "2 deleted items",
-        "new folder /undelete_25_11_26",
+        "Expected 2 items",
+        ": Messages 2; everything comes to the new folder /undelete_25_11_26",
+        "the same deleted in two folders comes back in both",
         "The IMAP flag \\Deleted is removed",
         "doUndelete a1@example.com '28/09/2026 10:15:10' last",
     ):
         assert words in text
     assert "Hide in GAL" not in text
+
+
+def test_an_end_at_which_nobody_saw_the_mailbox_is_warned_of_as_the_operation_will(
+    anna: Visitor,
+) -> None:
+    anna.send("slot", **FIRST, **widget("end", "28/09/2026", "10:15:09"))
+    remarks = anna.see("summary").context["summary"].remarks
+    assert [said[:26] for said in remarks.warnings] == ["No scan ran at that moment"]
 
 
 def test_finish_brings_back_what_was_deleted(anna: Visitor, server_here: Server) -> None:
@@ -272,7 +282,7 @@ def test_finish_brings_back_what_was_deleted(anna: Visitor, server_here: Server)
     assert (len(messages), back) == (3, {"One", "Two <b>"})
 
 
-def test_after_an_undelete_the_summary_counts_what_still_comes_and_names_the_next_folder(
+def test_after_an_undelete_the_summary_counts_what_still_comes_and_promises_no_folder(
     anna: Visitor, server_here: Server
 ) -> None:
     first, last = Moment(keyword="first"), Moment(keyword="last")
@@ -284,9 +294,10 @@ def test_after_an_undelete_the_summary_counts_what_still_comes_and_names_the_nex
     anna.send("slot", **FIRST, **LAST)
     summary = Page(anna.see("summary")).text
 
-    assert "in one new folder of the mailbox, /undelete_25_11_26_2, with" in step
-    assert "0 deleted items" in summary
-    assert "in the new folder /undelete_25_11_26_2." in summary
+    assert "What comes back is in one new folder of the mailbox, /undelete_25_11_26_2, with" in step
+    assert "if nothing does, no folder is made." in step
+    assert "Expected no items; 2 are in the mailbox already: left alone" in summary
+    assert "undelete_" not in summary
 
 
 def test_another_undelete_of_the_account_is_named(anna: Visitor) -> None:

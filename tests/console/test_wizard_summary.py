@@ -15,8 +15,9 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.urls import reverse
 
+from backupng.engine.model import BACKUP_DISABLED
 from backupng.engine.operations.smart_scan import SmartScan
-from console import connect, queue, summary, wizard, wizards
+from console import browse, connect, queue, summary, wizard, wizards
 from console.models import AuditEntry, QueuedOperation, Server, Setting
 from tests.console.restoring import MODE, NOW, SOURCE, Page, Visitor, a_user
 
@@ -169,6 +170,21 @@ def test_a_summary_that_another_tab_has_changed_is_shown_again(anna: Visitor) ->
     assert not QueuedOperation.objects.exists()
 
 
+def test_a_summary_is_shown_again_when_something_is_to_be_known_that_it_did_not_say(
+    anna: Visitor,
+) -> None:
+    anna.at_summary().finish()
+    begun = anna.at_summary(destination_account="third").see("summary")
+    queue.stop(QueuedOperation.objects.get(), by="anna")
+    without_other = anna.send("summary", shown=begun.context["summary"].digest)
+    with connect.sandbox("mail1") as sandbox:
+        sandbox.set_cos_notes("default", BACKUP_DISABLED)
+    off = anna.send("summary", shown=without_other.context["summary"].digest)
+    assert (without_other.status_code, off.status_code) == (422, 422)
+    assert "Backup is off for the class of service default" in Page(off).text
+    assert QueuedOperation.objects.count() == 1
+
+
 def test_the_summary_shown_again_can_be_finished(anna: Visitor) -> None:
     again = anna.at_summary().send("summary", shown="old")
     anna.send("summary", shown=again.context["summary"].digest)
@@ -178,12 +194,22 @@ def test_the_summary_shown_again_can_be_finished(anna: Visitor) -> None:
 def test_an_operation_on_the_same_account_is_named(anna: Visitor) -> None:
     anna.at_summary().finish()
     other = QueuedOperation.objects.get()
+    another = next(
+        line for line in browse.accounts(other.server).lines if line.account_id != SOURCE
+    )
+    elsewhere = Visitor(User.objects.get(), another.account_id).at_summary(
+        destination_account="third"
+    )
+    assert not elsewhere.see("summary").context["summary"].others
     page = Page(anna.at_summary(destination_account="third").see("summary"))
     assert reverse("operation", args=[other.pk]) in page.links
 
 
 @pytest.mark.parametrize("typed", ["x@example.com, y@example.com", "x@example.com\ny@example.com"])
-def test_addresses_may_be_separated_by_comma_or_new_line(anna: Visitor, typed: str) -> None:
+def test_addresses_may_be_separated_by_comma_or_new_line_and_count_once(
+    anna: Visitor, typed: str
+) -> None:
+    typed = f"{typed} x@example.com"
     anna.at_summary().finish(notifications=typed)
     row = QueuedOperation.objects.get()
     assert row.parameters["notifications"] == "x@example.com,y@example.com"

@@ -293,6 +293,8 @@ def _gunicorn(descriptor: int) -> tuple[str, ...]:
     return (
         *("--bind", f"fd://{descriptor}", "--worker-class", "gthread", "--workers", "1"),
         *("--threads", "8", "--timeout", "60", "--graceful-timeout", "20"),
+        # As long as proxies pass on: what is ticked on a history page stands in its address.
+        *("--limit-request-line", "8190"),
         *("--no-control-socket", "backupng.wsgi"),
     )
 
