@@ -98,7 +98,7 @@ class MariaDB:
         self.socket = self.folder / "socket"
         self.port = own_port()
         options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        assert self._popen(install, *options).wait(120) == 0
+        assert self._popen(install, *options).wait(120) == 0, self._said()
 
     @property
     def login(self) -> Login:
@@ -124,7 +124,7 @@ class MariaDB:
 
     def _answers(self) -> bool:
         assert self._process
-        assert self._process.poll() is None, "MariaDB has ended"
+        assert self._process.poll() is None, self._said()
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)) as greeted:
             return bool(greeted.recv(1))
         return False
@@ -160,6 +160,10 @@ class MariaDB:
             for table in _tables(database):
                 _copy(database, table, cursor)
 
+    def _said(self) -> str:
+        """Return what its programs have printed."""
+        return (self.folder / "output").read_text(errors="replace")
+
     def _popen(self, *words: str) -> subprocess.Popen[bytes]:
         # Tests that are killed take it along.
         tie = [require("setpriv", "util-linux"), "--pdeathsig", "KILL"]
@@ -168,18 +172,19 @@ class MariaDB:
         ]
         if os.geteuid() == 0:
             options.append("--user=root")
-        return subprocess.Popen(
-            [
-                *(*tie, words[0], "--no-defaults", f"--datadir={self.folder / 'data'}"),
-                *(*options, *words[1:]),
-            ],
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            # In a session of its own: Ctrl+C at the tests is not for it.
-            start_new_session=True,
-        )
+        with (self.folder / "output").open("ab") as output:
+            return subprocess.Popen(
+                [
+                    *(*tie, words[0], "--no-defaults", f"--datadir={self.folder / 'data'}"),
+                    *(*options, *words[1:]),
+                ],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # In a session of its own: Ctrl+C at the tests is not for it.
+                start_new_session=True,
+            )
 
 
 def _tables(database: SqliteDatabase) -> list[str]:
