@@ -46,7 +46,7 @@ class Frontier:
     def of(cls, path: BackupPath, account: AccountId | None) -> Frontier:
         """Read checkpoints and the account's last scan; without any, everything is newer.
 
-        A file of the scanner that does not say how far it came is one that cannot be read.
+        A scanner's `log` that is null was lost with a damaged file: as one that cannot be read.
         Without an account: that of the other directory entries.
         """
         return cls(*_scan_of(path, account), *_log_of(path))
@@ -243,11 +243,8 @@ def _told(scan: Any, what: str) -> int:
 
 def _log_of(path: BackupPath) -> tuple[tuple[int, int] | None, frozenset[tuple[int, int]]]:
     try:
-        said = path.scanner()
-        if not said:
-            return (0, 0), frozenset()
-        # After a recovery or a repair the file is there, and how far the scanner came is not.
-        found: Any = said["log"]
+        # One that never said how far it came may have written anything; None: that was damaged.
+        found: Any = path.scanner().get("log", {"sequence": 0, "offset": 0})
         place = int(found["sequence"]), int(found["offset"])
         open_ops = {(int(sequence), int(at)) for sequence, at in found.get("open_ops", ())}
     except (BackupPathBroken, AttributeError, KeyError, TypeError, ValueError):

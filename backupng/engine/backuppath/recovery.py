@@ -20,6 +20,7 @@ from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.pending import Frontier, is_line_pending
 from backupng.engine.backuppath.uncertain import (
     EVERY_ACCOUNT,
+    NOTHING_KNOWN,
     REASON_SCANNER,
     make_uncertain,
     spell_uncertain,
@@ -112,7 +113,7 @@ class Recovery:
         """Put aside what the scanner said; in one step `*` takes the place of who was uncertain."""
         self._keep_copy(file, self._tree.read(file, limit=values.LONGEST_SCANNER) or b"")
         data = spell_uncertain(
-            self._path, {}, [EVERY_ACCOUNT], since=self._now, reason=REASON_SCANNER
+            self._path, NOTHING_KNOWN, [EVERY_ACCOUNT], since=self._now, reason=REASON_SCANNER
         )
         self._tree.replace(file, data, role=_ROLE)
 

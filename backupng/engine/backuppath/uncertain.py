@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EVERY_ACCOUNT: Final = AccountId("*")
 """Stands for all accounts: a gap in the log, a record of which nothing can be read."""
+NOTHING_KNOWN: Final[Mapping[str, Any]] = {"log": None}
+"""What is known of what a scanner said once its file was damaged: not even how far it came."""
 REASON_SCANNER: Final = "what the Real-Time Scanner said of itself was damaged"
 
 

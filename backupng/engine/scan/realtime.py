@@ -127,7 +127,7 @@ class RealTimeScanner:
             AccountId(account): Pending.from_json(each)
             for account, each in said.get("pending", {}).items()
         }
-        position = Position.from_json(said["log"]) if "log" in said else None
+        position = Position.from_json(said["log"]) if said.get("log") else None
         self._follower = Follower(self._source.redo_log, position=position)
         stack.callback(self._follower.close)
         if position is None and self._begins_late():

@@ -28,6 +28,7 @@ from backupng.engine.backuppath.layout import Place
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.backuppath.uncertain import (
     EVERY_ACCOUNT,
+    NOTHING_KNOWN,
     REASON_SCANNER,
     make_uncertain,
     spell_uncertain,
@@ -193,7 +194,7 @@ class Repair:
         if finding.path != layout.scanner_file(self.path.form.server_id):
             return _step(finding)
         stays = spell_uncertain(
-            self.path, {}, [EVERY_ACCOUNT], since=self.started, reason=REASON_SCANNER
+            self.path, NOTHING_KNOWN, [EVERY_ACCOUNT], since=self.started, reason=REASON_SCANNER
         )
         return replace(_step(finding), stays=lambda: [stays])
 

@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 
 from backupng.engine.backuppath import layout
+from backupng.engine.backuppath.gate import Past
 from backupng.engine.backuppath.pending import Frontier, Settled, settled_history
+from backupng.engine.backuppath.recovery import Recovery
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.backuppath.uncertain import EVERY_ACCOUNT, REASON_SCANNER, make_uncertain
 from backupng.engine.errors import ReadError
@@ -112,15 +114,30 @@ def test_with_a_damaged_checkpoint_nothing_is_left_out(path: BackupPath, name: s
     assert settled(path).pending == 0
 
 
-def test_with_a_repaired_checkpoint_of_the_scanner_nothing_is_left_out(path: BackupPath) -> None:
+def test_with_a_scanner_checkpoint_that_a_recovery_wrote_anew_nothing_is_left_out(
+    path: BackupPath,
+) -> None:
     write(path, "log:8:1")
     lose(path, 1)
     before = settled(path)
+    (path.tree.root / layout.scanner_file(SERVER)).write_bytes(b"{}")
+
+    Recovery(path, Past.POWER_LOSS, now=NOON)._set_aside_broken_checkpoints()
+
+    assert path.scanner()["uncertain"].keys() == {EVERY_ACCOUNT}
+    assert (before.pending, settled(path).pending) == (1, 0)
+
+
+def test_a_scanner_that_never_said_how_far_it_came_may_have_written_anything(
+    path: BackupPath,
+) -> None:
+    write(path, "log:8:1")
+    lose(path, 1)
     (path.tree.root / layout.scanner_file(SERVER)).unlink()
 
     make_uncertain(path, {EVERY_ACCOUNT}, since=NOON, reason=REASON_SCANNER, role=SCAN)
 
-    assert (before.pending, settled(path).pending) == (1, 0)
+    assert settled(path).pending == 1
 
 
 def test_a_state_whose_bulk_is_missing_is_pending_too(path: BackupPath) -> None:
