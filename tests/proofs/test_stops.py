@@ -156,7 +156,7 @@ class Stage(Office):
     def ticked(self) -> None:
         """Count a tick here or elsewhere."""
         self.ticks += 1
-        if self.ticks == self.stop_at:
+        if 0 < self.stop_at <= self.ticks:
             raise Stopped("The operation was stopped before its end.")
 
     def put_back(self, command: str) -> None:
