@@ -8,7 +8,6 @@ of computing, and the most memory it had in MiB.
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from backupng.engine.model import AccountId, ItemId, ItemState
 from backupng.engine.restore.inject import Injection
 from backupng.engine.restore.rename import order
 from backupng.engine.restore.select import ALL_TIME, select_account
-from tests.proofs.limited import Pauses
+from tests.proofs.limited import Pauses, peak_mib
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COPY = "copy@example.com"
@@ -67,8 +66,8 @@ def main(server: Path, root: Path) -> None:
                 known=Map(),
             )
             injection.run(plan)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    found = (plan.size, *injection.counts.values(), round(pauses.longest_s * 1000), peak)
+    pause_ms = round(pauses.longest_s * 1000)
+    found = (plan.size, *injection.counts.values(), pause_ms, peak_mib())
     sys.stdout.write(" ".join(map(str, found)) + "\n")
 
 
