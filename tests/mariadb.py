@@ -96,6 +96,7 @@ class MariaDB:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._process: subprocess.Popen[bytes] | None = None
         self.socket = self.folder / "socket"
+        (self.folder / "tmp").mkdir()
         self.port = own_port()
         options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         assert self._popen(install, *options).wait(120) == 0, self._said()
@@ -176,6 +177,8 @@ class MariaDB:
             return subprocess.Popen(
                 [
                     *(*tie, words[0], "--no-defaults", f"--datadir={self.folder / 'data'}"),
+                    # One that starts deletes the temporary tables of all others in a folder.
+                    f"--tmpdir={self.folder / 'tmp'}",
                     *(*options, *words[1:]),
                 ],
                 cwd="/",
