@@ -370,6 +370,13 @@ def stamp_of(folder: int) -> int:
     return os.fstat(folder).st_mtime_ns
 
 
+def date_as_folder(folder: int, name: str) -> None:
+    """Give a file of a folder the folder's time; some file systems refuse that."""
+    stamp = stamp_of(folder)
+    with suppress(OSError):
+        os.utime(name, ns=(stamp, stamp), dir_fd=folder, follow_symlinks=False)
+
+
 def sweep(folder: int) -> None:
     """Delete what lies in a folder if nobody else holds its lock."""
     try:

@@ -247,11 +247,17 @@ class Writer:
         return news
 
     @contextmanager
-    def _batch(self, account: AccountId) -> Iterator[Batch]:
-        """Hold an account's lock, and note what is appended meanwhile."""
-        folder = layout.account_folder(account)
+    def _batch(self, account: AccountId, *, ends: bool | None = False) -> Iterator[Batch]:
+        """Hold an account's lock, and note what is appended meanwhile.
+
+        `ends`: from now on what `mailbox` says stands for all items that were written until then,
+        and it gets the stamp as its own time. None: if it did before.
+        """
+        folder, mailbox = layout.account_folder(account), layout.mailbox_file(account)
         with self._tree.locked(folder) as descriptor:
             before, after = self._tree.stamped
+            if ends is None:
+                ends = self._tree.stamp(mailbox) == before
             if account not in self._met:
                 self._met.add(account)
                 before = before if self._tree.names(folder) else NOTHING
@@ -260,6 +266,8 @@ class Writer:
             if batch.after != UNKNOWN:
                 # Names that were made in the folder have changed its time once more.
                 batch.after = disk.stamp_of(descriptor)
+            if ends:
+                disk.date_as_folder(descriptor, mailbox.name)
         self._batches.append(batch)
 
     def _append_item(self, batch: Batch, item: ItemId, states: Sequence[ItemState]) -> int:
@@ -306,7 +314,9 @@ class Writer:
         path = layout.entry_file(kind, entry_id)
         parse = partial(provisioning.parse_entry, kind, entry_id)
         if kind is EntryKind.ACCOUNT:
-            locked: AbstractContextManager[Batch | int] = self._batch(AccountId(entry_id))
+            locked: AbstractContextManager[Batch | int] = self._batch(
+                AccountId(entry_id), ends=None
+            )
         else:
             locked = self._tree.locked(layout.lock_folder(path))
         with locked as batch, self._refusing(entry_id):
@@ -324,7 +334,7 @@ class Writer:
     def _append_mailbox(self, account: AccountId, state: MailboxState) -> None:
         path = layout.mailbox_file(account)
         parse = partial(provisioning.parse_mailbox, account)
-        with self._batch(account) as batch, self._refusing(account):
+        with self._batch(account, ends=True) as batch, self._refusing(account):
             history = Growing(self._tree, self._ends, path, parse)
             lines: list[tuple[int, MailboxState]] = []
             if not _is_begun(history.last, state):

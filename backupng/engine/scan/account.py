@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
+from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.pending import next_scan_id
 from backupng.engine.backuppath.store import BackupPath, Writer
 from backupng.engine.errors import BackupError, ItemError
@@ -25,7 +26,7 @@ from backupng.engine.model import (
     Mailbox,
     MailboxState,
 )
-from backupng.engine.scan.beside import Beside, doomed
+from backupng.engine.scan.beside import SCANNER_ROLE, Beside, doomed
 from backupng.engine.scan.blobs import BlobKeeper
 from backupng.engine.scan.comparison import Comparer, Counted
 from backupng.engine.scan.counts import ScanCounts
@@ -143,7 +144,8 @@ class AccountScan:
         census, last = self.source.census(mailbox), self._last_scan(account)
         if last is None or deep or begins_anew(last, mailbox):
             return Glance(mailbox, census, last, news=census.count, settled=False)
-        if _unchanged(last, census.mark, mailbox) and self._doubts.of(account) is None:
+        is_settled = _unchanged(last, census.mark, mailbox) and self._doubts.of(account) is None
+        if is_settled and (not self._has_gone_on(account) or self.path.is_writing(SCANNER_ROLE)):
             return Glance(mailbox, census, last, news=0, settled=True)
         news = len(self.source.changed(mailbox, last.mod - last.base + 1, _NO_END))
         return Glance(mailbox, census, last, news=news, settled=False)
@@ -166,7 +168,8 @@ class AccountScan:
         blobs = SoundBlobs(self.path, self.writer, lambda: self.tick(0, len(heads)), reads=deep)
         comparer = Comparer(self.source, self.path, blobs, mailbox)
         if last and last.mark and not (deep or doubtful or begins_anew(last, mailbox)):
-            found = comparer.compare_changed(last, counted)
+            is_alone = beside or not self._has_gone_on(account_id)
+            found = comparer.compare_changed(last, counted, is_alone=is_alone)
         if found is None:
             found = comparer.compare(heads, deep=deep or doubtful)
             if last and not anew and comparer.went_back(found.known, base):
@@ -185,6 +188,14 @@ class AccountScan:
         )
         changed = not (last and _unchanged(last, mark, mailbox)) or bool(found.news)
         return Gathered(mailbox=mailbox, state=state, changed=changed, failures=failures)
+
+    def _has_gone_on(self, account: AccountId) -> bool:
+        """Say whether anybody has written to an account since its last scan came to its end.
+
+        What a scanner saved then, and is gone by now, no number of the mail server tells of; a
+        scanner at work reads of its deletion in the log. True where the file system tells nothing.
+        """
+        return self.path.stamp(account) != self.path.tree.stamp(layout.mailbox_file(account))
 
     def _last_scan(self, account: AccountId) -> MailboxState | None:
         """Return what the last scan found; None also if that history cannot be read.

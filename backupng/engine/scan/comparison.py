@@ -53,15 +53,18 @@ class Comparer:
     blobs: SoundBlobs
     mailbox: Mailbox
 
-    def compare_changed(self, last: MailboxState, counted: Counted) -> Comparison | None:
+    def compare_changed(
+        self, last: MailboxState, counted: Counted, *, is_alone: bool
+    ) -> Comparison | None:
         """Compare what can have changed since the last scan, which has compared all the rest.
 
-        None if that does not tell why the account has another mark now.
+        `is_alone`: no scanner has saved anything since that scan that is gone by now. None if what
+        was compared does not tell why the account has another mark now.
         """
         account, heads = self.mailbox.account_id, counted.heads
         suspects = {item for item, mod in heads.items() if mod > last.mod} | set(last.unread)
         known, unreadable = last_states(self.path, account, sorted(suspects))
-        is_alone = all(state.mod <= last.mod for state in known.values())
+        is_alone = is_alone and all(state.mod <= last.mod for state in known.values())
         if not (is_alone and adds_up(self.path, last, counted, known.values())):
             # Something went, which the names of all histories tell, or there is more to it; or the
             # scanner has been here, which may have saved what is lost by now.

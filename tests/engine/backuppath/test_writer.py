@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,33 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 # --- what is kept
+
+
+@pytest.mark.parametrize("clock", [None, (2**31, 2**31)], ids=["running", "set back"])
+def test_what_a_scan_ended_with_has_the_stamp_of_its_account_until_something_comes(
+    path: BackupPath, clock: tuple[int, int] | None
+) -> None:
+    def is_last() -> bool:
+        return path.stamp(ACCOUNT) == path.tree.stamp(layout.mailbox_file(ACCOUNT))
+
+    with path.writer(SCAN) as writer:
+        for number in (12, 13):
+            writer.add_states(ACCOUNT, [message(257, number)])
+            writer.commit()
+            assert not is_last()
+            os.utime(path.tree.root / layout.account_folder(ACCOUNT), clock)
+            writer.add_mailbox(mailbox(number))
+            writer.commit()
+            assert is_last()
+            writer.add_entry(entry(cn=b"%d" % number))
+            writer.commit()
+            assert is_last()
+            writer.add_states(ACCOUNT, [deletion(258, number)])
+            writer.commit()
+            assert not is_last()
+            writer.add_entry(entry(cn=b"%d again" % number))
+            writer.commit()
+            assert not is_last()
 
 
 def test_what_was_committed_is_read_back(path: BackupPath) -> None:
