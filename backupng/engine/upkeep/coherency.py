@@ -36,7 +36,6 @@ _TOP: Final = frozenset(
         *(layout.BLOBS, layout.QUARANTINE),
     )
 ) | {"lost+found"}
-_UNREAD: Final = (Flaw.READ_ERROR, Flaw.WRONG_TYPE)
 _PAUSE_EVERY: Final = 500
 _ON_ITS_WAY: Final = timedelta(hours=1)
 """A blob touched so lately may be about to be referred to; a history may have grown since."""
@@ -65,8 +64,7 @@ class CoherencyCheck:
         with References() as references:
             self._read_metadata(references)
             # Of what lies behind a link or in a folder that cannot be read nothing is known.
-            self._is_blind |= self._unread > 0
-            self._is_blind |= self.findings.is_blind
+            self._is_blind |= self.findings.hides_references
             BlobCheck(
                 self.path,
                 references,
@@ -94,11 +92,11 @@ class CoherencyCheck:
         for account in accounts:
             self.tick(self._done, self._total, account)
             frontier = reading.frontier_of(self.path, account)
-            last, unread = reading.last_scan(self.path, account), self._unread
+            last, unread = reading.last_scan(self.path, account), self.findings.unread
             found = reading.histories_of(self.path, account, self.findings)
             reckoning = None if last is None else Reckoning(last)
             self._read_all(found, frontier, references, reckoning)
-            if reckoning is not None and self._unread == unread:
+            if reckoning is not None and self.findings.unread == unread:
                 self._tell_missing(account, reckoning)
             self._read_whole_file(layout.id_mapper(account), mapfile.check)
             self.findings.counts["accounts"] += 1
@@ -108,11 +106,6 @@ class CoherencyCheck:
         if self.accounts is not None:
             return sorted(self.accounts)
         return reading.accounts_of(self.path, self.findings)
-
-    @property
-    def _unread(self) -> int:
-        """How much there is that nobody can look into."""
-        return sum(self.findings.flaws[each] for each in _UNREAD)
 
     def _tell_missing(self, account: AccountId, reckoning: Reckoning) -> None:
         """Tell of what the account's last scan saw and the tree has not any more."""
@@ -183,7 +176,7 @@ class CoherencyCheck:
         unread = Findings()
         for digest in late_digests(self.path, self.started, self.tick_quietly, unread):
             references.claim([digest])
-        self._is_blind |= unread.total > 0
+        self._is_blind |= unread.hides_references
 
     def tick_quietly(self) -> None:
         """Give a chance to stop where there is no progress to tell."""

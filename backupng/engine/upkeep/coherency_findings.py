@@ -87,6 +87,16 @@ class Findings:
         return self.flaws.total()
 
     @property
+    def unread(self) -> int:
+        """How much there is that nobody can look into."""
+        return self.flaws[Flaw.READ_ERROR] + self.flaws[Flaw.WRONG_TYPE]
+
+    @property
+    def hides_references(self) -> bool:
+        """Whether something may refer to what nothing seems to refer to."""
+        return self.is_blind or self.unread > 0
+
+    @property
     def left_out(self) -> int:
         """How many are counted only."""
         return self.total - len(self.found)

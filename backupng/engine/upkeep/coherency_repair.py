@@ -129,7 +129,7 @@ class Repair:
             unread = Findings()
             for digest in late_digests(self.path, self.started, self.pause, unread):
                 found.discard(layout.blob_file(digest))
-            if unread.total:
+            if unread.hides_references:
                 # What those refer to, nobody knows.
                 return set()
         return found

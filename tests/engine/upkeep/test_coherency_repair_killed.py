@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from backupng.engine.backuppath import layout
 from backupng.engine.backuppath.store import BackupPath
-from tests.engine.backuppath.calls import watched
+from tests.engine.backuppath.calls import is_killed
 from tests.engine.backuppath.samples import (
     ACCOUNT,
     SCAN,
@@ -39,34 +38,9 @@ def damaged(root: Path) -> BackupPath:
     return path
 
 
-def repair_and_die(root: Path, at: int) -> None:
-    """Repair up to the call of that number that changes the disk."""
-    calls = 0
-
-    def before(_call: str, _args: tuple[Any, ...]) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
+def mend(root: Path) -> None:
     with BackupPath.open(root) as path:
-        findings = check(path)
-        with watched(before):
-            repair(path, findings)
-
-
-def dies(root: Path, at: int) -> bool:
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            repair_and_die(root, at)
-            status = 0
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(ended) or os.WEXITSTATUS(ended) == 0
-    return os.WIFSIGNALED(ended)
+        repair(path, check(path))
 
 
 def contents(root: Path) -> set[bytes]:
@@ -96,7 +70,7 @@ def test_a_repair_that_is_killed_anywhere_destroys_nothing_and_can_be_run_again(
         number += step
         root = memory / str(number)
         shutil.copytree(memory / "origin", root)
-        lived = not dies(root, number)
+        lived = not is_killed(number, partial(mend, root))
 
         assert valuable <= contents(root), f"killed at call {number}"
         assert untrue(root) <= 1, f"killed at call {number}"

@@ -139,14 +139,27 @@ def test_an_account_whose_first_scan_never_ended_is_named_and_left(tree: Tree) -
     stray = AccountId("9b2c3f3e-0d5c-4a57-9d3b-0d6f3f1c2a11")
     with path.writer(SCAN) as writer:
         writer.add_states(stray, [message(258, 20), deletion(258, 21)])
+        orphan = writer.add_blob([b"nobody names me"])[0]
         writer.commit()
     folder = str(layout.account_folder(stray))
 
     findings, result = check(path), run(path)
 
-    assert told(findings) == [(BROKEN, folder)]
+    blob = str(layout.blob_file(orphan))
+    assert sorted(told(findings)) == [(BROKEN, folder), ("orphan", blob)]
     assert result.flaws == 0
     assert folder in result.damage[0]
+    assert repair(path, findings) == [(blob, f"quarantine/check/{blob}")]
+
+
+def test_an_account_whose_first_scan_may_be_at_work_still_lacks_nothing(tree: Tree) -> None:
+    path, _, _ = tree
+    for name in ("account", "mailbox"):
+        own(path, name).unlink()
+    os.utime(own(path, "."), (_SCANNED, _SCANNED))
+
+    assert told(check(path)) == []
+    assert run(path).damage == []
 
 
 def test_an_account_that_was_left_out_after_its_first_scan_was_killed_has_lost_nothing(

@@ -7,6 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from backupng.engine.model import ItemId, ItemState
 from backupng.engine.operations.account_scan import DoAccountScan
 from backupng.engine.operations.base import Report
@@ -74,6 +76,23 @@ def test_of_a_single_one_the_sums_tell_which(mail: Office) -> None:
     history_of(mail, second).unlink()
 
     assert run(mail).unreadable == {ALICE: [(second, "missing states")]}
+
+
+@pytest.mark.parametrize("how", ["no regular file", "broken metadata"])
+def test_what_is_told_of_by_itself_is_not_missing_too(mail: Office, how: str) -> None:
+    item, _ = deliver(mail, "One", "Two")
+    mail.scan()
+    mail.client.flag(ALICE, item, ["+flagged"])
+    mail.later(hours=1)
+    mail.scan()
+    file = history_of(mail, item)
+    if how == "no regular file":
+        file.rename(file.with_name("elsewhere"))
+        file.symlink_to("elsewhere")
+    else:
+        file.write_bytes(file.read_bytes().replace(b'"One"', b'"Six"', 2))
+
+    assert run(mail).unreadable == {ALICE: [(item, how)]}
 
 
 def test_lines_that_are_gone_from_an_end_are_found_and_a_repair_has_them_saved_again(

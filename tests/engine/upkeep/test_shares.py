@@ -15,6 +15,7 @@ from backupng.engine.errors import BackupError
 from backupng.engine.mailserver.port import Grant, Target
 from backupng.engine.mailserver.zimbra.grants import Grantee, grants_of, target_of
 from backupng.engine.model import AccountId, EntryKind, ItemId, ItemKind, ItemState
+from backupng.engine.operations import share_maps
 from backupng.engine.operations.do_check_shares import DoCheckShares
 from backupng.engine.operations.do_fix_shares import DoFixShares
 from backupng.engine.operations.words import AccountNames
@@ -75,13 +76,36 @@ def test_shares_with_ids_of_the_old_server_are_found_and_mended_once(
     assert all("says" in each for each in found.warnings)
     assert (mended.counters["repaired"], mended.counters["not_repairable"]) == (2, 0)
     assert (again.counters["repaired"], again.losses) == (0, False)
+    assert to.run(DoCheckShares()).notes == ["All grants and mountpoints lead to what is there."]
+    assert found.notes == [f"doFixShares mends by a map: {name}."]
     shared = folders(to, DAVE)
     target = Target(to.account_id(DAVE), shared["Shared"].item_id)
     assert target_of(folders(to, ALICE)["Theirs"]) == target
     assert [grant.grantee for grant in grants_of(shared["One"])] == [to.account_id(ALICE)]
 
 
-def test_what_no_map_knows_is_told_by_its_kind(offices: tuple[Office, Office]) -> None:
+def test_what_is_gone_when_its_turn_comes_is_not_counted_as_mended(
+    offices: tuple[Office, Office], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail, to = offices
+    break_shares(mail, to)
+    gone = folders(to, ALICE)["Theirs"].item_id
+
+    def tick(done: int, _total: int, *, phase: str) -> None:
+        if (done, phase) == (0, "mending shares"):
+            to.client.delete(ALICE, gone)
+
+    monkeypatch.setattr(to, "tick", tick)
+
+    mended = to.run(DoFixShares())
+
+    assert (mended.counters["repaired"], mended.counters["not_repairable"]) == (1, 1)
+    assert mended.unreadable == {ALICE: [(gone, "wrong id after import")]}
+
+
+def test_what_no_map_knows_is_told_by_its_kind(
+    offices: tuple[Office, Office], monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, to = offices
     shares, dave = to.destination.shares(to.sandbox.account(ALICE)), to.account_id(DAVE)
     shares.put_grant(ItemId(2), Grant(grantee=STRANGER, type=Grantee.USER, rights=1))
@@ -100,8 +124,11 @@ def test_what_no_map_knows_is_told_by_its_kind(offices: tuple[Office, Office]) -
 
     named = {name: report.counters[name] for name in report.counters if report.counters[name]}
     assert (named["dangling_ids"], named["missing_targets"], named["missing_grants"]) == (2, 1, 1)
-    assert report.losses
-    assert to.run(DoFixShares()).counters["not_repairable"] == 4
+    assert (report.losses, len(report.warnings)) == (True, 4)
+    monkeypatch.setattr(share_maps, "_NAMED", 3)
+    fixed = to.run(DoFixShares())
+    assert fixed.counters["not_repairable"] == 4
+    assert fixed.warnings == [*report.warnings[:3], "And 1 more: the log has all."]
 
 
 def test_an_account_on_another_server_is_no_dangling_id(offices: tuple[Office, Office]) -> None:
