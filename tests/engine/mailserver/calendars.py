@@ -104,3 +104,14 @@ def read(raw: bytes, *, address: str = MARIO, first_invite_id: int = 300) -> Cal
 def invite(raw: bytes, *, address: str = MARIO) -> dict[str, Any]:
     found: dict[str, Any] = cast("Any", read(raw, address=address).metadata["inv0"])
     return found
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> set[str]:
+    """Return the paths where two maps are not the same."""
+    if not isinstance(ours, dict) or not isinstance(theirs, dict):
+        return set() if ours == theirs else {path}
+    return {
+        found
+        for key in ours.keys() | theirs.keys()
+        for found in differences(ours.get(key), theirs.get(key), f"{path}/{key}")
+    }

@@ -26,7 +26,7 @@ def assert_consistent(sandbox: Sandbox, *, orphans: bool = False) -> None:
     """Check every mailbox of a sandbox, and that nothing else lies about but `orphans`: files."""
     books = [Book(sandbox, row) for row in _rows(sandbox, "zimbra", "mailbox")]
     problems = [f"mailbox {book.mailbox['id']}: {each}" for book in books for each in book.check()]
-    assert not problems
+    assert not problems, problems
     accounts = {entry.entry_id for entry in sandbox.directory.entries(EntryKind.ACCOUNT)}
     assert {book.mailbox["account_id"] for book in books} == accounts
     expected = {path for book in books for path in book.blob_paths()}

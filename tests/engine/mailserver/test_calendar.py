@@ -24,22 +24,12 @@ from tests.engine.mailserver.calendars import (
     WEEKLY,
     ZONE,
     calendar,
+    differences,
     event,
     invite,
     read,
     todo,
 )
-
-
-def differences(ours: Any, theirs: Any, path: str = "") -> set[str]:
-    """Return the paths where two maps are not the same."""
-    if not isinstance(ours, dict) or not isinstance(theirs, dict):
-        return set() if ours == theirs else {path}
-    return {
-        found
-        for key in ours.keys() | theirs.keys()
-        for found in differences(ours.get(key), theirs.get(key), f"{path}/{key}")
-    }
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ from tests.engine.mailserver.mailboxes import (
     open_box,
     thread,
 )
+from tests.processes import DEADLINE_S
 
 INBOX, TRASH = SystemFolder.INBOX, SystemFolder.TRASH
 
@@ -347,7 +348,7 @@ def test_a_kill_leaves_a_whole_server_and_at_most_orphan_files(
     box.save(b"x" * 100)
 
     with child(box.sandbox.folder, script) as process:
-        assert process.wait(timeout=30) == -signal.SIGKILL
+        assert process.wait(DEADLINE_S) == -signal.SIGKILL
 
     assert len(box.rows("mail_item", "type = 8")) == documents
     assert len(box.blob_files()) == documents + 1
@@ -356,7 +357,7 @@ def test_a_kill_leaves_a_whole_server_and_at_most_orphan_files(
 
 def test_a_number_that_a_killed_change_had_taken_is_used_by_the_next(box: Box) -> None:
     with child(box.sandbox.folder, BEFORE_THE_COMMIT) as process:
-        process.wait(timeout=30)
+        process.wait(DEADLINE_S)
     (orphan,) = box.blob_files()
 
     item = box.deliver()
@@ -370,7 +371,7 @@ def test_several_processes_can_change_one_server(box: Box) -> None:
     for _ in range(10):
         box.deliver()
 
-    assert [each.wait(timeout=30) for each in children] == [0, 0]
+    assert [each.wait(DEADLINE_S) for each in children] == [0, 0]
     assert box.row(INBOX)["size"] == 30
     assert len({row["mod_metadata"] for row in box.rows("mail_item", "type = 5")}) == 30
     assert_consistent(box.sandbox)

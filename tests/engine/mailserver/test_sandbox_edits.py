@@ -262,6 +262,17 @@ def test_an_emptied_folder_stays(box: Box) -> None:
     assert_consistent(box.sandbox)
 
 
+def test_a_comment_thrown_away_beside_its_document_goes_once(box: Box) -> None:
+    document = box.save(b"plan")
+    comment = box.do(arrivals.add_comment, "Fine", document=document, creator_id="x")
+    for item in (document, comment):
+        box.do(edits.move, item, TRASH)
+
+    assert removal.empty_folder(box, TRASH) == 2
+
+    assert_consistent(box.sandbox)
+
+
 def test_rows_that_keep_external_mail_from_coming_back_stay(box: Box) -> None:
     item = box.deliver()
     with box.change() as change:

@@ -24,6 +24,7 @@ from tests.engine.mailserver.calendars import (
     WEEKLY,
     ZONE,
     calendar,
+    differences,
     event,
     read,
     todo,
@@ -200,17 +201,6 @@ def test_a_hostile_contact_adds_no_property() -> None:
 # Calendar items
 
 
-def same(ours: Any, theirs: Any, path: str = "") -> set[str]:
-    """Return the paths where two maps are not the same."""
-    if not isinstance(ours, dict) or not isinstance(theirs, dict):
-        return set() if ours == theirs else {path}
-    return {
-        found
-        for key in ours.keys() | theirs.keys()
-        for found in same(ours.get(key), theirs.get(key), f"{path}/{key}")
-    }
-
-
 OF_THE_SERVER = {"mdver", "ver", "ad", "rl", "mthd", "noidxmm", "clSetByMe", "numAt"}
 """What a server adds by itself, and the method: a file for everybody publishes."""
 
@@ -222,7 +212,7 @@ def test_a_genuine_calendar_item_comes_back_from_its_file(genuine: Path, item: i
 
     facts = read(spell_calendar(metadata), first_invite_id=int(metadata["inv0"]["mid"]))
 
-    different = same(facts.metadata, metadata)
+    different = differences(facts.metadata, metadata)
     assert {path for path in different if path.rpartition("/")[2] not in OF_THE_SERVER} - {
         "/rl/n",
         "/rl/i0",
@@ -280,7 +270,7 @@ def test_a_calendar_item_comes_back_from_its_file(raw: bytes) -> None:
 
     after = read(spell_calendar(before)).metadata
 
-    assert {path for path in same(after, before) if not path.endswith("/mthd")} == set()
+    assert {path for path in differences(after, before) if not path.endswith("/mthd")} == set()
 
 
 def test_a_well_known_zone_is_defined_in_the_file() -> None:

@@ -98,9 +98,11 @@ def _delete_folders(change: Change, rows: list[dict[str, Any]]) -> int:
 
 def delete_rows(change: Change, rows: Iterable[Mapping[str, Any]]) -> int:
     """Delete rows with what belongs to them; the caller logs it. Returns how many went."""
-    gone = list(rows)
-    for document in [row["id"] for row in gone if row["type"] == _DOCUMENT_TYPE]:
-        gone += change.rows("parent_id = ? AND type = 17", document)
-    count = change.delete(gone)
-    follow_members(change, gone)
+    gone = {row["id"]: row for row in rows}
+    for document in [row["id"] for row in gone.values() if row["type"] == _DOCUMENT_TYPE]:
+        comments = change.rows("parent_id = ? AND type = 17", document)
+        # One may be among the rows already.
+        gone |= {row["id"]: row for row in comments}
+    count = change.delete(gone.values())
+    follow_members(change, gone.values())
     return count
