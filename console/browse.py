@@ -255,6 +255,12 @@ def check_target(server: Server, path: Path, *, is_begun: bool) -> Target:
         return engine_transfers.check_target(ctx, path, is_begun=is_begun)
 
 
+def is_export_begun(server: Server, path: Path) -> bool:
+    """Say whether an export that did not come to its end lies in a folder."""
+    with connect.context(server) as ctx:
+        return engine_transfers.is_begun(ctx, path)
+
+
 def domains_to_export(server: Server) -> list[DomainToExport]:
     """Return the domains of the mail server by name."""
     with connect.context(server) as ctx:

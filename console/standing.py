@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from backupng.engine.operations.importing import PHASE_2
 from console.models import QueuedOperation, State
 
 SILENCE = timedelta(seconds=60)
@@ -55,7 +56,10 @@ def standing(row: QueuedOperation, *, now: datetime) -> Standing:
 
 def unit(row: QueuedOperation) -> str:
     """Return what `done` and `total` of an operation count."""
-    return "accounts" if row.command == "doSmartScan" else "items"
+    is_import = row.command == "doExternalRestore"
+    if row.command == "doSmartScan" or (is_import and row.progress.get("phase") != PHASE_2):
+        return "accounts"
+    return "items"
 
 
 def _left(row: QueuedOperation, done: int, total: int, rate: float) -> timedelta | None:

@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy as _
 from backupng.engine.errors import BadRequest
 from backupng.engine.operations import parameters, words
 from backupng.engine.operations.base import Operation
-from console import browse, connect
+from console import browse, connect, telling
 from console.browse import AccountLine
 from console.models import Draft, Preferences, QueuedOperation, Server
 
@@ -249,6 +249,10 @@ class StepForm(forms.Form):
         """Return what to draw if it was sent by a button that leads nowhere, such as a search."""
         return None
 
+    def drawn(self) -> StepForm:
+        """Return what to draw of a step that is come to: its kept words, and what is wrong now."""
+        return self if self.is_bound else type(self)(self.run)
+
     def fragment(self, name: str) -> tuple[str, dict[str, Any]] | None:
         """Return template and context of a part that is drawn alone; None if there is none."""
         return (self.fragments[name], {}) if name in self.fragments else None
@@ -326,9 +330,9 @@ class Mode:
 
     def words_of(self, row: QueuedOperation) -> dict[str, Words]:
         """Return the words of all steps with which this operation would be asked for again."""
-        zone = row.server.zone_info
-        kept = {step.slug: step.words_from(row.parameters, zone) for step in self.asked}
-        if notified := row.parameters.get("notifications"):
+        texts, zone = telling.parameters_again(row), row.server.zone_info
+        kept = {step.slug: step.words_from(texts, zone) for step in self.asked}
+        if notified := texts.get("notifications"):
             kept[SUMMARY] = {"notifications": notified.replace(",", ", ")}
         return kept
 

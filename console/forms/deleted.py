@@ -8,7 +8,6 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -174,11 +173,6 @@ class AccountStep(StepForm):
         """The search, and the page of the list."""
         return frozenset({"q", "page"})
 
-    @classmethod
-    def words_from(cls, texts: Mapping[str, str], _zone: ZoneInfo) -> Words:
-        """Return the words for the account of a restore there was."""
-        return {"account_id": texts["source_account"]}
-
     def __init__(self, run: Run, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(run, data, **options)
         before = run.form(DeletedDateStep.slug)
@@ -200,7 +194,8 @@ class AccountStep(StepForm):
     @property
     def rows(self) -> list[Row]:
         """The accounts of that page; one that is chosen already comes first if it is not there."""
-        chosen = str(self["account_id"].value() or "")
+        # A search, or another page, that says nothing of a choice takes back none.
+        chosen = str(self["account_id"].value() or self.run.account_id)
         lines = list(self.listed)
         if all(line.account_id != chosen for line in lines):
             lines = [line for line in self.known if line.account_id == chosen] + lines

@@ -26,9 +26,10 @@ EVERY = ["all"]
 LOOK, ALL, NONE = "look", "all", "none"
 """The name of buttons that only change what is ticked or shown, and two of their values."""
 REMEMBERED = 5
+_NOT_EMPTY = "path_not_empty"
 _PATH_CODES = (
     *("bad_value", "no_space", "path_case_insensitive", "path_in_use", "path_missing"),
-    *("path_not_a_backup", "path_not_allowed", "path_not_empty", "path_not_readable"),
+    *("path_not_a_backup", "path_not_allowed", _NOT_EMPTY, "path_not_readable"),
     *("path_not_writable", "path_read_only", "not_initialized", "unsupported_format"),
 )
 
@@ -120,6 +121,8 @@ class ExportPathStep(PathStep):
 
     target: Target | None = None
     """The folder that was found to be good."""
+    is_begun = False
+    """Whether an export lies in the folder that is not empty."""
 
     def clean_destination_path(self) -> str:
         """Return the folder if an export can be written into it."""
@@ -129,7 +132,12 @@ class ExportPathStep(PathStep):
                 self.run.server, path, is_begun=self.cleaned_data["resume"]
             )
         except BackupError as error:
-            raise as_validation(error) from error
+            if error.code != _NOT_EMPTY:
+                raise as_validation(error) from error
+            self.is_begun = browse.is_export_begun(self.run.server, path)
+            # What the page offers is not what the command line has to be told.
+            said = f"{error} {gettext('Name an empty folder.')}"
+            raise ValidationError(said, code=error.code) from error
         return str(path)
 
     def parameters(self) -> dict[str, str]:
@@ -139,8 +147,9 @@ class ExportPathStep(PathStep):
 
     @property
     def may_resume(self) -> bool:
-        """Whether the page offers to go on: something is there, or that was chosen."""
-        return self.has_error("destination_path", "path_not_empty") or bool(self["resume"].value())
+        """Whether the page offers to go on: an export was begun there, or that was chosen."""
+        is_refused = self.has_error("destination_path", _NOT_EMPTY)
+        return (is_refused and self.is_begun) or bool(self["resume"].value())
 
     @classmethod
     def words_from(cls, texts: Mapping[str, str], _zone: ZoneInfo) -> Words:

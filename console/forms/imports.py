@@ -26,7 +26,7 @@ from console.forms.export import (
     listed,
     names_in,
 )
-from console.forms.picking import fitting
+from console.forms.picking import fitting, search_field
 from console.wizard import Choice, Run, StepForm, Words
 
 _PATH, _DOMAINS = "path", "domains"
@@ -161,13 +161,7 @@ class ImportAccountsStep(StepForm):
     )
     others = forms.CharField(required=False, widget=forms.HiddenInput)
     """The ids of what is ticked and not shown, with commas between them: boxes are few enough."""
-    q = forms.CharField(
-        label=_("Search by address or id"),
-        required=False,
-        max_length=200,
-        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
-    )
-
+    q = search_field(_("Search by address or id"))
     typed = forms.CharField(
         label=_("To be sure, type IMPORT"),
         required=False,
@@ -194,6 +188,12 @@ class ImportAccountsStep(StepForm):
             ticked = ticked | shown if look == ALL else ticked - shown
         kept = {name: self[name].value() for name in ("q", "typed")}
         return type(self)(self.run, initial={"accounts": list(ticked), **kept})
+
+    def drawn(self) -> StepForm:
+        """Return the step; the word is not missed of who has not been asked for it yet."""
+        if self.is_bound and set(self.errors) == {"typed"}:
+            return type(self)(self.run, initial={"accounts": list(self.ticked)})
+        return super().drawn()
 
     @cached_property
     def known(self) -> list[AccountToImport]:

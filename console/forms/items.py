@@ -172,7 +172,9 @@ class ItemsStep(StepForm):
 
     def choices(self) -> list[Choice]:
         """Return account, items, moment and folder in words."""
-        titles = [title for title, _line in self.lines]
+        titles = "; ".join(title for title, _line in self.lines)
+        if more := self.number - len(self.lines):
+            titles += ngettext(" and %d more", " and %d more", more) % more
         count = ngettext("%d item", "%d items", self.number) % self.number
         at = gettext("the last state of each that was not deleted")
         if self.moment.at:
@@ -180,7 +182,7 @@ class ItemsStep(StepForm):
         folder = self.cleaned_data["restore_folder"]
         return [
             Choice(label=gettext("Account"), text=self.run.account.name),
-            Choice(label=gettext("Items"), text=f"{count}: {'; '.join(titles)}"),
+            Choice(label=gettext("Items"), text=f"{count}: {titles}"),
             Choice(label=gettext("As of"), text=at),
             Choice(
                 label=gettext("Into"),

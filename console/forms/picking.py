@@ -1,9 +1,11 @@
-"""How a search on a step picks accounts."""
+"""What a search is typed into, and how it picks accounts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from django import forms
 
 
 class _Named(Protocol):
@@ -15,6 +17,12 @@ class _Named(Protocol):
 
 
 _Account = TypeVar("_Account", bound=_Named)
+
+
+def search_field(label: Any) -> forms.CharField:
+    """Return a search box with that label."""
+    widget = forms.TextInput(attrs={"type": "search", "autocomplete": "off"})
+    return forms.CharField(label=label, required=False, max_length=200, widget=widget)
 
 
 def fitting(accounts: Iterable[_Account], typed: object) -> list[_Account]:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backupng.engine.model import ItemId, ItemKind
 from console.browse import Sought
+from console.forms.picking import search_field
 from console.forms.when import day_of
 
 KINDS = {
@@ -47,15 +48,16 @@ _FIELDS = {
 _HIGHEST = 2**31 - 1
 
 
+def _day_field(label: Any) -> forms.CharField:
+    attributes = {"class": "day", "placeholder": "dd/MM/yyyy"}
+    widget = forms.TextInput(attrs=attributes)
+    return forms.CharField(label=label, required=False, max_length=10, widget=widget)
+
+
 class SearchForm(forms.Form):
     """The search box: all that is filled in counts; nothing filled in is no search."""
 
-    q = forms.CharField(
-        label=_("Search"),
-        required=False,
-        max_length=200,
-        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
-    )
+    q = search_field(_("Search"))
     where = forms.ChoiceField(
         label=_("In"),
         required=False,
@@ -73,18 +75,8 @@ class SearchForm(forms.Form):
         max_length=10,
         widget=forms.TextInput(attrs={"class": "two", "inputmode": "numeric"}),
     )
-    since = forms.CharField(
-        label=_("Dated from"),
-        required=False,
-        max_length=10,
-        widget=forms.TextInput(attrs={"class": "day", "placeholder": "dd/MM/yyyy"}),
-    )
-    till = forms.CharField(
-        label=_("Dated to"),
-        required=False,
-        max_length=10,
-        widget=forms.TextInput(attrs={"class": "day", "placeholder": "dd/MM/yyyy"}),
-    )
+    since = _day_field(_("Dated from"))
+    till = _day_field(_("Dated to"))
     use_required_attribute = False
 
     def clean_number(self) -> str:

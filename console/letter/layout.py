@@ -19,6 +19,8 @@ _UNSPEAKABLE = re.compile(
 )
 """Control characters, line and direction marks, halves of characters, and what is none."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_IDS = re.compile(r"\d+(?:,\d+){9,}")
+"""A list of ids, which is pasted as a whole."""
 _GAP = re.compile("( {3,})")
 _COMMAND_LAST = re.compile(r"(.+:) (backupng(?: (?:[\w./@:+,-]+|'[^']*'))+(?<!\.))")
 """Of words that a shell takes as they are, or that are quoted; the end of a sentence is none."""
@@ -56,6 +58,7 @@ def _wrapped(text: str, *, first: str, rest: str) -> str:
         initial_indent=first,
         subsequent_indent=rest,
         break_on_hyphens=False,
+        break_long_words=_IDS.search(text) is None,
     )
 
 

@@ -129,7 +129,7 @@ def _happened(row: QueuedOperation) -> str:
 
 def _begun(row: QueuedOperation) -> str:
     title = telling.title(row)
-    article = "An" if title[:1] in "AEIO" else "A"
+    article = "An" if title[:1] in "AEIOU" else "A"
     later = importing.MESSAGES if importing.is_import(row) else "You will get a message at its end."
     return layout.filled(f"{article} {title} has begun. {later}")
 

@@ -283,10 +283,10 @@ def _is_mailing(row: QueuedOperation, told: list[Notification], now: datetime) -
 
 
 def _known(line: Line) -> list[str]:
-    """Return the counts in a fixed order: a database may hand them back in another."""
+    """Return the counts in a fixed order, but for the one that the bar shows already."""
     first = ("restored", "skipped", "unrestored", "accounts_scanned", "items_checked")
-    counts = line.standing.counts
-    return [name for name in first if name in counts] + sorted(counts.keys() - set(first))
+    known = line.standing.counts.keys() - {standing.unit(line.row)}
+    return [name for name in first if name in known] + sorted(known - set(first))
 
 
 def _version(line: Line) -> str:

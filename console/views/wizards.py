@@ -200,7 +200,7 @@ def _as_it_was(request: HttpRequest, run: Run, step: str) -> StepForm:
     """Return a step as it was accepted, or with what a link of the step puts into it."""
     kept = run.form(step)
     if kept.link_names.isdisjoint(request.GET):
-        return kept if kept.is_bound else type(kept)(run)
+        return kept.drawn()
     return type(kept)(run, initial=request.GET.dict())
 
 

@@ -167,6 +167,7 @@ def test_a_restore_from_the_login_to_the_mail(reader: Reader) -> None:
     assert reader.complaints == []
 
 
+@pytest.mark.proofs
 def test_an_undelete_from_the_wheel(reader: Reader, tmp_path: Path) -> None:
     cli, subject = reader.console.cli, f"Deleted by mistake, {reader.script}"
     letter = tmp_path / "letter.eml"
@@ -195,6 +196,7 @@ def test_an_undelete_from_the_wheel(reader: Reader, tmp_path: Path) -> None:
     assert reader.complaints == []
 
 
+@pytest.mark.proofs
 def test_a_deleted_account_comes_back_by_its_date(reader: Reader) -> None:
     cli, name = reader.console.cli, f"left-{reader.script}".lower() + "@example.com"
     cli.json("sandbox", "createAccount", "mail1", name)

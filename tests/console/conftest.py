@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import time_machine
@@ -14,11 +14,11 @@ from django.forms import model_to_dict
 from pytest_django import DjangoDbBlocker, Settings
 
 from backupng.engine.model import EntryKind
-from backupng.engine.operations.smart_scan import SmartScan
 from console import connect
 from console.connect import SandboxRequest
 from console.models import Server
 from tests.console.holding import NOT_BY_ITSELF
+from tests.console.prototypes import Grow, Prototype, smart_scan
 
 SCANNED = datetime(2026, 3, 2, 12, 0, 0, 250_000, tzinfo=UTC)
 """When the backup of the scanned sandbox begins."""
@@ -36,7 +36,7 @@ def prototype(
     tmp_path_factory: pytest.TempPathFactory,
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
-) -> tuple[Path, dict[str, Any]]:
+) -> Prototype:
     """Return a data folder with a sandbox of two accounts, and its row.
 
     The accounts' folders are in the Backup Path already.
@@ -53,15 +53,13 @@ def prototype(
         server.delete()
     for account in accounts:
         Path(folder, row["backup_path"], "accounts", account).mkdir(parents=True)
-    return folder, row
+    return Prototype(folder, row)
 
 
 @pytest.fixture
-def server(prototype: tuple[Path, dict[str, Any]], data: Path, transactional_db: None) -> Server:
+def server(prototype: Prototype, data: Path, transactional_db: None) -> Server:
     """Return a copy of the sandbox with a row of its own."""
-    folder, row = prototype
-    shutil.copytree(folder, data, dirs_exist_ok=True)
-    return Server.objects.create(**row)
+    return prototype.copied(data)
 
 
 @pytest.fixture
@@ -72,30 +70,30 @@ def unscheduled(server: Server) -> None:
 
 
 @pytest.fixture(scope="session")
-def scanned_prototype(
-    prototype: tuple[Path, dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-    django_db_blocker: DjangoDbBlocker,
-) -> tuple[Path, dict[str, Any]]:
+def grow(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Grow:
+    """Return what copies a sandbox into a new folder of a name, and lets something happen there."""
+
+    def grown(since: Prototype, name: str, history: Callable[[Server], object]) -> Prototype:
+        folder = tmp_path_factory.mktemp(name)
+        shutil.copytree(since.folder, folder, dirs_exist_ok=True)
+        with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(django_settings, "DATA_DIR", folder)
+            server = Server.objects.create(**since.row)
+            history(server)
+            server.delete()
+        return Prototype(folder, since.row)
+
+    return grown
+
+
+@pytest.fixture(scope="session")
+def scanned_prototype(prototype: Prototype, grow: Grow) -> Prototype:
     """Return the same after a SmartScan at SCANNED."""
-    folder = tmp_path_factory.mktemp("scanned")
-    shutil.copytree(prototype[0], folder, dirs_exist_ok=True)
-    with (
-        django_db_blocker.unblock(),
-        pytest.MonkeyPatch.context() as patch,
-        time_machine.travel(SCANNED, tick=False),
-    ):
-        patch.setattr(django_settings, "DATA_DIR", folder)
-        server = Server.objects.create(**prototype[1])
-        with connect.context(server) as ctx:
-            SmartScan().run(ctx)
-        server.delete()
-    return folder, prototype[1]
+    with time_machine.travel(SCANNED, tick=False):
+        return grow(prototype, "scanned", smart_scan)
 
 
 @pytest.fixture
-def scanned(scanned_prototype: tuple[Path, dict[str, Any]], data: Path, db: None) -> Server:
+def scanned(scanned_prototype: Prototype, data: Path, db: None) -> Server:
     """Return a copy of the sandbox that was scanned at SCANNED, with a row of its own."""
-    folder, row = scanned_prototype
-    shutil.copytree(folder, data, dirs_exist_ok=True)
-    return Server.objects.create(**row)
+    return scanned_prototype.copied(data)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
-import pytest
-from django.conf import settings as django_settings
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
-from pytest_django import DjangoDbBlocker
 
 from console import roles
-from console.models import Draft, Server
+from console.models import Draft
 
 SOURCE = "2190ef42-2b83-40ca-aabb-56cebe98f934"
 """The id of a1@example.com on every sandbox of the tests."""
@@ -26,23 +20,6 @@ MODE = {"mode": "new", "destination_account": "again", "hide_in_gal": "on"}
 DATE = {"day": "28/09/2026", "hour": "10", "minute": "15", "second": "10"}
 LAST = {"keyword": "last", "day": "", "hour": "00", "minute": "00", "second": "00"}
 """The date step after the button `Last`."""
-
-
-def grown(
-    prototype: tuple[Path, dict[str, Any]],
-    folder: Path,
-    blocker: DjangoDbBlocker,
-    *,
-    history: Callable[[], None],
-) -> tuple[Path, dict[str, Any]]:
-    """Return a copy of a sandbox in which something has happened since, and its row."""
-    shutil.copytree(prototype[0], folder, dirs_exist_ok=True)
-    with blocker.unblock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(django_settings, "DATA_DIR", folder)
-        server = Server.objects.create(**prototype[1])
-        history()
-        server.delete()
-    return folder, prototype[1]
 
 
 def a_user(name: str = "anna", role: str = roles.OPERATOR) -> User:
@@ -59,11 +36,12 @@ class Visitor:
         self.client = Client()
         self.client.force_login(user)
         self.account = account
+        self.door = reverse("restore", args=[account])
         self.draft = ""
 
-    def begin(self) -> Any:
+    def begin(self, **words: str) -> Any:
         """Press the button that begins a run."""
-        answer = self.client.post(reverse("restore", args=[self.account]))
+        answer = self.client.post(self.door, words)
         assert answer.status_code == 303, answer.content.decode()
         self.draft = answer["Location"].split("/")[2]
         return answer
@@ -119,6 +97,14 @@ class Page(HTMLParser):
     def text(self) -> str:
         """All text, blanks collapsed."""
         return " ".join(" ".join(self._texts).split())
+
+    def require_well_made(self, part: str) -> None:
+        """Have one heading, ids that are there once, a label for each field, nothing forbidden."""
+        assert self.headings.count("h1") == 1, part
+        assert len(self.ids) == len(set(self.ids)), part
+        assert (part, self.forbidden) == (part, [])
+        assert {field["id"] for field in self.inputs} <= self.labelled, part
+        assert self.described <= set(self.ids), part
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         """Note what counts of a tag."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from backupng.engine.mailserver.sandbox.server import Sandbox
-from backupng.engine.operations.smart_scan import SmartScan
 from console import browse, connect, roles
 from console.connect import SandboxRequest
 from console.models import QueuedOperation, Server, State
+from tests.console.prototypes import Prototype, smart_scan
 
 A1, A2 = "a1@example.com", "a2@example.com"
 MARKER = "${ZxBackup_Disabled}"
@@ -30,11 +29,9 @@ def as_role(client: Client, role: str) -> Client:
 
 
 @pytest.fixture
-def server(prototype: tuple[Path, dict[str, Any]], data: Path, db: None) -> Server:
+def server(prototype: Prototype, data: Path, db: None) -> Server:
     """Return a server that never was scanned; no process but this one looks at its row."""
-    folder, row = prototype
-    shutil.copytree(folder, data, dirs_exist_ok=True)
-    return Server.objects.create(**row)
+    return prototype.copied(data)
 
 
 @pytest.fixture
@@ -45,16 +42,15 @@ def operator(client: Client, server: Server) -> Client:
 
 
 @pytest.fixture
-def scanned(server: Server, scanned_prototype: tuple[Path, dict[str, Any]], data: Path) -> Server:
+def scanned(server: Server, scanned_prototype: Prototype, data: Path) -> Server:
     """Return the server after a SmartScan that its queue knows of."""
-    shutil.copytree(scanned_prototype[0], data, dirs_exist_ok=True)
+    shutil.copytree(scanned_prototype.folder, data, dirs_exist_ok=True)
     note_scan(server)
     return server
 
 
 def scan(server: Server) -> None:
-    with connect.context(server) as ctx:
-        SmartScan().run(ctx)
+    smart_scan(server)
     note_scan(server)
 
 
@@ -292,11 +288,14 @@ def test_an_account_without_backup_by_its_class_says_so(operator: Client, scanne
     with connect.sandbox("mail1") as client:
         client.set_cos("a1@example.com", "staff")
         client.set_cos_notes("staff", MARKER)
+        client.create_account("new@example.com")
+        client.set_cos("new@example.com", "staff")
 
-    text = account(operator, A1)
+    text, new = account(operator, A1), account(operator, "new@example.com")
 
     assert "Backup is off for the class of service staff" in text
     assert 'href="/cos/"' in text
+    assert new.count("Backup is off") == 1
 
 
 def test_a_deleted_account_says_so_and_what_can_be_done(operator: Client, scanned: Server) -> None:

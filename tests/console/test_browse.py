@@ -12,19 +12,14 @@ from django.utils import timezone
 from backupng.engine.errors import BadRequest, MailServerError, MailServerUnreachable
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.model import EntryKind
-from backupng.engine.operations.smart_scan import SmartScan
 from backupng.engine.operations.words import LAST, Moment
 from console import browse, connect
 from console.connect import SandboxRequest
 from console.models import CosFlag, Server
+from tests.console.prototypes import smart_scan
 
 A1, A2 = "a1@example.com", "a2@example.com"
 MARKER = "${ZxBackup_Disabled}"
-
-
-def scan(server: Server) -> None:
-    with connect.context(server) as ctx:
-        SmartScan().run(ctx)
 
 
 def set_notes(server: Server, cos: str, notes: str) -> None:
@@ -43,7 +38,7 @@ def second(server: Server) -> Server:
 
 
 def test_lines_name_their_server_as_the_console_does(server: Server) -> None:
-    scan(server)
+    smart_scan(server)
 
     found = browse.accounts(server)
 
@@ -63,7 +58,7 @@ def test_an_account_is_found_on_whichever_server_has_it(server: Server, second: 
 def test_an_account_that_is_on_a_server_is_preferred_to_a_deleted_one(
     server: Server, second: Server, data: Path
 ) -> None:
-    scan(server)
+    smart_scan(server)
     account = id_of(server, A1)
     with connect.sandbox(server.name) as client:
         client.delete_account(A1)
@@ -84,7 +79,7 @@ def test_an_unknown_account_is_a_request_that_cannot_be_met(server: Server) -> N
 
 
 def test_without_the_mail_server_the_backup_answers(server: Server, data: Path) -> None:
-    scan(server)
+    smart_scan(server)
     account = id_of(server, A1)
     shutil.rmtree(data / "servers" / "mail1")
 
@@ -99,7 +94,7 @@ def test_without_the_mail_server_the_backup_answers(server: Server, data: Path) 
 
 
 def test_days_and_moments_are_those_of_the_account(server: Server) -> None:
-    scan(server)
+    smart_scan(server)
     account = id_of(server, A1)
     first = browse.first_moment(server, account)
     assert first is not None

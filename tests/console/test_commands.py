@@ -15,6 +15,7 @@ from console import connect, hosting, telling
 from console.cli import program
 from console.connect import SandboxRequest
 from console.models import AuditEntry, QueuedOperation, Server
+from tests.console.prototypes import Prototype
 from tests.console.restoring import SOURCE
 
 
@@ -70,9 +71,9 @@ def second(server: Server) -> Server:
 
 
 @pytest.fixture
-def scanned(server: Server, scanned_prototype: tuple[Path, dict[str, Any]], data: Path) -> Server:
+def scanned(server: Server, scanned_prototype: Prototype, data: Path) -> Server:
     """Return the server with a first SmartScan done."""
-    shutil.copytree(scanned_prototype[0], data, dirs_exist_ok=True)
+    shutil.copytree(scanned_prototype.folder, data, dirs_exist_ok=True)
     return server
 
 

@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.conf import settings as django_settings
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
-from pytest_django import DjangoDbBlocker, Settings
+from pytest_django import Settings
 
-from backupng.engine.operations.smart_scan import SmartScan
-from console import again, connect, queue, roles
-from console.models import Draft, QueuedOperation, Server, State
+from console import connect, queue, roles
+from console.models import Draft, QueuedOperation, Server
 from console.views import history
 from tests.console.conftest import SCANNED
+from tests.console.prototypes import Grow, Prototype, smart_scan
 from tests.console.restoring import SOURCE, Page, a_user
 
 A1 = "a1@example.com"
@@ -53,34 +52,21 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
-def played_prototype(
-    scanned_prototype: tuple[Path, dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-    django_db_blocker: DjangoDbBlocker,
-) -> tuple[Path, dict[str, Any]]:
+def played_prototype(scanned_prototype: Prototype, grow: Grow) -> Prototype:
     """Return a data folder with a sandbox whose mailbox has a history of two hours."""
-    folder = tmp_path_factory.mktemp("played")
-    shutil.copytree(scanned_prototype[0], folder, dirs_exist_ok=True)
-    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(django_settings, "DATA_DIR", folder)
-        server = Server.objects.create(**scanned_prototype[1])
+
+    def happened(server: Server) -> None:
         with time_machine.travel(CAME, tick=False), connect.sandbox("mail1") as client:
             for subject in (HOSTILE, "Report", "Lunch"):
                 raw = f"From: Mary <mary@example.org>\nSubject: {subject}\n\nHello\n".encode()
                 client.deliver(A1, raw, folder="/Inbox")
-            scan(server)
+            smart_scan(server)
         with time_machine.travel(WENT, tick=False), connect.sandbox("mail1") as client:
             client.move(A1, MOVED, "/Trash")
             client.delete(A1, DELETED)
-            scan(server)
-        server.delete()
-    return folder, scanned_prototype[1]
+            smart_scan(server)
 
-
-def scan(server: Server) -> None:
-    """Let a SmartScan see what is there now."""
-    with connect.context(server) as ctx:
-        SmartScan().run(ctx)
+    return grow(scanned_prototype, "played", happened)
 
 
 @pytest.fixture
@@ -91,21 +77,15 @@ def clock() -> Iterator[Any]:
 
 
 @pytest.fixture
-def played(
-    played_prototype: tuple[Path, dict[str, Any]], settings: Settings, db: None, clock: Any
-) -> Server:
+def played(played_prototype: Prototype, settings: Settings, db: None, clock: Any) -> Server:
     """Return that sandbox, which is only looked at."""
-    settings.DATA_DIR = played_prototype[0]
-    return Server.objects.create(**played_prototype[1])
+    return played_prototype.shown(settings)
 
 
 @pytest.fixture
-def copied(
-    played_prototype: tuple[Path, dict[str, Any]], data: Path, db: None, clock: Any
-) -> Server:
+def copied(played_prototype: Prototype, data: Path, db: None, clock: Any) -> Server:
     """Return a copy of that sandbox."""
-    shutil.copytree(played_prototype[0], data, dirs_exist_ok=True)
-    return Server.objects.create(**played_prototype[1])
+    return played_prototype.copied(data)
 
 
 @pytest.fixture
@@ -186,7 +166,7 @@ def test_before_the_first_moment_the_page_leads_there(anna: Client) -> None:
 def test_an_empty_folder_leads_to_when_it_was_not(bruno: Client) -> None:
     with connect.sandbox("mail1") as client:
         client.delete(A1, MOVED)
-    scan(Server.objects.get())
+    smart_scan(Server.objects.get())
     page = see(bruno, folder="3")
     assert "The folder /Trash is empty. Its last item left it at" in page.text
     [link] = [each for each in page.links if "folder=3" in each and "at=2026-03-02T16" in each]
@@ -335,7 +315,8 @@ def test_nothing_ticked_is_nothing_to_restore(anna: Client) -> None:
 def test_ticked_items_go_into_their_folders_again(bruno: Client, copied: Server) -> None:
     answer = bruno.post(address(), FIELDS | {"restore": "1", "item": str(DELETED)})
     step = Page(bruno.get(answer["Location"]))
-    accepted = bruno.post(answer["Location"], {"item_id": str(DELETED), "where": "original"})
+    typed = {"item_id": str(DELETED), "where": "original", "restore_folder": "/left from before"}
+    accepted = bruno.post(answer["Location"], typed)
     summary = bruno.get(accepted["Location"])
     shown = summary.context["summary"].digest
     bruno.post(accepted["Location"], {"shown": shown, "notifications": "b@example.com"})
@@ -348,32 +329,27 @@ def test_ticked_items_go_into_their_folders_again(bruno: Client, copied: Server)
 
 
 def test_another_folder_has_to_be_named(anna: Client) -> None:
-    step = anna.post(f"{address()}?at={at(CAME)}", {"restore": "1", "item": DELETED})["Location"]
-    sent = {"item_id": str(DELETED), "date": at(CAME), "where": "folder"}
+    step = anna.post(f"{address()}?at={at(CAME)}", {"restore": "1", "item": MOVED})["Location"]
+    sent = {"item_id": str(MOVED), "date": at(CAME), "where": "folder"}
     folders = ("", "/Inbox/../x", "/Restored")
     refused, odd, accepted = (anna.post(step, sent | {"restore_folder": each}) for each in folders)
     summary = Page(anna.get(accepted["Location"]))
     assert (refused.status_code, odd.status_code) == (422, 422)
     assert "Name the folder." in Page(refused).text
+    assert "id_restore_folder_error" in Page(odd).ids
     assert "As of 02/03/2026 13:00:00 UTC" in summary.text
     assert "Into /Restored" in summary.text
+    assert "restore_folder /Restored date '02/03/2026 13:00:00'" in summary.text
+    assert "Report /Inbox" in Page(anna.get(step)).text
 
 
 def test_words_that_no_page_sends_are_refused(anna: Client) -> None:
-    step = anna.post(address(), FIELDS | {"restore": "1", "item": str(KEPT)})["Location"]
-    sound = {"where": "original", "item_id": str(KEPT)}
-    odd = ({"item_id": "x"}, {"item_id": "²"}, {"date": "yesterday"}, {"where": "there"})
+    step = anna.post(address(), FIELDS | {"restore": "1", "item": str(DELETED)})["Location"]
+    sound = {"where": "original", "item_id": str(DELETED)}
+    ids = ({"item_id": text} for text in ("x", "²", "9" * 30))
+    odd = (*ids, {"date": "yesterday"}, {"where": "there"})
     assert {anna.post(step, sound | words).status_code for words in odd} == {422}
-
-
-def test_an_item_restore_can_be_asked_for_again(anna: Client, played: Server) -> None:
-    texts = {"account_name": A1, "item_id": str(DELETED), "restore_folder": "/Restored"}
-    row = QueuedOperation.objects.create(
-        server=played, seq=1, command="doItemRestore", parameters=texts, state=State.FAILED
-    )
-    first = again.begin_wizard(User.objects.get(username="anna"), row)
-    values = [each.get("value") for each in Page(anna.get(first)).inputs]
-    assert "/Restored" in values
+    assert anna.post(step, sound).status_code == 303
 
 
 def test_who_may_not_restore_is_offered_nothing_and_refused(anna: Client) -> None:

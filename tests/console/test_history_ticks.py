@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 import time_machine
@@ -13,50 +11,40 @@ from django.http import QueryDict
 from django.http.response import HttpResponseBase
 from django.test import Client
 from django.urls import reverse
-from pytest_django import DjangoDbBlocker, Settings
+from pytest_django import Settings
 
-from backupng.engine.operations.smart_scan import SmartScan
 from console import connect, looking
 from console.looking import Look
 from console.models import Draft, Server
 from console.views import history
 from tests.console.conftest import SCANNED
-from tests.console.restoring import SOURCE, Page, a_user, grown
+from tests.console.prototypes import Grow, Prototype, smart_scan
+from tests.console.restoring import SOURCE, Page, a_user
 
 FIELDS = {"day": "", "hour": "00", "minute": "00", "second": "00", "keyword": "last"}
 
 
 @pytest.fixture(scope="module")
-def filled(
-    scanned_prototype: tuple[Path, dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-    django_db_blocker: DjangoDbBlocker,
-) -> tuple[Path, dict[str, Any]]:
+def filled(scanned_prototype: Prototype, grow: Grow) -> Prototype:
     """Return a sandbox with five messages in an Inbox, three of them invoices, and its row."""
 
-    def happened() -> None:
+    def happened(server: Server) -> None:
         with time_machine.travel(SCANNED + timedelta(hours=1), tick=False):
             with connect.sandbox("mail1") as client:
                 for subject in ("Invoice 1", "Lunch", "Invoice 2", "Report", "Invoice 3"):
                     raw = f"Subject: {subject}\r\n\r\nHello\r\n".encode()
                     client.deliver("a1@example.com", raw, folder="/Inbox")
-            with connect.context(Server.objects.get()) as ctx:
-                SmartScan().run(ctx)
+            smart_scan(server)
 
-    folder = tmp_path_factory.mktemp("filled")
-    return grown(scanned_prototype, folder, django_db_blocker, history=happened)
+    return grow(scanned_prototype, "filled", happened)
 
 
 @pytest.fixture
 def anna(
-    filled: tuple[Path, dict[str, Any]],
-    settings: Settings,
-    db: None,
-    monkeypatch: pytest.MonkeyPatch,
+    filled: Prototype, settings: Settings, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> Client:
     """Return the browser of an operator whose pages have two items each."""
-    settings.DATA_DIR = filled[0]
-    Server.objects.create(**filled[1])
+    filled.shown(settings)
     monkeypatch.setattr(history, "_PER_PAGE", 2)
     client = Client()
     client.force_login(a_user())
@@ -155,3 +143,4 @@ def test_the_pages_of_a_folder_lead_to_its_ends(anna: Client) -> None:
     first, end = Page(anna.get(address())), Page(anna.get(address("?page=3")))
     assert "1 to 2 of 5 Next page Last page" in first.text
     assert "5 to 5 of 5 First page Previous page" in end.text
+    assert "Last page" not in end.text

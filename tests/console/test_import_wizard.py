@@ -12,19 +12,19 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from pytest_django import DjangoDbBlocker, Settings
+from pytest_django import Settings
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.mailserver.sandbox.server import Sandbox
 from backupng.engine.model import AccountId, EntryKind
-from backupng.engine.operations.smart_scan import SmartScan
 from backupng.engine.scan.beside import SCANNER_ROLE
 from console import again, connect, queue
 from console.connect import SandboxRequest
 from console.forms import imports
 from console.models import QueuedOperation, Server, State
+from tests.console.prototypes import Grow, Prototype, smart_scan
 from tests.console.restoring import Page, a_user
-from tests.console.transferring import Mover
+from tests.console.transferring import Mover, message
 
 BOTH = ["example.com", "example.org"]
 NEW, SYSTEM, GONE = "new@example.com", "spam.1@example.com", "gone@example.com"
@@ -45,21 +45,17 @@ REFUSED = [
 
 
 @pytest.fixture(scope="module")
-def source_prototype(
-    scanned_prototype: tuple[Path, dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-    django_db_blocker: DjangoDbBlocker,
-) -> tuple[Path, dict[str, Any]]:
+def source_prototype(scanned_prototype: Prototype, grow: Grow) -> Prototype:
     """Return a data folder with a server, and with the backup of another one.
 
     That has two domains, and accounts of each kind.
     """
-    folder = tmp_path_factory.mktemp("source")
     request = SandboxRequest(name="old", domain="example.com", accounts=1, items=0, seed=9)
-    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(django_settings, "DATA_DIR", folder)
+
+    def happened(_here: Server) -> None:
         server = connect.create_sandbox(request)
-        with Sandbox.open(folder / "servers" / "old") as sandbox, sandbox.locked():
+        folder = django_settings.DATA_DIR / "servers" / "old"
+        with Sandbox.open(folder) as sandbox, sandbox.locked():
             sandbox.add_domain("example.org", "c0ffee00-0000-4000-8000-000000000003")
             sandbox.add_account(
                 OTHER, "c0ffee00-0000-4000-8000-000000000001", zimbraIsAdminAccount="TRUE"
@@ -71,34 +67,26 @@ def source_prototype(
             for name in (NEW, GONE):
                 client.create_account(name)
             client.deliver(NEW, b"Subject: One\r\n\r\nHello\r\n", folder="/Inbox")
-        scan(server)
+        smart_scan(server)
         with connect.sandbox("old") as client:
             client.delete_account(GONE)
-        scan(server)
+        smart_scan(server)
         server.delete()
-    shutil.copytree(scanned_prototype[0], folder, dirs_exist_ok=True)
-    return folder, scanned_prototype[1]
 
-
-def scan(server: Server) -> None:
-    """Let a SmartScan see what is there now."""
-    with connect.context(server) as ctx:
-        SmartScan().run(ctx)
+    return grow(scanned_prototype, "source", happened)
 
 
 @pytest.fixture
-def source(source_prototype: tuple[Path, dict[str, Any]], settings: Settings, db: None) -> Path:
+def source(source_prototype: Prototype, settings: Settings, db: None) -> Path:
     """Return the backup, which is only looked at."""
-    settings.DATA_DIR = source_prototype[0]
-    Server.objects.create(**source_prototype[1])
-    return source_prototype[0] / "backup" / "old"
+    source_prototype.shown(settings)
+    return source_prototype.folder / "backup" / "old"
 
 
 @pytest.fixture
-def copied(source_prototype: tuple[Path, dict[str, Any]], data: Path, db: None) -> Path:
+def copied(source_prototype: Prototype, data: Path, db: None) -> Path:
     """Return a copy of the backup, with a server of its own."""
-    shutil.copytree(source_prototype[0], data, dirs_exist_ok=True)
-    Server.objects.create(**source_prototype[1])
+    source_prototype.copied(data)
     return data / "backup" / "old"
 
 
@@ -120,13 +108,6 @@ def at_accounts(anna: Mover, source: Path) -> dict[str, str]:
     anna.accept("domains", {"domains": BOTH})
     form = anna.see("accounts").context["form"]
     return {account.name: account.account_id for account in form.known}
-
-
-def message(answer: Any) -> str:
-    page = Page(answer)
-    assert answer.status_code == 422
-    assert page.forbidden == []
-    return page.text
 
 
 # The way through
@@ -183,6 +164,7 @@ def test_what_finish_starts_imports_the_chosen_account(copied: Path) -> None:
     row = QueuedOperation.objects.get()
     assert f"Accounts {NEW}" in text
     assert "Expected 1 account, 1 item" in text
+    assert f"Path of the backup {copied}, the backup of old" in text
     assert (row.state, row.parameters) == (
         State.SUCCESSFUL,
         {"source_path": str(copied), "accounts": NEW},
@@ -228,6 +210,8 @@ def test_a_copy_of_the_servers_own_path_is_refused_with_the_way_to_go(
     shutil.copytree(source.parent / "mail1", copy)
     text = message(anna.send("path", source_path=str(copy)))
     assert "run doRestoreOnNewAccount" in text
+    command = f"backupng --host mail1 backup doExternalRestore {copy} force_as_external_restore"
+    assert command in text
 
 
 def test_without_script_the_summary_shows_what_was_found(copied: Path) -> None:
@@ -390,6 +374,22 @@ def test_an_import_asked_for_again_has_the_options_it_had(anna: Mover, source: P
         )
         anna.draft = again.begin_wizard(User.objects.get(username="anna"), row).split("/")[2]
         assert parameters(anna) == given
+
+
+def test_an_import_asked_for_again_refuses_nothing_that_nobody_typed_yet(
+    anna: Mover, source: Path
+) -> None:
+    known = at_accounts(anna, source)
+    texts = {"source_path": str(source), "accounts": f"{HERE},{NEW}"}
+    row = QueuedOperation.objects.create(
+        server=Server.objects.get(), seq=1, command="doExternalRestore", parameters=texts
+    )
+    anna.draft = again.begin_wizard(User.objects.get(username="anna"), row).split("/")[2]
+    assert anna.see("summary")["Location"] == anna.url("accounts")
+    page = Page(anna.see("accounts"))
+    assert "2 of 5 accounts are ticked." in page.text
+    assert "Nothing was started." not in page.text
+    assert "Type IMPORT" in message(anna.post("accounts", {"accounts": [known[HERE]]}))
 
 
 def test_only_an_administrator_imports(source: Path) -> None:

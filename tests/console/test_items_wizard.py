@@ -4,55 +4,50 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 import time_machine
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from pytest_django import DjangoDbBlocker, Settings
+from pytest_django import Settings
 
-from backupng.engine.operations.smart_scan import SmartScan
-from console import connect
-from console.models import Server
+from console import again, connect
+from console.models import QueuedOperation, Server, State
 from tests.console.conftest import SCANNED
-from tests.console.restoring import SOURCE, Page, a_user, grown
+from tests.console.prototypes import Grow, Prototype, smart_scan
+from tests.console.restoring import SOURCE, Page, a_user
 
-KEPT, DELETED = 256, 257
+KEPT, DELETED, UNNAMED = 256, 257, 258
 ACCOUNT = "a1@example.com"
 
 
 @pytest.fixture(scope="module")
-def lost_one(
-    scanned_prototype: tuple[Path, dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-    django_db_blocker: DjangoDbBlocker,
-) -> tuple[Path, dict[str, Any]]:
-    """Return a sandbox with two messages, of which one was deleted, and its row."""
+def lost_one(scanned_prototype: Prototype, grow: Grow) -> Prototype:
+    """Return a sandbox with three messages, of which one was deleted, as was a folder; its row."""
 
-    def happened() -> None:
+    def happened(server: Server) -> None:
         with (
-            time_machine.travel(SCANNED + timedelta(hours=1), tick=False),
+            time_machine.travel(SCANNED + timedelta(hours=1), tick=False) as clock,
             connect.sandbox("mail1") as client,
-            connect.context(Server.objects.get()) as ctx,
         ):
-            for subject in ("Kept", "Deleted"):
-                raw = f"Subject: {subject}\r\n\r\nHello\r\n".encode()
+            for head in ("Subject: Kept\r\n", "Subject: Deleted\r\n", ""):
+                raw = f"{head}\r\nHello\r\n".encode()
                 client.deliver(ACCOUNT, raw, folder="/Inbox")
-            SmartScan().run(ctx)
+            gone = client.create_folder(ACCOUNT, "/Gone")
+            smart_scan(server)
+            clock.shift(timedelta(hours=1))
             client.delete(ACCOUNT, DELETED)
-            SmartScan().run(ctx)
+            client.delete(ACCOUNT, gone)
+            smart_scan(server)
 
-    folder = tmp_path_factory.mktemp("lost_one")
-    return grown(scanned_prototype, folder, django_db_blocker, history=happened)
+    return grow(scanned_prototype, "lost_one", happened)
 
 
 @pytest.fixture
-def anna(lost_one: tuple[Path, dict[str, Any]], settings: Settings, db: None) -> Client:
+def anna(lost_one: Prototype, settings: Settings, db: None) -> Client:
     """Return the browser of an operator."""
-    settings.DATA_DIR = lost_one[0]
-    Server.objects.create(**lost_one[1])
+    lost_one.shown(settings)
     client = Client()
     client.force_login(a_user())
     return client
@@ -86,3 +81,30 @@ def test_what_of_several_is_in_place_is_counted_apart(anna: Client) -> None:
     into = {"item_id": f"{KEPT},{DELETED}", "where": "original"}
     text = Page(anna.get(anna.post(step, into)["Location"])).text
     assert "Messages 1; 1 is in the mailbox already: left alone" in text
+
+
+def test_an_item_restore_asked_for_again_has_the_words_it_had(anna: Client) -> None:
+    texts = {
+        "account_name": ACCOUNT,
+        "item_id": f"{KEPT},{DELETED},{UNNAMED}",
+        "restore_folder": "/Restored",
+        "date": "02/03/2026 13:00:00",
+    }
+    row = QueuedOperation.objects.create(
+        server=Server.objects.get(),
+        seq=1,
+        command="doItemRestore",
+        parameters=texts,
+        state=State.FAILED,
+    )
+    step = again.begin_wizard(User.objects.get(), row)
+    summary = Page(anna.get(step.replace("/items/", "/summary/"))).text
+    line = f"{KEPT},{DELETED},{UNNAMED} restore_folder /Restored date '02/03/2026 13:00:00'"
+    assert f"doItemRestore {ACCOUNT} {line}" in summary
+    assert f"Account {ACCOUNT} Items 3 items: Kept; Deleted; Message {UNNAMED}" in summary
+
+
+def test_the_step_offers_the_folders_that_are_there(anna: Client) -> None:
+    offered = anna.get(begun(anna, DELETED)).content.decode()
+    assert '<option value="/Inbox">' in offered
+    assert '<option value="/Gone">' not in offered

@@ -264,6 +264,11 @@ def test_a_line_never_ends_between_a_name_and_its_value() -> None:
     assert all(len(line) <= layout.WIDTH for line in told.split("\n"))
 
 
+def test_a_list_of_ids_stays_whole_so_that_it_can_be_pasted() -> None:
+    ids = ",".join(map(str, range(1000, 1060)))
+    assert ids in layout.block({"item_id": ids})
+
+
 def test_a_part_longer_than_a_line_is_wrapped() -> None:
     told = layout.filled("short    " + "word " * 30, rest="  ").split("\n")
 
@@ -331,7 +336,7 @@ def test_a_mail_stops_after_5000_ids_and_says_how_many_follow() -> None:
     assert len(parse(whole).unrestored["john@example.com"]) == 6000
     mailed = numbers.shortened(whole)
     assert parse(mailed).unrestored["john@example.com"] == list(range(1, 5001))
-    assert "\n1\u00a0000 items more: see the attached table.\n" in mailed
+    assert ",5000\n1\u00a0000 items more: see the attached table.\n" in mailed
 
 
 def test_accounts_behind_the_last_mailed_id_are_left_out_with_their_name() -> None:

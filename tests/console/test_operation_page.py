@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from backupng.engine.operations.importing import PHASE_2, READING
 from console import hosting, roles
 from console.models import AuditEntry, Delivery, Notification, QueuedOperation, Server, State
 from tests.console.queued import (
@@ -61,6 +62,15 @@ def ended(command: str, **parts: Any) -> dict[str, Any]:
     return {"command": command, "outcome": report(**parts)}
 
 
+def importing(phase: str) -> dict[str, Any]:
+    """Return the fields of an import that is somewhere in that phase."""
+    return {
+        "command": "doExternalRestore",
+        "parameters": {"source_path": "/mnt/old"},
+        "progress": {"phase": phase, "done": 8, "total": 13},
+    }
+
+
 BROKEN = {"a1@example.com": [[257, "dangling id"]]}
 SENTENCES: list[tuple[State, dict[str, Any], str]] = [
     (State.QUEUED, {}, "It waits as number 1 in the queue of mail1: the server has no worker"),
@@ -89,6 +99,8 @@ SENTENCES: list[tuple[State, dict[str, Any], str]] = [
         {"command": "doExternalRestore", "parameters": {"source_path": "/mnt/old"}},
         "Importing /mnt/old into mail1: it has just begun.",
     ),
+    (State.STARTED, importing(READING), "Importing /mnt/old into mail1: 8 of 13 accounts"),
+    (State.STARTED, importing(PHASE_2), "Importing /mnt/old into mail1: 8 of 13 items"),
     (
         State.SUCCESSFUL,
         ended("doExternalRestore", counters=COUNTERS, warnings=["The domain x has no name."]),
@@ -137,6 +149,25 @@ def test_a_running_operation_tells_its_numbers_and_the_time_left(client: Client)
         "9 412 of 15 233 items, about 2 min 21 s left. You can close this page."
     ) in page
     assert "Restored Items 9 400 Skipped Items 2 Unrestored Items 10 Rate 41.0 items/s" in page
+
+
+@pytest.mark.usefixtures("admin")
+def test_a_count_that_the_bar_shows_is_not_shown_twice_and_bytes_are_sizes(client: Client) -> None:
+    row = running()
+    counts = {"items": 9300, "bytes_read": 5_517_837}
+    QueuedOperation.objects.filter(pk=row.pk).update(progress=row.progress | {"counts": counts})
+    page = words(client.get(reverse("operation", args=[row.pk])))
+    assert "Items 9 412 of 15 233 (61 %) Bytes read 5.5 MB Rate" in page
+
+
+@pytest.mark.usefixtures("admin")
+def test_of_many_notes_the_first_are_shown_and_the_others_can_be_opened(client: Client) -> None:
+    notes = [f"Item {number} is item {number + 100} in /Inbox." for number in range(20)]
+    row = add(command="doItemRestore", outcome=report(notes=notes))
+    page = client.get(reverse("operation", args=[row.pk])).content.decode()
+    shown, _, folded = page.partition('<details id="more-notes">')
+    assert [note in shown for note in notes] == [True] * 8 + [False] * 12
+    assert all(note in folded for note in notes[8:])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
@@ -46,6 +47,13 @@ def server(settings: Any, tmp_path: Any) -> Server:
     return bare_server()
 
 
+@pytest.fixture
+def unexamined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a Purge be started without a look at the server, of which there is only the row."""
+    monkeypatch.setattr(DoPurge, "check", lambda *_: None)
+    monkeypatch.setattr(connect, "context", nullcontext)
+
+
 def looked(*warnings: str, counters: dict[str, int] = COUNTERS) -> QueuedOperation:
     """Return a dry run that has ended a minute ago."""
     report = {"counters": counters, "warnings": list(warnings), "notes": [], "losses": False}
@@ -86,11 +94,8 @@ def test_numbers_from_before_another_purge_do_not_count(server: Server, client: 
     assert client.post(PAGE, {"look": str(look.pk)}).status_code == 409
 
 
-def test_the_page_shows_what_would_go_and_starts_that(
-    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(DoPurge, "check", lambda *_: None)
-    monkeypatch.setattr(connect, "context", _nothing)
+@pytest.mark.usefixtures("unexamined")
+def test_the_page_shows_what_would_go_and_starts_that(server: Server, client: Client) -> None:
     login(client, "Administrator")
     looked()
 
@@ -103,11 +108,10 @@ def test_the_page_shows_what_would_go_and_starts_that(
     assert AuditEntry.objects.filter(action="doPurge", detail=str(row.pk)).exists()
 
 
+@pytest.mark.usefixtures("unexamined")
 def test_what_a_brake_holds_back_needs_the_name_of_the_server(
-    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+    server: Server, client: Client
 ) -> None:
-    monkeypatch.setattr(DoPurge, "check", lambda *_: None)
-    monkeypatch.setattr(connect, "context", _nothing)
     login(client, "Administrator")
     looked("It waits for a person: more than 10% of them.", counters=COUNTERS | {REASONS: 1})
     form = sent(client)
@@ -121,11 +125,10 @@ def test_what_a_brake_holds_back_needs_the_name_of_the_server(
     assert row.parameters == {"confirm": "true"}
 
 
+@pytest.mark.usefixtures("unexamined")
 def test_a_warning_that_holds_nothing_back_is_told_and_asks_for_nothing(
-    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+    server: Server, client: Client
 ) -> None:
-    monkeypatch.setattr(DoPurge, "check", lambda *_: None)
-    monkeypatch.setattr(connect, "context", _nothing)
     login(client, "Administrator")
     looked("No blob would be removed: 2 files cannot be read.")
 
@@ -137,11 +140,8 @@ def test_a_warning_that_holds_nothing_back_is_told_and_asks_for_nothing(
     assert QueuedOperation.objects.get(state=State.QUEUED).parameters == {}
 
 
-def test_an_operator_looks_and_does_not_purge(
-    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(DoPurge, "check", lambda *_: None)
-    monkeypatch.setattr(connect, "context", _nothing)
+@pytest.mark.usefixtures("unexamined")
+def test_an_operator_looks_and_does_not_purge(server: Server, client: Client) -> None:
     login(client, "Operator")
 
     assert client.post(LOOK, {"form": str(UUID(int=1))})["Location"] == LOOK
@@ -280,16 +280,3 @@ def test_no_purge_runs_by_itself_where_the_scans_are_switched_off(server: Server
 
     assert not QueuedOperation.objects.exists()
     assert scheduling.in_force(server, scheduling.PURGE).next_run(SATURDAY, UTC) is None
-
-
-class _nothing:  # noqa: N801  # stands for a function
-    """A context of a server whose path nobody looks at."""
-
-    def __init__(self, _server: Server) -> None:
-        pass
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass

@@ -13,9 +13,9 @@ from django.urls import reverse
 
 from backupng.engine.errors import BadRequest
 from backupng.engine.model import BACKUP_DISABLED
-from backupng.engine.operations.smart_scan import SmartScan
 from console import connect, queue, summary, wizard, wizards
 from console.models import AuditEntry, Preferences, QueuedOperation, Server
+from tests.console.prototypes import smart_scan
 from tests.console.restoring import DATE, LAST, MODE, NOW, Page, Visitor, a_user
 
 HOSTILE = [
@@ -64,6 +64,7 @@ def test_the_steps_are_those_of_the_manual(anna: Visitor) -> None:
     assert "The source account stays unchanged." in mode.text
     assert "Shares are not carried over" in mode.text
     assert "Cancel Next" in mode.text
+    assert [each["value"] for each in mode.inputs if "checked" in each] == ["new"]
     assert anna.send("mode", **MODE)["Location"] == anna.url("date")
     assert "Cancel Previous Next" in Page(anna.see("date")).text
     assert anna.send("date", **DATE)["Location"] == anna.url("summary")
@@ -78,7 +79,7 @@ def test_the_summary_says_every_choice_in_words(anna: Visitor) -> None:
         "Mode Restore on New Account",
         "Source a1@example.com",
         "Destination again@example.com (will be made)",
-        "Hide in GAL Yes",
+        "Hide in GAL Yes Obey HSM Policy No",
         "At 28/09/2026 10:15:10 Europe/Rome",
         "In your zone 28/09/2026 17:15:10 Asia/Tokyo",
         "In UTC 28/09/2026 08:15:10 UTC",
@@ -111,20 +112,14 @@ def test_last_is_a_choice_of_its_own(anna: Visitor) -> None:
 def test_of_two_accounts_of_one_name_the_id_tells_which(anna: Visitor) -> None:
     with connect.sandbox("mail1") as sandbox:
         sandbox.delete_account("a1@example.com")
-    scan()
+    smart_scan(Server.objects.get())
     with connect.sandbox("mail1") as sandbox:
         sandbox.create_account("a1@example.com")
-    scan()
+    smart_scan(Server.objects.get())
     text = Page(anna.at_summary().see("summary")).text
     anna.finish()
     assert QueuedOperation.objects.get().parameters["source_account"] == anna.account
     assert "Source a1@example.com" in text
-
-
-def scan() -> None:
-    """Let a SmartScan see what is there now."""
-    with connect.context(Server.objects.get()) as ctx:
-        SmartScan().run(ctx)
 
 
 def test_backup_that_is_switched_off_is_said_on_the_summary(anna: Visitor) -> None:
@@ -189,6 +184,8 @@ def test_an_alias_of_another_account_is_not_free(anna: Visitor, scanned: Server)
 
 def test_an_address_that_a_queued_restore_makes_is_not_free(anna: Visitor) -> None:
     anna.at_summary().finish()
+    typed = QueuedOperation.objects.get().parameters | {"destination_account": "AGAIN@example.com"}
+    QueuedOperation.objects.update(parameters=typed)
     anna.begin()
     answer = anna.send("mode", **MODE)
     assert answer.status_code == 422
@@ -198,7 +195,7 @@ def test_an_address_that_a_queued_restore_makes_is_not_free(anna: Visitor) -> No
 def test_the_address_of_a_deleted_account_is_free_and_said_so(anna: Visitor) -> None:
     with connect.sandbox("mail1") as sandbox:
         sandbox.delete_account("a2@example.com")
-    scan()
+    smart_scan(Server.objects.get())
     part = anna.client.get(
         anna.url("mode", "check"), {"field": "destination_account", "destination_account": "a2"}
     )
@@ -225,7 +222,9 @@ def test_a_mode_that_does_not_exist_is_refused(anna: Visitor) -> None:
 
 def test_one_field_can_be_checked_alone(anna: Visitor) -> None:
     query = {"field": "destination_account", "destination_account": "a2"}
+    [field] = [each for each in Page(anna.see("mode")).inputs if each.get("hx-include")]
     part = anna.client.get(anna.url("mode", "check"), query)
+    assert (field["name"], field["hx-include"]) == ("destination_account", "#mode")
     assert part.status_code == 200
     assert "The account a2@example.com exists." in part.content.decode()
     assert "<html" not in part.content.decode()
@@ -257,6 +256,10 @@ def test_an_error_of_the_operation_is_put_on_the_field_it_is_about(anna: Visitor
     form = summary.refused_by(run, BadRequest("The account is there.", code="already_exists"))
     assert form is run.form("mode")
     assert form.errors == {"destination_account": ["The account is there."]}
+    early = BadRequest("Too early.", code="before_first_backup", hint="Take a later one.")
+    assert summary.refused_by(run, early) is run.form("date")
+    assert run.form("date").problems == [("id_day", "Too early. Take a later one.")]
+    assert summary.refused_by(run, BadRequest("No.", code="no_space")) is None
 
 
 def test_a_backup_path_that_is_gone_is_said_where_a_restore_begins(

@@ -13,6 +13,7 @@ import pytest
 
 from console.management.commands import run
 from tests.commandline import CommandLine, forking
+from tests.processes import DEADLINE_S
 
 PLAY = ("sandbox", "play", "mail1")
 
@@ -57,7 +58,7 @@ def test_ctrl_c_ends_a_play_with_its_summary(backupng: CommandLine) -> None:
         assert "seconds to go" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(DEADLINE_S) == 0
 
     (answer,) = json.loads(out).values()
     assert answer["response"]["changes"] >= 1

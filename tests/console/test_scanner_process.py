@@ -16,7 +16,7 @@ import pytest
 
 from tests.commandline import ROOT, ForkingCommandLine, forking
 from tests.console.holding import children
-from tests.processes import lives, until
+from tests.processes import DEADLINE_S, lives, until
 
 ACCOUNT = "a1@example.com"
 SCANNER = "ZxBackup_RealTimeScanner"
@@ -59,7 +59,7 @@ class Shop:
         """Signal the service and wait for its end."""
         assert self.service
         self.service.send_signal(number)
-        return self.service.wait(40)
+        return self.service.wait(DEADLINE_S)
 
     def row(self) -> dict[str, Any]:
         """Return what the database says of the scanner; empty before it first ran."""
@@ -138,7 +138,7 @@ def test_a_second_one_is_refused(shop: Shop) -> None:
         env=shop.backupng.environment | {"DJANGO_SETTINGS_MODULE": "backupng.settings"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=DEADLINE_S,
         check=False,
     )
 

@@ -47,3 +47,14 @@ def test_a_text_is_looked_for_where_it_is_wanted() -> None:
     assert form.words == typed | {"q": "Offer"}
     assert SearchForm({"field": "sender", "number": "5"}).words == {"number": "5"}
     assert SearchForm({"field": "sender", "where": "folder"}).words == {}
+
+
+def test_a_text_alone_is_no_search_for_details() -> None:
+    assert not SearchForm({"q": "x", "where": "folder"}).is_detailed
+    assert SearchForm({"q": "x", "where": "nowhere"}).is_detailed
+
+
+@pytest.mark.parametrize("typed", [{"kind": "message"}, {"since": "01/03/2026"}, {"till": "x"}])
+def test_whatever_else_is_filled_in_is_looked_for(typed: dict[str, str]) -> None:
+    assert SearchForm(typed).is_detailed
+    assert SearchForm(typed).words == typed

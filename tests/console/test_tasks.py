@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 import uuid
 from contextlib import closing
@@ -145,15 +144,24 @@ def test_a_bell_on_a_host_that_has_not_the_server_is_no_sign_of_life(server: Ser
     assert server.worker_seen_at is None
 
 
-def test_a_busy_drain_looks_again_before_it_gives_up(server: Server) -> None:
+def test_a_busy_drain_looks_again_before_it_gives_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = queue.submit(server, SCAN)
     with hosting.locked(hosting.queue_lock("mail1")) as lock:
         assert lock is not None
         assert tasks.drain("mail1") == Drained.BUSY
-        dying = threading.Timer(0.1, os.close, [os.dup(lock)])
-    dying.start()
+        dying, pause = [os.dup(lock)], time.sleep
+
+    def die_meanwhile(seconds: float) -> None:
+        if dying:
+            os.close(dying.pop())
+        else:
+            pause(seconds)
+
+    monkeypatch.setattr(time, "sleep", die_meanwhile)
     assert tasks.drain("mail1") == Drained.DONE
-    dying.join()
+    assert not dying
     row.refresh_from_db()
     assert row.state == "successful"
 

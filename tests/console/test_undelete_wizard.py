@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,14 +11,13 @@ import pytest
 import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from pytest_django import DjangoDbBlocker
 
 from backupng.engine.operations.do_undelete import DoUndelete
-from backupng.engine.operations.smart_scan import SmartScan
 from backupng.engine.operations.words import AccountName, Moment
 from console import connect, queue
 from console.models import QueuedOperation, Server
-from tests.console.restoring import MODE, NOW, Page, Visitor, a_user, grown
+from tests.console.prototypes import Grow, Prototype, smart_scan
+from tests.console.restoring import MODE, NOW, Page, Visitor, a_user
 
 A1 = "a1@example.com"
 DELETED = datetime(2026, 9, 28, 10, 15, 10, 400_000, tzinfo=UTC)
@@ -48,32 +46,25 @@ def act(moment: datetime, *subjects: str, deleted: tuple[int, ...] = ()) -> list
             ]
             for item in deleted:
                 client.delete(A1, item)
-        with connect.context(Server.objects.get()) as ctx:
-            SmartScan().run(ctx)
+        smart_scan(Server.objects.get())
     return made
 
 
 @pytest.fixture(scope="module")
-def emptied(
-    scanned_prototype: tuple[Path, dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-    django_db_blocker: DjangoDbBlocker,
-) -> tuple[Path, dict[str, Any]]:
+def emptied(scanned_prototype: Prototype, grow: Grow) -> Prototype:
     """Return a sandbox from a mailbox of which two messages were deleted, and its row."""
 
-    def happened() -> None:
+    def happened(_server: Server) -> None:
         items = act(datetime(2026, 9, 1, 8, 0, tzinfo=UTC), "One", "Two <b>", "Three")
         act(DELETED, deleted=(items[0], items[1]))
 
-    folder = tmp_path_factory.mktemp("emptied")
-    return grown(scanned_prototype, folder, django_db_blocker, history=happened)
+    return grow(scanned_prototype, "emptied", happened)
 
 
 @pytest.fixture
-def server_here(emptied: tuple[Path, dict[str, Any]], data: Path, db: None) -> Server:
+def server_here(emptied: Prototype, data: Path, db: None) -> Server:
     """Return a copy of it, with a row of its own."""
-    shutil.copytree(emptied[0], data, dirs_exist_ok=True)
-    return Server.objects.create(**emptied[1])
+    return emptied.copied(data)
 
 
 @pytest.fixture
@@ -109,10 +100,12 @@ def test_a_moment_that_nobody_saw_is_told_with_the_ones_beside_it(anna: Visitor)
     anna.send("mode", **MODE)
     asked = {"day": "15/09/2026", "hour": "10", "minute": "00", "second": "00"}
 
+    preset = {each["name"]: each.get("value") for each in Page(anna.see("date")).inputs}
     part = Page(anna.client.get(anna.url("date", "check"), asked | {"field": "moment"}))
     before, after = (link for link in part.links if "day=" in link)
     taken = [Page(anna.client.get(link)) for link in (before, after)]
 
+    assert preset["day"] == "28/09/2026"
     assert "is known only from the scan of 28/09/2026 10:15:10 UTC on" in part.text
     assert "known exactly at: 01/09/2026 08:00:00 UTC 28/09/2026 10:15:10 UTC" in part.text
     assert ["01/09/2026 08:00:00 UTC" in each.text for each in taken] == [True, False]
@@ -335,6 +328,7 @@ def test_an_account_that_was_deleted_meanwhile_gets_no_undelete(anna: Visitor) -
 def test_an_undelete_can_be_asked_for_again_in_its_wizard(
     anna: Visitor, server_here: Server
 ) -> None:
+    Server.objects.update(zone="Europe/Rome")
     anna.send("slot", **widget("start", "28/09/2026", "10:15:10"), **LAST)
     anna.finish()
     row = QueuedOperation.objects.get()

@@ -24,6 +24,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         yield made
 
 
+@pytest.mark.proofs
 def test_a_worker_frozen_by_kills_of_its_idle_processes_is_found_and_replaced(
     machine: Machine,
 ) -> None:

@@ -126,12 +126,7 @@ def test_cancel_takes_the_draft_away_and_leads_to_the_account(anna: Visitor) -> 
 def test_a_page_of_the_wizard_is_well_made(anna: Visitor) -> None:
     anna.at_summary()
     for part in PARTS:
-        page = Page(anna.see(part))
-        assert page.headings.count("h1") == 1, part
-        assert len(page.ids) == len(set(page.ids)), part
-        assert (part, page.forbidden) == (part, [])
-        assert {field["id"] for field in page.inputs} <= page.labelled, part
-        assert page.described <= set(page.ids), part
+        Page(anna.see(part)).require_well_made(part)
 
 
 @pytest.mark.parametrize(

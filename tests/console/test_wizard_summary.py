@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 import time_machine
 from django.contrib.auth.models import User
 from django.db import connection
+from django.template.loader import render_to_string
 from django.urls import reverse
 
 from backupng.engine.model import BACKUP_DISABLED
@@ -201,8 +204,13 @@ def test_an_operation_on_the_same_account_is_named(anna: Visitor) -> None:
         destination_account="third"
     )
     assert not elsewhere.see("summary").context["summary"].others
-    page = Page(anna.at_summary(destination_account="third").see("summary"))
-    assert reverse("operation", args=[other.pk]) in page.links
+    same = {"parameters": other.parameters, "state": other.state}
+    second = Server.objects.create(name="mail2", kind="sandbox")
+    QueuedOperation.objects.create(server=second, command=other.command, seq=8, **same)
+    QueuedOperation.objects.create(server=other.server, command="doUndelete", seq=9, **same)
+    answer = anna.at_summary(destination_account="third").see("summary")
+    assert answer.context["summary"].others == [other]
+    assert reverse("operation", args=[other.pk]) in Page(answer).links
 
 
 @pytest.mark.parametrize("typed", ["x@example.com, y@example.com", "x@example.com\ny@example.com"])
@@ -260,6 +268,16 @@ def test_a_large_mailbox_is_counted_apart(anna: Visitor, monkeypatch: pytest.Mon
     assert "?count=1" in page.links
     assert "items" in counted.text.partition("Expected")[2].partition("folders")[0]
     assert "folders" in part.content.decode()
+
+
+def test_one_and_several_have_words_of_their_own() -> None:
+    each = browse.Expected(items=1, size_bytes=3, folders=1, tags=2)
+    said = render_to_string("console/_expected_items.html", {"expected": each})
+    other = render_to_string(
+        "console/_expected_items.html", {"expected": replace(each, items=2, folders=2, tags=1)}
+    )
+    assert re.sub(r"\s", " ", said).strip() == "1 item (3 B), 1 folder, 2 tags"
+    assert re.sub(r"\s", " ", other).strip() == "2 items (3 B), 2 folders, 1 tag"
 
 
 def test_an_operation_can_be_asked_for_again(anna: Visitor, scanned: Server) -> None:

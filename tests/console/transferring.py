@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import reverse
 
 from console import roles
-from tests.console.restoring import Visitor, a_user
+from tests.console.restoring import Page, Visitor, a_user
 
 
 class Mover(Visitor):
@@ -15,14 +15,7 @@ class Mover(Visitor):
 
     def __init__(self, kind: str) -> None:
         super().__init__(a_user("anna", roles.ADMINISTRATOR))
-        self.kind = kind
-
-    def begin(self) -> Any:
-        """Press the button that begins a run."""
-        answer = self.client.post(reverse("wizard-begin", args=["mail1", self.kind]))
-        assert answer.status_code == 303, answer.content.decode()
-        self.draft = answer["Location"].split("/")[2]
-        return answer
+        self.door = reverse("wizard-begin", args=["mail1", kind])
 
     def post(self, step: str, words: dict[str, Any]) -> Any:
         """Send a step whose fields may have several values."""
@@ -33,3 +26,11 @@ class Mover(Visitor):
         answer = self.post(step, words)
         assert answer.status_code == 303, answer.content.decode()
         return str(answer["Location"])
+
+
+def message(answer: Any) -> str:
+    """Return the text of a page that refuses."""
+    page = Page(answer)
+    assert answer.status_code == 422
+    assert page.forbidden == []
+    return page.text

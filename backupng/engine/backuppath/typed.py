@@ -47,6 +47,7 @@ _NAMED: Final = 3
 _LOST: Final = "See whether its disk is mounted, or name a folder that is there."
 _OURS: Final = frozenset({LOCK, STAGING, TRASH, RESERVE, ".pulses", "lost+found"})
 """What a killed beginner leaves in a folder that counts as empty, and a new file system."""
+_GOES_ON: Final = "An export that did not come to its end goes on with resume true."
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHOWN: Final = 100
 _TURNING: Final = frozenset(
@@ -237,8 +238,7 @@ def _require_empty(folder: TypedFolder, names: Sequence[str]) -> None:
         folder.path,
         f"is not empty: it holds {first}{more}",
         code="path_not_empty",
-        hint="Name an empty folder. An export that did not come to its end goes on with resume"
-        " true.",
+        hint="Name an empty folder." + (f" {_GOES_ON}" if FORMAT in there else ""),
     )
 
 

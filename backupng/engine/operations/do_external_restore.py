@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -52,7 +53,8 @@ _SWITCH_OFF: Final = "Switch it off: backupng backup setProperty ZxBackup_RealTi
 _FROM_A_COPY: Final = (
     "To restore from a copy of it on the server itself: switch the Real-Time Scanner off, set"
     " ZxBackup_DestPath to the copy, run doRestoreOnNewAccount, set it back, switch the scanner on."
-    " To bring back what is missing here after a rollback: force_as_external_restore true."
+    " To bring back what is missing here after a rollback:"
+    " backupng backup doExternalRestore {path} force_as_external_restore true"
 )
 
 
@@ -178,7 +180,7 @@ class ExternalRestore(Operation):
                     f"{self.source_path} is the backup of this very server,"
                     f" {path.form.server_name}: its items would meet themselves.",
                     code="path_in_use",
-                    hint=_FROM_A_COPY,
+                    hint=_FROM_A_COPY.format(path=shlex.quote(str(self.source_path))),
                 )
             if not path.accounts():
                 require_scanned(path)

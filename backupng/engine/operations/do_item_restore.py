@@ -36,12 +36,14 @@ from backupng.engine.restore.single import Single, cannot_come_back
 from backupng.engine.restore.undelete import Gone
 
 _ELSEWHERE: Final = (
-    "Restore it into another folder to have a copy there (restore_folder), or choose an earlier"
+    "Restore into another folder to have a copy there (restore_folder), or choose an earlier"
     " state (date)."
 )
 _BAD_IN_NAME: Final = re.compile(r'[:"\x00-\x1f\ud800-\udfff\ufffe\uffff]')
 """Zimbra/zm-mailbox `store/src/java/com/zimbra/cs/mailbox/MailItem.java` (validateItemName)."""
 _LONGEST_NAME: Final = 255
+_NAMED: Final = 10
+"""So many items are named in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,4 +231,7 @@ def _places(writer: MailboxWriter, moved: Mapping[ItemId, ItemId]) -> Iterator[s
 
 
 def _named(items: Sequence[ItemId]) -> str:
-    return f"Item {items[0]}" if len(items) == 1 else f"Items {','.join(map(str, items))}"
+    named, more = ",".join(map(str, items[:_NAMED])), len(items) - _NAMED
+    if more > 0:
+        return f"Items {named} and {more} more"
+    return f"Items {named}" if len(items) > 1 else f"Item {named}"

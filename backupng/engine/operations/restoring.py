@@ -159,12 +159,11 @@ def tell_damage(report: Report, root: Path, *, own: Path) -> None:
 
     Only of that one a check is queued by itself.
     """
-    number = sum(map(len, report.suspected.values()))
-    if not number or root == own:
+    if not any(report.suspected.values()) or root == own:
         return
     report.suspected.clear()
     report.warnings.append(
-        f"The backup of {_items(number)} in {root} is damaged. A Coherency Check finds all that is:"
+        f"The backup in {root} is damaged. A Coherency Check finds all that is:"
         f" backupng backup doCoherencyCheck {shlex.quote(str(root))}"
     )
 

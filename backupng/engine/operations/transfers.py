@@ -12,7 +12,7 @@ from typing import Final
 
 from backupng.engine.backuppath.store import BackupPath
 from backupng.engine.backuppath.typed import folder_to_read, folder_to_write
-from backupng.engine.errors import ItemError
+from backupng.engine.errors import BackupError, ItemError
 from backupng.engine.mailserver.zimbra.systemaccounts import is_system_account, named_by
 from backupng.engine.model import AccountId, DirectoryEntry, EntryKind, from_ms
 from backupng.engine.operations.base import Context, open_named
@@ -55,6 +55,18 @@ def check_target(ctx: Context, path: Path, *, is_begun: bool) -> Target:
     """
     with folder_to_write(path, bounds(ctx, is_confined=True), is_begun=is_begun) as folder:
         return Target(free_bytes=folder.room.bytes, is_on_the_same_disk=folder.is_on_the_same_disk)
+
+
+def is_begun(ctx: Context, path: Path) -> bool:
+    """Say whether an export that did not come to its end lies in a folder below the roots."""
+    with (
+        suppress(BackupError),
+        folder_to_read(path, bounds(ctx, is_confined=True)) as folder,
+        BackupPath.open(folder.path, is_unfinished=True) as tree,
+    ):
+        folder.require_same(tree.tree)
+        return bool(tree.form.incomplete)
+    return False
 
 
 def domains_to_export(ctx: Context) -> list[DomainToExport]:

@@ -117,7 +117,9 @@ class Chooser:
             try:
                 history = self._path.entry_history(kind, entry_id)
             except ItemError as error:
-                self._miss(kind, entry_id, entry_id, f"its entry cannot be read: {error}")
+                self._miss(
+                    kind, entry_id, entry_id, f"its entry cannot be read: {error}".rstrip(".")
+                )
                 continue
             if not history:
                 if kind is not EntryKind.ACCOUNT or self._has_items(entry_id):
