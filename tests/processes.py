@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 DEADLINE_S = 100.0
@@ -62,7 +63,8 @@ def own_port() -> int:
 
     A name without a file claims it: the kernel forgets it with the process.
     """
-    for number in _PORTS[os.getpid() * 10 % len(_PORTS) :]:
+    first = os.getpid() * 10 % len(_PORTS)
+    for number in chain(_PORTS[first:], _PORTS[:first]):
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0backupng-test-port-{number}")

@@ -15,10 +15,9 @@ from backupng.engine.errors import BadRequest, ItemError
 from backupng.engine.model import to_ms
 from backupng.engine.operations.do_item_restore import DoItemRestore
 from backupng.engine.operations.do_undelete import DoUndelete
-from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
 from backupng.engine.operations.words import FIRST, LAST, AccountName, AccountNameOrId, ItemIds
 from tests.cast import ALICE, Office, office
-from tests.engine.restore.restoring import COPY
+from tests.engine.restore.restoring import everything
 from tests.engine.restore.test_dry_run import foretold_and_run
 from tests.proofs.told import new_seed, tell
 
@@ -101,13 +100,4 @@ def undelete(dice: random.Random) -> DoUndelete:
 def item_restore(items: list[int], folder: str) -> DoItemRestore:
     return DoItemRestore(
         account_name=AccountNameOrId(ALICE), item_id=ItemIds(tuple(items)), restore_folder=folder
-    )
-
-
-def everything() -> RestoreOnNewAccount:
-    return RestoreOnNewAccount(
-        source_account=AccountNameOrId(ALICE),
-        destination_account=AccountName(COPY),
-        date=LAST,
-        undelete=True,
     )

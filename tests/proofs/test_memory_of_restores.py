@@ -5,16 +5,13 @@ With it the longest pause between two moments at which a restore can be stopped 
 
 from __future__ import annotations
 
-import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from backupng.engine.mailserver.sandbox.server import GROUPS, Sandbox
 from tests.proofs.busy import new_sandbox
-from tests.proofs.test_memory import LIMIT_BYTES, LONGEST_PAUSE_MS, ROOT, fill
+from tests.proofs.test_memory import LONGEST_PAUSE_MS, fill, limited
 from tests.proofs.told import tell
 
 BLOB_BYTES = 1 << 30
@@ -27,26 +24,6 @@ def date_apart(sandbox: Sandbox) -> None:
         table = database.table(f"mboxgroup{group}", "mail_item")
         if database.columns(table):
             database.run(f"UPDATE {table} SET date = date - id WHERE id > 999")  # noqa: S608
-
-
-def limited(program: str, folder: Path) -> list[int]:
-    """Run a program with little memory; return the numbers that it prints."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            f"tests.proofs.{program}",
-            str(folder / "server"),
-            str(folder / "backup"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES)),
-    )
-    assert done.returncode == 0, done.stderr
-    return list(map(int, done.stdout.split()))
 
 
 @pytest.mark.proofs

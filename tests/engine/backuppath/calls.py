@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,30 @@ def _wrapped(name: str, real: Any, before: Before | None, after: After | None) -
         return result
 
     return call
+
+
+def is_killed(at: int, work: Callable[[], object]) -> bool:
+    """Do it in a process that is killed at the call of that number; say whether it came to it."""
+    calls = 0
+
+    def before(_call: str, _args: tuple[Any, ...]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with watched(before):
+                work()
+            status = 0
+        finally:
+            os._exit(status)
+    _, ended = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(ended) or os.WEXITSTATUS(ended) == 0
+    return os.WIFSIGNALED(ended)
 
 
 @dataclass

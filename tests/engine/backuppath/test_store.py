@@ -117,10 +117,10 @@ def test_of_two_servers_that_make_a_tree_in_one_folder_the_second_is_refused(
     with first.locked_alone():
         thread = threading.Thread(target=second)
         thread.start()
-        waiting.wait(10)
+        assert waiting.wait(60)
         with new_path(tmp_path.parent / "model") as model:
             first.replace(layout.FORMAT, spell_format(model.form), role="create")
-    thread.join(10)
+    thread.join(60)
     first.close()
 
     assert outcome == [f"{tmp_path} is the Backup Path of the server zimbra1."]

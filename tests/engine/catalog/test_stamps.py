@@ -61,7 +61,7 @@ def test_a_writer_at_work_is_waited_for_before_an_account_is_read(
     # The stamp is given, and what it stands for is not there yet.
     with watched(watch), path.tree.locked(layout.account_folder(ACCOUNT)):
         reader.start()
-        assert waits.wait(30)
+        assert waits.wait(60)
         item_file(path).write_bytes(whole)
     reader.join()
 

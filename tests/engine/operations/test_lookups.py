@@ -11,16 +11,20 @@ from typing import Any
 import pytest
 
 from backupng.engine.backuppath import layout
+from backupng.engine.backuppath.mapfile import IdMap, ItemMap, Mapped
 from backupng.engine.errors import BackupError
-from backupng.engine.model import EntryKind, to_ms
+from backupng.engine.model import AccountId, EntryKind, ItemId, to_ms
 from backupng.engine.operations.base import IncompleteAnswer
 from backupng.engine.operations.get_account_info import GetAccountInfo
 from backupng.engine.operations.get_available_accounts import GetAvailableAccounts
 from backupng.engine.operations.get_available_domains import GetAvailableDomains
 from backupng.engine.operations.get_backup_info import GetBackupInfo
 from backupng.engine.operations.get_item import GetItem
+from backupng.engine.operations.get_map import GetMap
 from backupng.engine.operations.words import LAST, AccountNameOrId, Moment
+from backupng.engine.scan.directory import LEFT_OUT
 from tests.cast import ALICE, BOB, DAVE, Office, message
+from tests.engine.operations.test_moments import follow
 
 ALL = Moment(keyword="all")
 SECOND = timedelta(seconds=1)
@@ -181,6 +185,10 @@ def test_available_accounts_tell_deleted_from_living(mail: Office) -> None:
 @pytest.mark.parametrize("how", ["emptied", "missing"])
 def test_an_account_without_a_readable_entry_is_listed_by_its_id(mail: Office, how: str) -> None:
     mail.scan()
+    mail.client.delete_account(DAVE)
+    mail.scan()
+    # As the first scan of an account begins it.
+    (mail.backup_path / "accounts" / "9b2c3f3e-0d5c-4a57-9d3b-0d6f3f1c2a11").mkdir()
     bob = mail.account_id(BOB)
     entry = mail.backup_path / "accounts" / bob / "account"
     entry.write_bytes(b"")
@@ -192,7 +200,16 @@ def test_an_account_without_a_readable_entry_is_listed_by_its_id(mail: Office, h
     (found,) = (each for each in accounts if each["id"] == bob)
     assert (found["name"], found["status"], found["created"]) == (bob, "unreadable", None)
     info = GetBackupInfo().answer(mail)
-    assert (info["accounts"], info["accounts_unreadable"]) == (2, 1)
+    numbers = (info[f"accounts{each}"] for each in ("", "_deleted", "_unreadable"))
+    assert tuple(numbers) == (1, 1, 1)
+
+
+def test_a_backup_reaches_as_far_as_the_scanner_has_seen(mail: Office) -> None:
+    mail.scan()
+    mail.later(minutes=5)
+    follow(mail, mail.client.deliver(ALICE, message("New"), folder="/Inbox"))
+
+    assert GetBackupInfo().answer(mail)["last_moment"] == to_ms(mail.now)
 
 
 def test_domains_are_listed_as_long_as_they_had_accounts_the_newest_of_a_name(
@@ -249,6 +266,28 @@ def test_backup_info_counts_what_is_there(mail: Office) -> None:
     assert info["path"] == str(mail.backup_path)
     assert (info["format"], info["server_name"], info["initialised"]) == ("1.0", "mail1", True)
     assert (info["accounts"], info["accounts_deleted"], info["blobs"]) == (3, 0, 1)
+    saved = (*mail.backup_path.glob("items/*/*"), *mail.backup_path.glob("accounts/*/items/*/*"))
+    assert info["size_bytes"] == sum(each.stat().st_size for each in saved)
+
+
+def test_account_stats_count_the_blobs_that_are_gone(mail: Office) -> None:
+    mail.client.deliver(ALICE, message("Offer"), folder="/Inbox")
+    mail.scan()
+    (blob,) = mail.backup_path.glob("items/*/*")
+    blob.unlink()
+
+    info = GetAccountInfo(account=AccountNameOrId(ALICE), backupstats=True).answer(mail)
+
+    stats = info["backupstats"]
+    assert (stats["blobs"], stats["blobs_missing"], stats["blob_bytes_compressed"]) == (1, 1, 0)
+
+
+def test_a_backup_path_is_initialised_by_the_end_of_its_first_scan(mail: Office) -> None:
+    mail.owned_path()
+
+    info = GetBackupInfo().answer(mail)
+
+    assert (info["initialised"], info["size_bytes"], info["last_moment"]) == (False, 0, None)
 
 
 def test_the_last_moment_is_never_before_the_first(mail: Office) -> None:
@@ -284,3 +323,44 @@ def test_a_folder_that_is_no_backup_path_is_refused(mail: Office, tmp_path: Path
         GetBackupInfo(backup_path=tmp_path / "other").answer(mail)
     assert refused.value.code == "path_not_a_backup"
     assert refused.value.hint == "Name the folder of a Backup Path."
+
+
+def test_account_info_tells_the_class_of_each_time_and_why_an_account_was_left_out(
+    mail: Office,
+) -> None:
+    mail.client.set_cos(ALICE, "gold")
+    mail.scan()
+    mail.later(minutes=5)
+    gold = mail.sandbox.directory.find(EntryKind.COS, "gold")
+    assert gold is not None
+    mail.sandbox.directory.remove(gold)
+    mail.client.set_cos(ALICE, "staff")
+    mail.scan()
+
+    shown = GetAccountInfo(account=AccountNameOrId(ALICE), date=ALL).answer(mail)["accountStates"]
+
+    assert [each["cos"] for each in shown] == ["gold", None]
+    assert [each["deleted_why"] for each in shown] == [None, LEFT_OUT]
+
+
+def test_a_map_is_shown_as_its_last_lines_say(mail: Office) -> None:
+    mail.scan()
+    account, server = AccountId(mail.account_id(ALICE)), "11111111-aaef-4736-8964-56a667f1fe12"
+    with mail.path as path:
+        entries = IdMap(path.tree, server)
+        for new in ("one", "two"):
+            mapped = Mapped(kind=EntryKind.ACCOUNT, old="old", new=new, name=ALICE, here=ALICE)
+            entries.note(mapped, mail.now)
+        items = ItemMap(path.tree, account, server_id=server, source=account, mailbox="7")
+        for old, new_item in ((9, 301), (3, 302), (9, 303)):
+            items.note({ItemId(old): ItemId(new_item)}, mail.now)
+        files = [
+            path.tree.root / each for each in (layout.map_file(server), layout.id_mapper(account))
+        ]
+
+    of_entries, of_items = (GetMap(file_path=each).answer(mail) for each in files)
+
+    assert [each["new"] for each in of_entries["entries"]] == ["two"]
+    assert [each["items"] for each in of_items["items"]] == [
+        [{"old": 3, "new": 302}, {"old": 9, "new": 303}]
+    ]

@@ -81,7 +81,7 @@ def signals(server: Server) -> Iterator[list[int]]:
     """Remember signals; one that is missed shows, for a write ends the wait in the end."""
     seen: list[int] = []
     old = signal.signal(signal.SIGUSR1, lambda number, _frame: seen.append(number))
-    late = threading.Timer(5, server.mails, (1, 1))
+    late = threading.Timer(LONG_S / 2, server.mails, (1, 1))
     late.start()
     yield seen
     late.cancel()

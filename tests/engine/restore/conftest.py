@@ -1,12 +1,14 @@
-"""An office for tests that change nothing."""
+"""An office for tests that change nothing, and a server that another one is moved to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cast import BOB, Office, office
+from tests.engine.restore.migrating import empty_office
 
 
 @pytest.fixture(scope="module")
@@ -16,4 +18,11 @@ def office_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offic
         made.scan()
         made.client.delete_account(BOB)
         made.scan()
+        yield made
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Iterator[Office]:
+    """Return a server without any account."""
+    with empty_office(tmp_path) as made:
         yield made

@@ -26,6 +26,16 @@ def restore(
     )
 
 
+def everything() -> RestoreOnNewAccount:
+    """A restore of the last state, and of all that was deleted."""
+    return RestoreOnNewAccount(
+        source_account=AccountNameOrId(ALICE),
+        destination_account=AccountName(COPY),
+        date=LAST,
+        undelete=True,
+    )
+
+
 def at(moment: datetime) -> Moment:
     return Moment(at=moment.replace(microsecond=0))
 

@@ -56,6 +56,7 @@ def search(name: str, query: str) -> ItemState:
         ("Work", "Work  ", True),
         ("😀", "?", True),
         ("Йод", "Иод", False),
+        ("か", "が", False),
         ("Straße", "Strasse", False),
         (" Work", "Work", False),
     ],
@@ -112,12 +113,26 @@ def test_what_is_of_another_kind_or_aim_has_its_name_for_itself(
     assert writer.put_folder(search("found", "in:inbox"), home) == (found, False)
 
 
+@pytest.mark.parametrize("kind", [ItemKind.DOCUMENT, ItemKind.COMMENT])
+def test_no_document_comes_to_where_its_name_is_taken_and_no_comment_without_its_document(
+    writer: MailboxWriter, home: ItemId, kind: ItemKind
+) -> None:
+    writer.put_folder(folder_named("Work"), home)
+    state = replace(folder_named("work"), kind=kind, row={"name": "work", "parent_id": 999})
+
+    with pytest.raises(InvalidItem) as refused:
+        writer.put_item(state, Places(folder=home, items={}, accounts={}), lambda _: iter(()))
+
+    assert (refused.value.code == "already_exists") is (kind is ItemKind.DOCUMENT)
+
+
 def test_an_item_is_remembered_until_it_is_read_back_and_a_folder_for_good() -> None:
     mailbox = DryMailbox(None)
     folder, _ = mailbox.put_folder(folder_named("Work"), TOP)
-    state = replace(folder_named("Hi"), kind=ItemKind.MESSAGE)
+    state = replace(folder_named("Hi"), kind=ItemKind.MESSAGE, size=7)
     item = mailbox.put_item(state, Places(folder=folder, items={}, accounts={}), lambda _: iter(()))
 
     shown = [set(mailbox.read_back([item, folder])) for _ in range(2)]
 
     assert shown == [{item, folder}, {folder}]
+    assert (mailbox.coming, mailbox.coming_bytes) == ({folder: 1}, {folder: 7})

@@ -22,7 +22,7 @@ from backupng.engine.operations.words import (
 from tests.cast import ALICE, DAVE, Office, message
 from tests.engine.restore.injecting import EVENT, Killed, mortal
 from tests.engine.restore.migrating import mount, mounted_in
-from tests.engine.restore.restoring import COPY
+from tests.engine.restore.restoring import COPY, at
 from tests.engine.restore.test_new_account_more import at_server
 
 CARD = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ann\r\nEND:VCARD"
@@ -152,6 +152,21 @@ def break_blob(mail: Office, item: int) -> None:
     file.unlink()
 
 
+def test_what_cannot_be_restored_is_counted_beforehand(mail: Office) -> None:
+    items: list[int] = [
+        mail.client.deliver(ALICE, message(each), folder="/Inbox") for each in ("x", "Bad", "y")
+    ]
+    mail.scan()
+    break_blob(mail, items[0])
+    delete(mail, items)
+    (file,) = mail.backup_path.glob(f"accounts/{mail.account_id(ALICE)}/items/*/{items[1]}")
+    file.write_bytes(file.read_bytes().replace(b"Bad", b"Mad", 1))
+
+    told = item_restore(*items).coming(mail)
+
+    assert (told.items, told.lost) == (1, 2)
+
+
 def test_a_restore_that_was_cut_off_is_foretold_from_where_it_goes_on(mail: Office) -> None:
     grow(mail)
     mail.scan()
@@ -163,3 +178,25 @@ def test_a_restore_that_was_cut_off_is_foretold_from_where_it_goes_on(mail: Offi
 
     assert foretold == done
     assert done["skipped"] > 0
+
+
+def test_another_state_of_what_is_back_comes_beside_it_and_one_half_made_does_not(
+    mail: Office,
+) -> None:
+    item = mail.client.add_contact(ALICE, CARD)
+    mail.scan()
+    plain = at(mail.now)
+    mail.later(days=1)
+    mail.client.flag(ALICE, item, ["+flagged"])
+    mail.scan()
+    flagged = at(mail.now)
+    mail.later(days=1)
+    delete(mail, [item])
+    beside = mail.run(item_restore(item, date=plain))
+    with pytest.raises(Killed):
+        at_server(mail, mortal(mail, 1)).run(item_restore(item, date=flagged))
+
+    half = mail.run(item_restore(item, date=flagged))
+
+    assert (beside.counters["restored"], half.counters["restored"]) == (1, 0)
+    assert sum(i["type"] == "contact" for i in mail.client.list(ALICE)["items"]) == 2

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import shutil
-import signal
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from backupng.engine.errors import (
 )
 from backupng.engine.model import EntryKind, ItemId, to_ms
 from backupng.engine.restore.export import Export
-from tests.engine.backuppath.calls import Countdown, watched
+from tests.engine.backuppath.calls import Countdown, is_killed, watched
 from tests.engine.backuppath.conftest import in_memory
 from tests.engine.backuppath.samples import (
     ACCOUNT,
@@ -217,30 +216,6 @@ def test_a_blob_that_goes_while_it_is_exported_is_noticed_at_the_end(
 # --- ended at any call
 
 
-def dies(root: Path, target: Path, at: int) -> bool:
-    """Export in a process that is killed at the call of that number; say whether it came to it."""
-    calls = 0
-
-    def before(_call: str, _args: tuple[Any, ...]) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            with watched(before):
-                export(root, target)
-            status = 0
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(ended) or os.WEXITSTATUS(ended) == 0
-    return os.WIFSIGNALED(ended)
-
-
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.proofs)])
 def test_an_export_that_is_killed_anywhere_and_gone_on_with_is_the_same(
     room: Path, step: int
@@ -254,7 +229,7 @@ def test_an_export_that_is_killed_anywhere_and_gone_on_with_is_the_same(
         number += step
         target = room / str(number)
         target.mkdir()
-        lived = not dies(room / "tree", target, number)
+        lived = not is_killed(number, partial(export, room / "tree", target))
         with suppress(NotABackupPath), BackupPath.open(target):
             assert content(target) == wanted, f"killed at call {number}"
         if not lived:

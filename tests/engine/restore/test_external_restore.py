@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -69,18 +68,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture
-def mail(tmp_path: Path) -> Iterator[Office]:
-    (tmp_path / "a").mkdir()
-    with office(tmp_path / "a") as found:
-        fill(found)
-        found.scan()
-        yield found
-
-
-@pytest.fixture
-def to(tmp_path: Path) -> Iterator[Office]:
-    with empty_office(tmp_path) as found:
-        yield found
+def mail(mail: Office) -> Office:
+    fill(mail)
+    mail.scan()
+    return mail
 
 
 def test_everything_a_user_can_see_comes_and_only_once(world: World) -> None:

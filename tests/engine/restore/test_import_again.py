@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +11,10 @@ from backupng.engine.mailserver.sandbox import edits
 from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.model import AccountId, ItemId, to_ms
 from backupng.engine.operations.do_external_restore import ExternalRestore
-from tests.cast import ALICE, Office, message, office
+from tests.cast import ALICE, Office, message
 from tests.engine.restore.migrating import (
     account,
     bring,
-    empty_office,
     fill,
     is_killed,
     modify,
@@ -30,18 +27,10 @@ SET_BACK = "The mail server seems to have been set back"
 
 
 @pytest.fixture
-def mail(tmp_path: Path) -> Iterator[Office]:
-    (tmp_path / "a").mkdir()
-    with office(tmp_path / "a") as found:
-        fill(found)
-        found.scan()
-        yield found
-
-
-@pytest.fixture
-def to(tmp_path: Path) -> Iterator[Office]:
-    with empty_office(tmp_path) as found:
-        yield found
+def mail(mail: Office) -> Office:
+    fill(mail)
+    mail.scan()
+    return mail
 
 
 def ids(mail: Office) -> dict[str, ItemId]:

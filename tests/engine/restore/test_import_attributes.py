@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from backupng.engine.errors import MailServerRefused
 from backupng.engine.mailserver.port import Attributes
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination
 from backupng.engine.model import DirectoryEntry, EntryKind, ItemId
-from backupng.engine.restore.importing.attributes import carry, rights_in, translated
+from backupng.engine.restore.importing.attributes import carry, rights_in, taken_away, translated
 from backupng.engine.restore.importing.setting import set_attributes
 from tests.cast import ALICE, Office
 
@@ -153,3 +154,16 @@ def test_what_a_server_refuses_keeps_no_other_attribute_away(mail: Office) -> No
     assert (len(refused), nothing) == (2, [])
     there = mail.sandbox.account(ALICE).attributes
     assert [name for name in names if name in there] == [n for n in names if n not in BAD]
+
+
+def test_only_what_came_from_the_source_is_taken_away_again() -> None:
+    source = DirectoryEntry(
+        kind=EntryKind.ACCOUNT, entry_id="1", name=ALICE, dn="uid=alice", attributes={}
+    )
+    before, here = (
+        replace(source, attributes={"zimbraMailForwardingAddress": (each,)})
+        for each in (b"then@c.example", b"own@c.example")
+    )
+
+    assert taken_away(source, before, [before]) == ["zimbraMailForwardingAddress"]
+    assert taken_away(source, here, [before]) == []

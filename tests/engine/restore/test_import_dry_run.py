@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,31 +11,22 @@ import pytest
 from backupng.engine.backuppath import layout
 from backupng.engine.model import EntryKind, ItemId, ItemKind
 from backupng.engine.operations.base import Report
-from tests.cast import ALICE, DAVE, Office, message, office
-from tests.engine.restore.migrating import bring, empty_office, fill, mount
+from tests.cast import ALICE, DAVE, Office, message
+from tests.engine.restore.migrating import bring, fill, mount
 
 _SAME = ("planned", "skipped", "unrestored", "deleted_there", "too_large")
 
 
 @pytest.fixture
-def mail(tmp_path: Path) -> Iterator[Office]:
-    (tmp_path / "a").mkdir()
-    with office(tmp_path / "a") as found:
-        fill(found)
-        mount(found, ALICE, DAVE, "/Shared")
-        gone = found.client.deliver(ALICE, message("gone"), folder="/Inbox")
-        found.scan()
-        with found.path as path:
-            digest = path.history(found.account_id(ALICE), gone)[-1].digest
-            assert digest is not None
-            (path.tree.root / layout.blob_file(digest)).unlink()
-        yield found
-
-
-@pytest.fixture
-def to(tmp_path: Path) -> Iterator[Office]:
-    with empty_office(tmp_path) as found:
-        yield found
+def mail(mail: Office) -> Office:
+    fill(mail)
+    mount(mail, ALICE, DAVE, "/Shared")
+    gone = mail.client.deliver(ALICE, message("gone"), folder="/Inbox")
+    mail.scan()
+    digest = mail.history(ALICE, gone)[-1].digest
+    assert digest is not None
+    (mail.backup_path / layout.blob_file(digest)).unlink()
+    return mail
 
 
 def numbers(report: Report) -> list[int]:

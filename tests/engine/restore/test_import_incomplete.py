@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +12,11 @@ from backupng.engine.mailserver.sandbox.directory import dn_of
 from backupng.engine.model import EntryKind
 from backupng.engine.operations.do_external_restore import ExternalRestore
 from backupng.engine.operations.words import AccountNames
-from tests.cast import ALICE, BOB, DAVE, Office, message, office
+from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.engine.restore.migrating import (
     TEAM,
     account,
     bring,
-    empty_office,
     entry,
     fill,
     modify,
@@ -28,18 +25,10 @@ from tests.engine.restore.restoring import subjects
 
 
 @pytest.fixture
-def mail(tmp_path: Path) -> Iterator[Office]:
-    (tmp_path / "a").mkdir()
-    with office(tmp_path / "a") as found:
-        fill(found)
-        found.scan()
-        yield found
-
-
-@pytest.fixture
-def to(tmp_path: Path) -> Iterator[Office]:
-    with empty_office(tmp_path) as found:
-        yield found
+def mail(mail: Office) -> Office:
+    fill(mail)
+    mail.scan()
+    return mail
 
 
 def test_an_account_that_fails_is_a_loss_even_where_no_items_are_wanted(
@@ -282,5 +271,5 @@ def test_damage_of_the_source_is_told_with_the_check_of_the_source_and_not_suspe
     assert report.unrestored == {ALICE: [(item, "missing blob")]}
     assert not report.suspected
     (warning,) = report.warnings
-    assert warning.startswith(f"The backup of 1 item in {mail.backup_path} is damaged.")
+    assert warning.startswith(f"The backup in {mail.backup_path} is damaged.")
     assert warning.endswith(f": backupng backup doCoherencyCheck {mail.backup_path}")

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from backupng.engine.backuppath.layout import blob_file
 from backupng.engine.operations.base import Report
-from tests.cast import ALICE, BOB, Office, message, office
-from tests.engine.restore.migrating import bring, empty_office
+from tests.cast import ALICE, BOB, Office, message
+from tests.engine.restore.migrating import bring
 from tests.engine.restore.restoring import subjects
 
 FOLDER = "/Work"
-
-
-@pytest.fixture
-def mail(tmp_path: Path) -> Iterator[Office]:
-    """Yield the server whose accounts are moved."""
-    with office(tmp_path / "from") as found:
-        yield found
-
-
-@pytest.fixture
-def to(tmp_path: Path) -> Iterator[Office]:
-    """Yield an empty server."""
-    with empty_office(tmp_path / "to") as found:
-        yield found
 
 
 def deliver(mail: Office, subject: str, account: str = ALICE, folder: str = "/Inbox") -> int:

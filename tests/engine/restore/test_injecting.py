@@ -17,6 +17,7 @@ from backupng.engine.mailserver.sandbox import arrivals
 from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.mailserver.zimbra.codes import three_bytes
 from backupng.engine.model import ItemKind, to_ms
+from backupng.engine.restore.dry_mailbox import DryMailbox
 from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.commandline import comparable
 from tests.engine.restore.injecting import EVENT, Hostile, Killed, Map, inject, mortal
@@ -234,8 +235,11 @@ def test_a_line_that_delivery_refuses_is_foreseen_where_that_rule_holds(mail: Of
 
     refused = inject(mail, ALICE, BOB, destination=Hostile(mail, longest_line=10_240))
     taken = inject(mail, ALICE, DAVE)
+    with Hostile(mail, longest_line=10_240).open(mail.sandbox.account(BOB)) as writer:
+        dry = DryMailbox(writer)
 
     assert refused.unrestored == [(item, "invalid item")]
+    assert (dry.longest_line, DryMailbox(None).longest_line) == (10_240, None)
     assert (taken.unrestored, taken.long_lines) == ([], 1)
 
 

@@ -157,3 +157,13 @@ def test_a_history_that_is_gone_since_the_last_scan_is_unrestored(mail: Office) 
         mail.log_lines
     )
     assert_balanced(report)
+
+
+def test_a_folder_that_cannot_be_read_is_told_once_for_all_that_may_lie_in_it(mail: Office) -> None:
+    lost = mail.client.deliver(ALICE, message("Lost"), folder="/Inbox")
+    mail.scan()
+    (file,) = mail.backup_path.glob(f"accounts/{mail.account_id(ALICE)}/items/*/{lost}")
+    file.parent.rename(file.parent.with_name("elsewhere"))
+    file.parent.symlink_to(file.parent)
+
+    assert restore(mail).unrestored == {ALICE: [(0, "read error")]}

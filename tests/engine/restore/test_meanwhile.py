@@ -14,12 +14,13 @@ from backupng.engine.mailserver.sandbox import arrivals, redo
 from backupng.engine.mailserver.sandbox.change import Change
 from backupng.engine.mailserver.sandbox.conversations import delete_conversation
 from backupng.engine.mailserver.sandbox.destination import SandboxDestination, SandboxInjection
+from backupng.engine.mailserver.sandbox.edits import color
 from backupng.engine.mailserver.sandbox.removal import expunge
 from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.mailserver.sandbox.tree import subtree
 from backupng.engine.model import DirectoryEntry, ItemId, to_ms
 from tests.cast import ALICE, BOB, Office, message
-from tests.engine.restore.injecting import Map, inject
+from tests.engine.restore.injecting import Killed, Map, inject, mortal
 
 SIDES = [pytest.param(True, id="server"), pytest.param(False, id="user")]
 DIFFERS, NOT_FOUND = "differs after writing", "not found after writing"
@@ -121,13 +122,25 @@ def delete_what_came_marked(mail: Office) -> None:
         expunge(change)
 
 
-def changing(mail: Office) -> AbstractContextManager[Change]:
-    """Make one change of bob's mailbox."""
-    account = mail.sandbox.account(BOB)
+def delete_before_the_log_rolls_over(mail: Office) -> None:
+    limits = {"RolloverHardMaxFileSizeKB": b"1", "DeleteOnRollover": b"FALSE"}
+    values = {f"zimbraRedoLog{name}": (value,) for name, value in limits.items()}
+    with mail.sandbox.locked():
+        mail.sandbox.directory.modify(mail.sandbox.server(), values)
+    delete(mail)
+    mail.client.flag(BOB, found(mail, "Left"), ["+flagged"])
+
+
+def changing(mail: Office, address: str = BOB) -> AbstractContextManager[Change]:
+    """Make one change of a mailbox."""
+    account = mail.sandbox.account(address)
     return MailboxSeries(mail.sandbox, account, lambda: to_ms(mail.now)).change()
 
 
-@pytest.mark.parametrize("act", [delete, delete_by_imap, delete_what_came_marked])
+@pytest.mark.parametrize(
+    "act",
+    [delete, delete_by_imap, delete_what_came_marked, delete_before_the_log_rolls_over],
+)
 def test_what_users_delete_before_it_is_read_back_stays_deleted(
     mail: Office, act: Callable[[Office], None]
 ) -> None:
@@ -207,6 +220,8 @@ def test_what_a_server_loses_is_found_out_whatever_users_do_beside(mail: Office)
         for mark in ("+deleted", "-deleted"):
             mail.client.flag(BOB, row, [mark])
         delete_by_imap(mail)
+        with changing(mail, ALICE) as change:
+            change.log("DeleteItem", **redo.items([row]))
         mail.sandbox.database.run(f"DELETE FROM {table} WHERE id = ?", row)  # noqa: S608
 
     known = Map()
@@ -231,6 +246,26 @@ def test_what_a_server_spoils_is_found_out_although_a_user_marked_it(mail: Offic
     assert (busy.restored, busy.unrestored) == (1, [(bad, DIFFERS)])
 
 
+def test_what_a_server_spoils_of_what_a_kill_left_begun_is_found_out(mail: Office) -> None:
+    known = Map()
+    mail.scan()
+    inject(mail, ALICE, BOB, known)
+    contact = mail.client.add_contact(ALICE, b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ann\r\nEND:VCARD")
+    mail.client.flag(ALICE, contact, ["+flagged"])
+    mail.later(days=1)
+    mail.scan()
+    with pytest.raises(Killed):
+        inject(mail, ALICE, BOB, known, destination=mortal(mail, 1))
+
+    def work() -> None:
+        (begun,) = (i["id"] for i in mail.client.list(BOB)["items"] if i["type"] == "contact")
+        mail.set_column(BOB, begun, flags=0)
+
+    busy = inject(mail, ALICE, BOB, known, destination=Busy(mail, once_written=once(work)))
+
+    assert (busy.restored, busy.unrestored) == (0, [(contact, DIFFERS)])
+
+
 def _answered(mail: Office) -> ItemId:
     """Give alice a message and an answer to it; return the first."""
     first = mail.client.deliver(ALICE, message("First"), folder="/Inbox")
@@ -239,6 +274,8 @@ def _answered(mail: Office) -> ItemId:
     )
     answer = b"References: " + name.partition(b" ")[2] + b"\r\n" + message("Answer")
     mail.client.deliver(ALICE, answer, folder="/Inbox")
+    with changing(mail, ALICE) as change:
+        color(change, first, 3)
     mail.scan()
     return first
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +16,10 @@ from backupng.engine.operations.do_check_shares import DoCheckShares
 from backupng.engine.operations.do_external_restore import ExternalRestore
 from backupng.engine.operations.do_undelete import DoUndelete
 from backupng.engine.operations.words import LAST, AccountName, Moment
-from tests.cast import ALICE, BOB, DAVE, Office, message, office
+from tests.cast import ALICE, BOB, DAVE, Office, message
 from tests.engine.restore.migrating import (
     account,
     bring,
-    empty_office,
     fill,
     mount,
     mounted_in,
@@ -33,18 +31,10 @@ CARD = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:%s\r\nEND:VCARD"
 
 
 @pytest.fixture
-def mail(tmp_path: Path) -> Iterator[Office]:
-    (tmp_path / "a").mkdir()
-    with office(tmp_path / "a") as made:
-        fill(made)
-        made.scan()
-        yield made
-
-
-@pytest.fixture
-def to(tmp_path: Path) -> Iterator[Office]:
-    with empty_office(tmp_path) as found:
-        yield found
+def mail(mail: Office) -> Office:
+    fill(mail)
+    mail.scan()
+    return mail
 
 
 def roll_back(mail: Office, snapshot: Path) -> None:

@@ -59,7 +59,7 @@ class Counted(datetime):
 
 
 def test_many_that_lived_together_are_not_each_compared_with_all() -> None:
-    alike, count = Alike(), 500
+    alike, count, Counted.compared = Alike(), 500, 0
     came, gone, again = (Counted.combine(NOON + timedelta(days=n), NOON.timetz()) for n in range(3))
 
     firsts = [alike.add(ItemId(n), came, gone) for n in range(count)]

@@ -7,13 +7,11 @@ import pytest
 from backupng.engine.mailserver.sandbox import arrivals, edits
 from backupng.engine.mailserver.sandbox.series import MailboxSeries
 from backupng.engine.model import ItemKind, to_ms
-from backupng.engine.operations.restore_on_new_account import RestoreOnNewAccount
-from backupng.engine.operations.words import LAST, AccountName, AccountNameOrId
 from backupng.engine.restore.rename import ROOTS
 from tests.cast import ALICE, DAVE, Office, message
 from tests.engine.restore.injecting import EVENT, Killed, mortal
 from tests.engine.restore.migrating import mount, mounted_in
-from tests.engine.restore.restoring import COPY, assert_balanced, subjects
+from tests.engine.restore.restoring import COPY, assert_balanced, everything, subjects
 from tests.engine.restore.test_item_restore import comment
 from tests.engine.restore.test_new_account_more import at_server
 from tests.engine.restore.test_undelete import TODAY, undelete, where
@@ -133,15 +131,6 @@ def test_a_mountpoint_that_came_back_and_went_again_comes_once(mail: Office) -> 
 
         counters = report.counters["restored"], report.counters["skipped"]
         assert (*counters, again.counters["restored"]) == (1, 0, 0)
-
-
-def everything() -> RestoreOnNewAccount:
-    return RestoreOnNewAccount(
-        source_account=AccountNameOrId(ALICE),
-        destination_account=AccountName(COPY),
-        date=LAST,
-        undelete=True,
-    )
 
 
 def follow_each_other(mail: Office) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import shutil
 import tarfile
 import tracemalloc
 from datetime import UTC, datetime
@@ -110,13 +111,15 @@ def test_links_are_kept_as_links_and_what_cannot_be_read_is_named(
     os.mkfifo(conf / "pipe")
     monkeypatch.setattr(archiving, "LARGEST", 64)
 
-    report = run(mail)
+    report, _ = run(mail), run(mail)
 
     (name,) = archives(mail)
     with tarfile.open(mail.backup_path / "server" / name) as archive:
         assert archive.getmember("conf/link").linkname == "/etc/passwd"
         assert not {"conf/huge", "conf/pipe"} & set(archive.getnames())
-    assert [each for each in report.warnings if "conf/huge (larger than" in each]
+    (told,) = report.warnings
+    assert "conf/huge (larger than" in told
+    assert "conf/pipe" not in told
 
 
 @pytest.fixture
@@ -239,8 +242,20 @@ def test_an_archive_is_never_called_older_than_the_one_before_it(mail: Office) -
     ]
 
 
-def test_a_server_without_such_folders_has_nothing_to_archive(tmp_path: Path) -> None:
-    assert Configuration(tmp_path).mark == ""
+def test_a_server_without_such_folders_has_nothing_to_archive(mail: Office) -> None:
+    for name in ("conf", "postfix"):
+        shutil.rmtree(mail.sandbox.folder / name)
+
+    report = run(mail)
+
+    assert (archives(mail), report.warnings) == ([], [])
+
+
+def test_a_folder_that_is_a_link_itself_is_followed(conf: Path) -> None:
+    conf.rename(conf.with_name("elsewhere"))
+    conf.symlink_to("elsewhere")
+
+    assert sorted(packed(Configuration(conf.parent))[0]) == ["conf", "conf/my.cnf"]
 
 
 def test_a_scan_that_is_stopped_meanwhile_leaves_no_half_archive(mail: Office) -> None:
