@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
@@ -29,6 +30,13 @@ def until(
         waited = time.monotonic() - begin
         assert waited < deadline_s, explain()
         time.sleep(min(0.02 + waited / 10, 0.5))
+
+
+def descriptors() -> int:
+    """Count what this process has open."""
+    # What earlier tests left behind is closed before it is counted, not in between.
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
 
 
 def lives(pid: int) -> bool:

@@ -16,14 +16,11 @@ from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.layout import LOCK, Place
 from backupng.engine.errors import BackupPathBusy, BackupPathUnwritable
 from tests.engine.backuppath.calls import Countdown, Ledger, inode, watched
+from tests.processes import descriptors
 
 HISTORY = Place("accounts/a/items/57/257")
 BLOB = Place("items/y,/y,HY")
 STAGED = Place(".staging/scan")
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def staged(tree: Tree, data: bytes = b"blob") -> Place:

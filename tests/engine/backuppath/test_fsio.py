@@ -16,15 +16,12 @@ from backupng.engine.backuppath.folders import KEPT_OPEN
 from backupng.engine.backuppath.fsio import Tree
 from backupng.engine.backuppath.layout import Place
 from backupng.engine.errors import BackupPathUnwritable, BadRequest, ReadError
+from tests.processes import descriptors
 
 HISTORY = Place("accounts/a/items/57/257")
 BLOB = Place("items/y,/y,HY")
 STAGED = Place(".staging/scan")
 NOBODY = 65534
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def staged(tree: Tree, data: bytes = b"blob") -> Place:

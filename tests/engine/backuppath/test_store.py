@@ -42,12 +42,9 @@ from tests.engine.backuppath.samples import (
     write,
 )
 from tests.engine.backuppath.test_provisioning import said
+from tests.processes import descriptors
 
 OTHER = "11111111-0000-4000-8000-000000000001"
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 # --- making and opening
