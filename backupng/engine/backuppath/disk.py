@@ -370,9 +370,9 @@ def stamp_of(folder: int) -> int:
     return os.fstat(folder).st_mtime_ns
 
 
-def date_as_folder(folder: int, name: str) -> None:
-    """Give a file of a folder the folder's time; some file systems refuse that."""
-    stamp = stamp_of(folder)
+def date_as_folder(folder: int, name: str, *, is_equal: bool) -> None:
+    """Give a file of a folder the folder's time, or an earlier one; some file systems refuse."""
+    stamp = stamp_of(folder) - (0 if is_equal else 1_000_000_000)
     with suppress(OSError):
         os.utime(name, ns=(stamp, stamp), dir_fd=folder, follow_symlinks=False)
 

@@ -89,6 +89,8 @@ class Writer:
         """Tells purges up to when this writer has written all that it began (`sharing`)."""
         self._ends = Ends(tree, began_ns=pulse.began_ns)
         self._met: set[AccountId] = set()
+        self._followed: dict[AccountId, int] = {}
+        """Stamps of accounts to which nobody else has written since they were followed."""
         self._batches: list[Batch] = []
         self.listener: Listener | None = None
         """Told what each group appended, after its last sync."""
@@ -97,6 +99,10 @@ class Writer:
         self._distrusted: set[Digest] = set()
         self.refused: list[tuple[AccountId, ItemId, ItemError]] = []
         """States that could not be kept, with why, for the Report; who takes them, clears it."""
+
+    def follow(self, account: AccountId) -> None:
+        """Notice from now on whether anybody else writes to an account, until its scan ends."""
+        self._followed[account] = self._tree.stamp(layout.account_folder(account)) or NOTHING
 
     def last_state(self, account: AccountId, item: ItemId) -> ItemState | None:
         """Return the state of an item's last line, whoever wrote it; None for an unknown item.
@@ -233,7 +239,7 @@ class Writer:
             self._tree.publish(staged, layout.blob_file(digest))
         news = 0
         for account in sorted(group.items):
-            with self._batch(account) as batch:
+            with self._batch(account, adds_items=True) as batch:
                 for item, states in group.items[account].items():
                     news += self._append_item(batch, item, states)
         for (kind, entry_id), found in group.entries.items():
@@ -247,27 +253,32 @@ class Writer:
         return news
 
     @contextmanager
-    def _batch(self, account: AccountId, *, ends: bool | None = False) -> Iterator[Batch]:
+    def _batch(self, account: AccountId, *, adds_items: bool = False) -> Iterator[Batch]:
         """Hold an account's lock, and note what is appended meanwhile.
 
-        `ends`: from now on what `mailbox` says stands for all items that were written until then,
-        and it gets the stamp as its own time. None: if it did before.
+        `mailbox` has the stamp as its own time as long as it stands for all items there are: from
+        the end of a scan beside which nobody else wrote (`follow`) until items are added.
         """
         folder, mailbox = layout.account_folder(account), layout.mailbox_file(account)
         with self._tree.locked(folder) as descriptor:
-            before, after = self._tree.stamped
-            if ends is None:
-                ends = self._tree.stamp(mailbox) == before
+            stamp, after = self._tree.stamped
+            before = stamp
             if account not in self._met:
                 self._met.add(account)
                 before = before if self._tree.names(folder) else NOTHING
+            is_followed = self._followed.pop(account, None) in (stamp, before)
+            stands = not adds_items and self._tree.stamp(mailbox) == stamp
             batch = Batch(account, before, NOTHING if before < after else UNKNOWN)
             yield batch
             if batch.after != UNKNOWN:
                 # Names that were made in the folder have changed its time once more.
                 batch.after = disk.stamp_of(descriptor)
-            if ends:
-                disk.date_as_folder(descriptor, mailbox.name)
+            stands |= is_followed and bool(batch.mailboxes)
+            if stands or batch.mailboxes:
+                # What was just written may bear the folder's time by chance.
+                disk.date_as_folder(descriptor, mailbox.name, is_equal=stands)
+            elif is_followed and batch.after != UNKNOWN:
+                self._followed[account] = batch.after
         self._batches.append(batch)
 
     def _append_item(self, batch: Batch, item: ItemId, states: Sequence[ItemState]) -> int:
@@ -314,9 +325,7 @@ class Writer:
         path = layout.entry_file(kind, entry_id)
         parse = partial(provisioning.parse_entry, kind, entry_id)
         if kind is EntryKind.ACCOUNT:
-            locked: AbstractContextManager[Batch | int] = self._batch(
-                AccountId(entry_id), ends=None
-            )
+            locked: AbstractContextManager[Batch | int] = self._batch(AccountId(entry_id))
         else:
             locked = self._tree.locked(layout.lock_folder(path))
         with locked as batch, self._refusing(entry_id):
@@ -334,7 +343,7 @@ class Writer:
     def _append_mailbox(self, account: AccountId, state: MailboxState) -> None:
         path = layout.mailbox_file(account)
         parse = partial(provisioning.parse_mailbox, account)
-        with self._batch(account, ends=True) as batch, self._refusing(account):
+        with self._batch(account) as batch, self._refusing(account):
             history = Growing(self._tree, self._ends, path, parse)
             lines: list[tuple[int, MailboxState]] = []
             if not _is_begun(history.last, state):

@@ -87,6 +87,7 @@ class AccountScan:
             raise
 
     def _gather(self, account_id: AccountId, counts: ScanCounts, *, deep: bool) -> Gathered:
+        self.writer.follow(account_id)
         with self.source.snapshot():
             glance = self._look(account_id, deep=deep)
             counted = self._count(glance)
@@ -168,8 +169,8 @@ class AccountScan:
         blobs = SoundBlobs(self.path, self.writer, lambda: self.tick(0, len(heads)), reads=deep)
         comparer = Comparer(self.source, self.path, blobs, mailbox)
         if last and last.mark and not (deep or doubtful or begins_anew(last, mailbox)):
-            is_alone = beside or not self._has_gone_on(account_id)
-            found = comparer.compare_changed(last, counted, is_alone=is_alone)
+            is_told = beside or not self._has_gone_on(account_id)
+            found = comparer.compare_changed(last, counted, is_told=is_told)
         if found is None:
             found = comparer.compare(heads, deep=deep or doubtful)
             if last and not anew and comparer.went_back(found.known, base):
@@ -178,7 +179,7 @@ class AccountScan:
             mailbox=mailbox, heads=heads, known=found.known, since=last.start if last else None
         )
         failures = found.unreadable + self._save(seen, found.news, counts, beside=beside)
-        self._mark_deleted(seen, counts, beside=beside)
+        deleted = self._mark_deleted(seen, counts, beside=beside)
         state = MailboxState(
             start=self.started,
             mod=max(heads.values(), default=base),
@@ -186,7 +187,7 @@ class AccountScan:
             mark=Census.uncounted(mark) if seen.passed else mark,
             base=base,
         )
-        changed = not (last and _unchanged(last, mark, mailbox)) or bool(found.news)
+        changed = not (last and _unchanged(last, mark, mailbox)) or bool(found.news or deleted)
         return Gathered(mailbox=mailbox, state=state, changed=changed, failures=failures)
 
     def _has_gone_on(self, account: AccountId) -> bool:
@@ -276,7 +277,8 @@ class AccountScan:
             return self.started
         return state.start
 
-    def _mark_deleted(self, seen: _Seen, counts: ScanCounts, *, beside: bool) -> None:
+    def _mark_deleted(self, seen: _Seen, counts: ScanCounts, *, beside: bool) -> int:
+        """Mark what is gone; returns how many items that were."""
         account, highest = seen.mailbox.account_id, max(seen.heads.values(), default=0)
         gone = {
             item: last
@@ -297,6 +299,7 @@ class AccountScan:
             )
             self.writer.add_states(account, [state])
             counts.items_deleted += 1
+        return len(gone)
 
     def _surely_gone(
         self, mailbox: Mailbox, gone: Mapping[ItemId, ItemState], highest: int

@@ -54,17 +54,17 @@ class Comparer:
     mailbox: Mailbox
 
     def compare_changed(
-        self, last: MailboxState, counted: Counted, *, is_alone: bool
+        self, last: MailboxState, counted: Counted, *, is_told: bool
     ) -> Comparison | None:
         """Compare what can have changed since the last scan, which has compared all the rest.
 
-        `is_alone`: no scanner has saved anything since that scan that is gone by now. None if what
-        was compared does not tell why the account has another mark now.
+        `is_told`: nothing that was saved since that scan can be gone by now, and nobody tell of it.
+        None if what was compared does not tell why the account has another mark now.
         """
         account, heads = self.mailbox.account_id, counted.heads
         suspects = {item for item, mod in heads.items() if mod > last.mod} | set(last.unread)
         known, unreadable = last_states(self.path, account, sorted(suspects))
-        is_alone = is_alone and all(state.mod <= last.mod for state in known.values())
+        is_alone = is_told and all(state.mod <= last.mod for state in known.values())
         if not (is_alone and adds_up(self.path, last, counted, known.values())):
             # Something went, which the names of all histories tell, or there is more to it; or the
             # scanner has been here, which may have saved what is lost by now.

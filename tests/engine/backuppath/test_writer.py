@@ -49,24 +49,24 @@ def test_what_a_scan_ended_with_has_the_stamp_of_its_account_until_something_com
     def is_last() -> bool:
         return path.stamp(ACCOUNT) == path.tree.stamp(layout.mailbox_file(ACCOUNT))
 
-    with path.writer(SCAN) as writer:
-        for number in (12, 13):
+    with path.writer(SCAN) as writer, path.writer("scanner") as other:
+        for number in (12, 13, 14):
             writer.add_states(ACCOUNT, [message(257, number)])
             writer.commit()
             assert not is_last()
             os.utime(path.tree.root / layout.account_folder(ACCOUNT), clock)
+            writer.follow(ACCOUNT)
+            writer.add_states(ACCOUNT, [message(259, number)])
+            writer.commit()
+            if number == 13:
+                other.add_states(ACCOUNT, [message(260, number)])
+                other.commit()
             writer.add_mailbox(mailbox(number))
             writer.commit()
-            assert is_last()
-            writer.add_entry(entry(cn=b"%d" % number))
-            writer.commit()
-            assert is_last()
-            writer.add_states(ACCOUNT, [deletion(258, number)])
-            writer.commit()
-            assert not is_last()
-            writer.add_entry(entry(cn=b"%d again" % number))
-            writer.commit()
-            assert not is_last()
+            assert is_last() is (number != 13)
+            other.add_entry(entry(cn=b"%d" % number))
+            other.commit()
+            assert is_last() is (number != 13)
 
 
 def test_what_was_committed_is_read_back(path: BackupPath) -> None:
