@@ -192,7 +192,8 @@ class ImportAccountsStep(StepForm):
     def drawn(self) -> StepForm:
         """Return the step; the word is not missed of who has not been asked for it yet."""
         if self.is_bound and set(self.errors) == {"typed"}:
-            return type(self)(self.run, initial={"accounts": list(self.ticked)})
+            kept = {"accounts": list(self.ticked), "q": self["q"].value()}
+            return type(self)(self.run, initial=kept)
         return super().drawn()
 
     @cached_property

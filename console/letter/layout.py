@@ -19,7 +19,7 @@ _UNSPEAKABLE = re.compile(
 )
 """Control characters, line and direction marks, halves of characters, and what is none."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-_IDS = re.compile(r"\d+(?:,\d+){9,}")
+_IDS = re.compile(r"\d+(?:,\d+)+")
 """A list of ids, which is pasted as a whole."""
 _GAP = re.compile("( {3,})")
 _COMMAND_LAST = re.compile(r"(.+:) (backupng(?: (?:[\w./@:+,-]+|'[^']*'))+(?<!\.))")

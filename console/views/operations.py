@@ -283,9 +283,10 @@ def _is_mailing(row: QueuedOperation, told: list[Notification], now: datetime) -
 
 
 def _known(line: Line) -> list[str]:
-    """Return the counts in a fixed order, but for the one that the bar shows already."""
+    """Return the counts in a fixed order, but for one that the bar shows already."""
     first = ("restored", "skipped", "unrestored", "accounts_scanned", "items_checked")
-    known = line.standing.counts.keys() - {standing.unit(line.row)}
+    unit, now = standing.unit(line.row), line.standing
+    known = now.counts.keys() - ({unit} if now.total and now.counts.get(unit) == now.done else ())
     return [name for name in first if name in known] + sorted(known - set(first))
 
 
@@ -316,10 +317,9 @@ def _unrestored_context(request: HttpRequest, row: QueuedOperation) -> dict[str,
 def _log_context(request: HttpRequest, row: QueuedOperation) -> dict[str, Any]:
     level = "WARNING" if request.GET.get("level") == "WARNING" else ""
     found = logbook.tail(row.pk, warnings_only=bool(level))
-    return {"row": row, "log": found or logbook.Tail(), "is_logged": found is not None} | {
-        "level": level,
-        "is_here": row.server.identity in ("", hosting.identity()),
-    }
+    is_here = row.server.identity in ("", hosting.identity())
+    log = {"log": found or logbook.Tail(), "is_logged": found is not None, "level": level}
+    return {"row": row, "is_here": is_here, **log}
 
 
 # Acts

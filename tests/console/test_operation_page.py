@@ -154,7 +154,7 @@ def test_a_running_operation_tells_its_numbers_and_the_time_left(client: Client)
 @pytest.mark.usefixtures("admin")
 def test_a_count_that_the_bar_shows_is_not_shown_twice_and_bytes_are_sizes(client: Client) -> None:
     row = running()
-    counts = {"items": 9300, "bytes_read": 5_517_837}
+    counts = {"items": 9412, "bytes_read": 5_517_837}
     QueuedOperation.objects.filter(pk=row.pk).update(progress=row.progress | {"counts": counts})
     page = words(client.get(reverse("operation", args=[row.pk])))
     assert "Items 9 412 of 15 233 (61 %) Bytes read 5.5 MB Rate" in page

@@ -48,7 +48,7 @@ PHASE_1: Final = "phase 1: domains, classes of service, lists, accounts"
 PHASE_2: Final = "phase 2: items"
 PHASE_3: Final = "phase 3: mountpoints and data sources"
 KINDS: Final = (EntryKind.DOMAIN, EntryKind.COS, EntryKind.LIST, EntryKind.ACCOUNT)
-NOT_HERE: Final = "the account could not be made"
+NOT_HERE: Final = "the account does not exist here"
 LEFT: Final = "the account could not be imported"
 _WHY: Final[Mapping[type[BackupError], str]] = {
     BackupPathBroken: "its map is damaged",

@@ -72,13 +72,14 @@ def test_a_composite_import_is_mended_by_the_map_of_the_other_server(
     sources: Sources, tmp_path: Path
 ) -> None:
     with empty_office(tmp_path) as to:
-        report = bring(sources.first, to)
+        report, again = bring(sources.first, to), bring(sources.first, to)
         before = to.run(DoCheckShares())
         bring(sources.second, to)
         broken = to.run(DoCheckShares())
         to.run(DoFixShares(import_idmap_file=f"map_{sources.second.source.server_id}"))
 
         assert (report.counters["mountpoints"], report.counters["shares_to_mend"]) == (1, 1)
+        assert (again.counters["mountpoints_there"], again.counters["shares_to_mend"]) == (1, 1)
         assert before.counters["dangling_ids"] == broken.counters["wrong_ids"] == 1
         assert_mended(sources, to)
 

@@ -281,7 +281,7 @@ def test_an_account_whose_address_is_taken_is_named_and_its_items_are_losses(
     assert f"account {ALICE}: its address is taken by the list {ALICE}." in report.warnings
     assert [each.counters["unrestored"] for each in (report, foretold)] == [4, 4]
     assert foretold.losses
-    assert {cause for _, cause in report.unrestored[ALICE]} == {"the account could not be made"}
+    assert {cause for _, cause in report.unrestored[ALICE]} == {"the account does not exist here"}
     assert [seen(to, DAVE)] == [seen(mail, DAVE)]
 
 

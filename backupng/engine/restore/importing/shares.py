@@ -153,6 +153,7 @@ class Shares:
         if there is None or there.kind is not state.kind or target_of(there) != old:
             return
         target = self._target(old)
+        self._result.dangling += target is None
         is_right = self._at_home and target == replace(old, uuid="")
         if target is not None and not is_right:
             self._result.made[state.item_id] = self._writer.point(there, target)
